@@ -1,0 +1,40 @@
+// The crop and its two gradients on the CPU, over plain pointers and a given parallel-for.
+// Same input, same bits, whatever the number of threads: every element is written by one call of
+// the loop's body, which adds its parts in a fixed order. Knows no framework; checks nothing
+// (roi_crop_shape.h does). T is float, double, Half or BFloat16.
+
+#ifndef CEPHRAY_ROI_CROP_CPU_H_
+#define CEPHRAY_ROI_CROP_CPU_H_
+
+#include <cstdint>
+#include <functional>
+
+#include "half.h"
+#include "roi_crop_shape.h"
+
+namespace cephray {
+
+// Calls body(begin, end) on ranges that together cover [0, total) once, in any order, on any
+// threads; `cost` is the number of elementary operations of one unit. The body does not throw.
+using RangeBody = std::function<void(int64_t begin, int64_t end)>;
+using ParallelFor = std::function<void(int64_t total, int64_t cost, const RangeBody& body)>;
+
+// All tensors are dense and row-major; `features` points to one tensor per level.
+// All three return false where there was no memory for their scratch space.
+
+template <typename T>
+bool RoiCrop(const RoiCropShape& shape, const T* const* features, const float* boxes, T* crops,
+             const ParallelFor& parallel_for);
+
+template <typename T>
+bool RoiCropGradFeatures(const RoiCropShape& shape, const float* boxes, const T* crops_gradient,
+                         T* const* features_gradient, const ParallelFor& parallel_for);
+
+template <typename T>
+bool RoiCropGradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                      const T* crops_gradient, float* boxes_gradient,
+                      const ParallelFor& parallel_for);
+
+}  // namespace cephray
+
+#endif  // CEPHRAY_ROI_CROP_CPU_H_

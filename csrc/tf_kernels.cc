@@ -1,0 +1,203 @@
+// TensorFlow's kernels of the three operations: check, allocate, dispatch to TensorFlow's own
+// threads. Computes nothing itself.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "roi_crop_cpu.h"
+#include "roi_crop_shape.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/platform/denormal.h"
+#include "tensorflow/core/util/work_sharder.h"
+
+namespace cephray {
+namespace {
+
+using ::tensorflow::OpInputList;
+using ::tensorflow::OpKernel;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::OpOutputList;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+
+// The element type under which roi_crop_cpu.h knows one of TensorFlow's.
+template <typename T>
+struct Element {
+  using type = T;
+};
+template <>
+struct Element<Eigen::half> {
+  using type = Half;
+};
+template <>
+struct Element<Eigen::bfloat16> {
+  using type = BFloat16;
+};
+
+template <typename T>
+const typename Element<T>::type* Read(const Tensor& tensor) {
+  return reinterpret_cast<const typename Element<T>::type*>(tensor.flat<T>().data());
+}
+
+template <typename T>
+typename Element<T>::type* Write(Tensor* tensor) {
+  return reinterpret_cast<typename Element<T>::type*>(tensor->flat<T>().data());
+}
+
+template <typename T>
+std::vector<const typename Element<T>::type*> ReadAll(const OpInputList& tensors) {
+  std::vector<const typename Element<T>::type*> data;
+  for (const Tensor& tensor : tensors) data.push_back(Read<T>(tensor));
+  return data;
+}
+
+Dims ToDims(const Tensor& tensor) {
+  const auto sizes = tensor.shape().dim_sizes();
+  return std::vector<int64_t>(sizes.begin(), sizes.end());
+}
+
+std::vector<Dims> ToDims(const OpInputList& tensors) {
+  std::vector<Dims> dims;
+  for (const Tensor& tensor : tensors) dims.push_back(ToDims(tensor));
+  return dims;
+}
+
+absl::Status AsStatus(const std::string& error) {
+  return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
+}
+
+ParallelFor OnThreadsOf(OpKernelContext* ctx) {
+  const auto* workers = ctx->device()->tensorflow_cpu_worker_threads();
+  return [workers](int64_t total, int64_t cost, const RangeBody& body) {
+    tensorflow::Shard(workers->num_threads, workers->workers, total, cost,
+                      [&body](int64_t begin, int64_t end) {
+                        // The calling thread may treat denormals otherwise than the pool's do.
+                        const tensorflow::port::ScopedFlushDenormal flush;
+                        body(begin, end);
+                      });
+  };
+}
+
+absl::Status Outcome(bool had_memory) {
+  return had_memory ? absl::OkStatus()
+                    : absl::ResourceExhaustedError("no memory for the samples of the boxes.");
+}
+
+template <typename T>
+class RoiCropOp : public OpKernel {
+ public:
+  explicit RoiCropOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("crop_height", &crop_height_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("crop_width", &crop_width_));
+  }
+
+  void Compute(OpKernelContext* ctx) override {
+    OpInputList features;
+    OP_REQUIRES_OK(ctx, ctx->input_list("features", &features));
+    const Tensor& boxes = ctx->input(features.size());
+    RoiCropShape shape;
+    OP_REQUIRES_OK(ctx, AsStatus(ResolveShape(ToDims(features), ToDims(boxes), crop_height_,
+                                              crop_width_, &shape)));
+    Tensor* crops = nullptr;
+    OP_REQUIRES_OK(ctx, ctx->allocate_output(0, TensorShape(CropsDims(shape)), &crops));
+    OP_REQUIRES_OK(ctx, Outcome(RoiCrop(shape, ReadAll<T>(features).data(), Read<float>(boxes),
+                                        Write<T>(crops), OnThreadsOf(ctx))));
+  }
+
+ private:
+  int64_t crop_height_;
+  int64_t crop_width_;
+};
+
+template <typename T>
+class RoiCropGradFeaturesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* ctx) override {
+    const Tensor& boxes = ctx->input(0);
+    const Tensor& crops_gradient = ctx->input(1);
+    OpInputList feature_shapes;
+    OP_REQUIRES_OK(ctx, ctx->input_list("feature_shapes", &feature_shapes));
+    std::vector<Dims> features;
+    for (int l = 0; l < feature_shapes.size(); ++l) {
+      const Tensor& sizes = feature_shapes[l];
+      OP_REQUIRES(ctx, sizes.dims() == 1,
+                  absl::InvalidArgumentError(absl::StrCat("`feature_shapes[", l,
+                                                          "]` must have shape [4]; got ",
+                                                          Format(ToDims(sizes)), ".")));
+      const auto values = sizes.vec<int64_t>();
+      features.push_back(std::vector<int64_t>(values.data(), values.data() + values.size()));
+      for (int64_t size : *features.back()) {
+        OP_REQUIRES(ctx, size >= 0,
+                    absl::InvalidArgumentError(absl::StrCat("`feature_shapes[", l,
+                                                            "]` must not be negative; got ", size,
+                                                            ".")));
+      }
+    }
+    RoiCropShape shape;
+    OP_REQUIRES_OK(ctx, AsStatus(ResolveGradientShape(features, ToDims(boxes),
+                                                      ToDims(crops_gradient), &shape)));
+    OpOutputList outputs;
+    OP_REQUIRES_OK(ctx, ctx->output_list("features_gradient", &outputs));
+    std::vector<typename Element<T>::type*> gradients;
+    for (int l = 0; l < outputs.size(); ++l) {
+      Tensor* gradient = nullptr;
+      OP_REQUIRES_OK(ctx, outputs.allocate(l, TensorShape(*features[l]), &gradient));
+      gradients.push_back(Write<T>(gradient));
+    }
+    OP_REQUIRES_OK(
+        ctx, Outcome(RoiCropGradFeatures(shape, Read<float>(boxes), Read<T>(crops_gradient),
+                                         gradients.data(), OnThreadsOf(ctx))));
+  }
+};
+
+template <typename T>
+class RoiCropGradBoxesOp : public OpKernel {
+ public:
+  using OpKernel::OpKernel;
+
+  void Compute(OpKernelContext* ctx) override {
+    OpInputList features;
+    OP_REQUIRES_OK(ctx, ctx->input_list("features", &features));
+    const Tensor& boxes = ctx->input(features.size());
+    const Tensor& crops_gradient = ctx->input(features.size() + 1);
+    RoiCropShape shape;
+    OP_REQUIRES_OK(ctx, AsStatus(ResolveGradientShape(ToDims(features), ToDims(boxes),
+                                                      ToDims(crops_gradient), &shape)));
+    Tensor* gradient = nullptr;
+    OP_REQUIRES_OK(ctx, ctx->allocate_output(0, boxes.shape(), &gradient));
+    OP_REQUIRES_OK(ctx, Outcome(RoiCropGradBoxes(shape, ReadAll<T>(features).data(),
+                                                 Read<float>(boxes), Read<T>(crops_gradient),
+                                                 Write<float>(gradient), OnThreadsOf(ctx))));
+  }
+};
+
+#define CEPHRAY_REGISTER(T)                                                          \
+  REGISTER_KERNEL_BUILDER(                                                           \
+      Name("CephrayRoiCrop").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),  \
+      RoiCropOp<T>);                                                                 \
+  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradFeatures")                         \
+                              .Device(tensorflow::DEVICE_CPU)                        \
+                              .TypeConstraint<T>("T"),                               \
+                          RoiCropGradFeaturesOp<T>);                                 \
+  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradBoxes")                            \
+                              .Device(tensorflow::DEVICE_CPU)                        \
+                              .TypeConstraint<T>("T"),                               \
+                          RoiCropGradBoxesOp<T>);
+
+CEPHRAY_REGISTER(Eigen::half)
+CEPHRAY_REGISTER(Eigen::bfloat16)
+CEPHRAY_REGISTER(float)
+CEPHRAY_REGISTER(double)
+
+#undef CEPHRAY_REGISTER
+
+}  // namespace
+}  // namespace cephray

@@ -1,0 +1,69 @@
+"""What more than one test file uses: the small configuration, films in memory, real data."""
+
+from __future__ import annotations
+
+import os
+
+# Before TensorFlow is imported anywhere.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cephray.config import Config, load_config
+from cephray.data.pipeline import FilmTable
+
+SMALL = (
+    "data.image_height=96",
+    "data.image_width=64",
+    "data.validation=none",
+    "model.backbone=resnet18",
+    "model.fusion_channels=8",
+    "model.roi_pool_size=3",
+    "model.head_channels=4",
+    "model.head_units=8",
+    "model.detection_prior=mean_shape",
+    "model.detection_scale=0.01",
+    "train.global_batch_size=4",
+    "train.epochs=2",
+    "train.learning_rate=1e-3",
+)
+
+
+@pytest.fixture(scope="session")
+def small_config() -> Callable[..., Config]:
+    """Build the small configuration, with overrides."""
+    return lambda *overrides: load_config(overrides=[*SMALL, *overrides])
+
+
+@pytest.fixture(scope="session")
+def make_table() -> Callable[[int], FilmTable]:
+    """Make a table of random films of the small configuration's size."""
+
+    def make(count: int) -> FilmTable:
+        rng = np.random.default_rng(count)
+        images = list(rng.integers(0, 256, (count, 96, 64), np.uint8))
+        return FilmTable(
+            films=tuple(f"{number:03d}" for number in range(1, count + 1)),
+            landmarks_norm=rng.uniform(0.2, 0.8, (count, 19, 2)).astype(np.float32),
+            size_px=np.full((count, 2), (640, 960)),
+            spacing_mm=np.full(count, 0.25),
+            image_size=(96, 64),
+            images=images,
+            digests=tuple(image.tobytes().hex()[:16] for image in images),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder of real films and published predictions; skip where it is not there."""
+    folder = Path(os.environ.get("CEPHRAY_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no real films in {folder / 'data'} (CEPHRAY_SHARED names the folder)")
+    return folder
