@@ -1,0 +1,326 @@
+"""Every knob of a cephray run: typed, validated, documented; YAML file plus dotted overrides.
+
+A `Config` is immutable. It travels in every checkpoint, so that a checkpoint alone suffices to
+rebuild its network. It knows no TensorFlow and no files but its own YAML.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cephray.errors import InputError
+
+Backbone = Literal["vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "darknet19", "darknet53"]
+Reader = Literal["mean", "senior", "junior"]
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, and refuses keys that it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Section):
+    """Which films are read, and how they become the network's input."""
+
+    landmarks: str = Field("isbi2015", description="landmark set: names and order")
+    reader: Reader = Field("mean", description="whose marks are the truth")
+    spacing_mm: PositiveFloat | None = Field(
+        None, description="millimetres per pixel of all films; none: the data set's own"
+    )
+    image_height: Annotated[int, Field(ge=32)] = Field(800, description="network input, pixels")
+    image_width: Annotated[int, Field(ge=32)] = Field(640, description="network input, pixels")
+    training: Literal["train", "all"] = Field(
+        "train", description="films to train on; all: of a data set without splits"
+    )
+    validation: Literal["holdout", "test1", "test2", "none"] = Field(
+        "holdout", description="films that choose the best epoch: a part of Training, or a split"
+    )
+    holdout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.1, description="share of the Training films held out where validation is holdout"
+    )
+
+
+class HighPassConfig(Section):
+    """Removes the lowest spatial frequencies."""
+
+    enabled: bool = False
+    max_radius: PositiveFloat = Field(1.0, description="largest cut-off, cycles per film")
+
+
+class UnsharpMaskConfig(Section):
+    """Adds the difference to a blurred, dilated or eroded copy."""
+
+    enabled: bool = False
+    amount: NonNegativeFloat = Field(1.0, description="weight of the difference")
+    radius: PositiveFloat = Field(0.001, description="filter radius, share of the film height")
+
+
+class SolarizeConfig(Section):
+    """Inverts what is brighter than a threshold."""
+
+    enabled: bool = False
+    threshold: Probability = Field(0.5, description="grey value, 0 black to 1 white")
+
+
+class InvertConfig(Section):
+    """Swaps black and white."""
+
+    enabled: bool = False
+
+
+class ClaheConfig(Section):
+    """Equalises the histogram within tiles, its contrast limited."""
+
+    enabled: bool = False
+    clip_limit: PositiveFloat = 1.0
+    tiles: PositiveInt = Field(16, description="tiles along each side of the film")
+
+
+class FlipConfig(Section):
+    """Mirrors left and right."""
+
+    enabled: bool = False
+    probability: Probability = 0.5
+
+
+class ShiftConfig(Section):
+    """Moves the film along both axes; landmarks keep a margin to its edges."""
+
+    enabled: bool = False
+    probability: Probability = 0.5
+    vertical: Probability = Field(1.0, description="largest shift, share of the room there is")
+    horizontal: Probability = Field(1.0, description="likewise, left and right")
+    margin: Probability = Field(0.04, description="least distance kept, share of the film height")
+
+
+class CropConfig(Section):
+    """Cuts out the face, with a random margin around the landmarks."""
+
+    enabled: bool = False
+    probability: Probability = 0.5
+    min_margin: Probability = Field(0.05, description="share of the film height")
+    max_margin: Probability = Field(0.08, description="share of the film height")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> CropConfig:
+        if self.min_margin > self.max_margin:
+            raise ValueError(
+                f"min_margin must not exceed max_margin; got {self.min_margin} > {self.max_margin}"
+            )
+        return self
+
+
+class JitterConfig(Section):
+    """Moves each landmark on its own, as readers differ. The image stays."""
+
+    enabled: bool = False
+    probability: Probability = 0.25
+    max_shift: NonNegativeFloat = Field(0.004, description="each axis, share of the film height")
+
+
+class AugmentConfig(Section):
+    """Augmentations of the training films, each with its own switch and strength.
+
+    At most one of the photometric ones (high-pass to CLAHE) is drawn for a film, with equal
+    chances for each that is enabled and for none. The geometric ones act independently.
+    """
+
+    high_pass: HighPassConfig = HighPassConfig()
+    unsharp_mask: UnsharpMaskConfig = UnsharpMaskConfig()
+    solarize: SolarizeConfig = SolarizeConfig()
+    invert: InvertConfig = InvertConfig()
+    clahe: ClaheConfig = ClaheConfig()
+    flip: FlipConfig = FlipConfig()
+    shift: ShiftConfig = ShiftConfig()
+    crop: CropConfig = CropConfig()
+    jitter: JitterConfig = JitterConfig()
+
+
+class ModelConfig(Section):
+    """The two-stage network (Khalid et al. 2024). The defaults are the paper's."""
+
+    backbone: Backbone = Field("resnet50", description="feature extractor")
+    backbone_weights: Literal["imagenet"] | None = Field(
+        None, description="pretrained weights of VGG and ResNet50, downloaded by Keras"
+    )
+    fusion_depth: Annotated[int, Field(ge=1, le=4)] = Field(
+        3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
+    )
+    fusion_channels: PositiveInt = Field(256, description="channels of each fused level")
+    roi_pool_size: PositiveInt = Field(5, description="S, samples along each side of a crop")
+    head_channels: PositiveInt = Field(512, description="filters of a refinement head")
+    head_units: PositiveInt = Field(512, description="hidden units of a refinement head")
+    refinement_passes: PositiveInt = Field(
+        1, description="times that crop and heads are applied, with the same weights"
+    )
+    offset_unit: Literal["film", "window"] = Field(
+        "film", description="unit of a head's output: the film, or the smallest window"
+    )
+    differentiable_boxes: bool = Field(
+        False, description="let the gradient pass through the position of the windows"
+    )
+    detection_prior: Literal["none", "mean_shape"] = Field(
+        "none", description="what the detection module adds its output to"
+    )
+    detection_scale: PositiveFloat = Field(
+        1.0, description="factor on the detection module's output"
+    )
+    batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    sync_batch_norm: bool = Field(True, description="statistics over all workers' films")
+
+
+class LossConfig(Section):
+    """Weights of the multi-head refinement loss."""
+
+    detection_weight: NonNegativeFloat = 1.0
+    refinement_weight: NonNegativeFloat = 1.0
+    landmark_weights: tuple[NonNegativeFloat, ...] | None = Field(
+        None, description="one weight per refinement head; none: all 1"
+    )
+
+
+class TrainConfig(Section):
+    """Optimisation, and the resources of the job."""
+
+    epochs: PositiveInt = 10
+    global_batch_size: PositiveInt = Field(8, description="films per step, all workers together")
+    learning_rate: PositiveFloat = Field(1e-4, description="of Adam")
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_epochs: NonNegativeFloat = Field(0.0, description="linear warm-up; may be a fraction")
+    clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
+    early_stop_patience: PositiveInt | None = Field(
+        None, description="epochs without a better validation MRE before the run ends"
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    deterministic: bool = Field(True, description="the same bits in every run on the same machine")
+    num_workers: PositiveInt = 1
+    use_gpu: bool = Field(False, description="one GPU for each worker")
+    cpus_per_worker: PositiveInt | None = Field(
+        None, description="none: the cluster's CPUs, shared evenly"
+    )
+    wait_for_resources_s: PositiveFloat = Field(
+        30.0, description="how long to wait for the workers' resources before giving up"
+    )
+    max_failures: Annotated[int, Field(ge=0)] = Field(
+        2, description="times that lost workers are replaced before the run fails"
+    )
+
+
+class Config(Section):
+    """Everything that a run depends on, apart from where its data and output lie."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+
+
+def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
+
+    Args:
+        path: YAML file with any subset of the keys.
+        overrides: `section.key=value` each, the value in YAML.
+
+    Raises:
+        InputError: a file that cannot be read, an unknown key, a value outside its range.
+
+    Example:
+        >>> load_config(overrides=["model.fusion_depth=2"]).model.fusion_depth
+        2
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = _read_yaml(path)
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        if not separator or not key:
+            raise InputError(f"override must be section.key=value; got {override!r}")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise InputError(f"override {override!r}: the value is not valid YAML") from None
+        _set_dotted(tree, key, value)
+    return parse_config(tree)
+
+
+def parse_config(tree: Mapping[str, Any]) -> Config:
+    """Validate a tree of plain values.
+
+    Raises:
+        InputError: names the first key at fault, what it was given and what is allowed.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Return the whole configuration as YAML that `load_config` takes."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"config file {path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"config file {path}: not valid YAML: {line}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"config file {path}: must hold sections ({', '.join(_keys(Config))})")
+    return tree
+
+
+def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, leaf = dotted.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(f"override {dotted!r}: {parent!r} is not a section")
+        tree = child
+    tree[leaf] = value
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return list(section.model_fields)
+
+
+def _section_at(location: Sequence[int | str]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for key in location:
+        annotation = section.model_fields[str(key)].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return section
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if isinstance(part, str)]
+    dotted = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        valid = _keys(_section_at(location[:-1]))
+        close = difflib.get_close_matches(location[-1], valid, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown config key {dotted!r}{hint}; valid keys there: {', '.join(valid)}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"config key {dotted!r}: {message}; got {first['input']!r}"

@@ -1,0 +1,1 @@
+"""Films: read, drawn, augmented, and fed to workers."""

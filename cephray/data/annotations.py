@@ -1,0 +1,106 @@
+"""The text files beside the films: one reader's marks of one film, and the films' spacings.
+
+It knows no folder layout and no films.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.errors import InputError
+
+SPACING_FILE = "spacing.csv"  # beside the layout's folders
+
+
+def read_annotation(path: Path, count: int) -> tuple[NDArray[np.float64], tuple[int, ...] | None]:
+    """Read one reader's marks of one film.
+
+    The file holds K lines `x,y` in pixels, `nan,nan` where a landmark is missing, and behind
+    them any number of class labels, one integer a line.
+
+    Args:
+        path: the annotation file.
+        count: K.
+
+    Returns:
+        [K, 2] pixels, NaN where missing; and the class labels, None where there are none.
+
+    Raises:
+        InputError: names the file, the line and what it holds.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"annotation {path} cannot be read as text ({error})") from None
+    if len(lines) < count:
+        raise InputError(f"annotation {path} holds {len(lines)} rows; {count} rows x,y are needed")
+    marks = [_parse_mark(path, number, line) for number, line in enumerate(lines[:count], 1)]
+    labels = [
+        _parse_label(path, number, line, count)
+        for number, line in enumerate(lines[count:], count + 1)
+    ]
+    return np.array(marks, np.float64), tuple(labels) or None
+
+
+def _parse_mark(path: Path, number: int, line: str) -> tuple[float, float]:
+    try:
+        x, y = (float(part) for part in line.split(","))
+    except ValueError:
+        x = y = math.inf
+    if math.isinf(x) or math.isinf(y) or math.isnan(x) != math.isnan(y):
+        raise InputError(
+            f"annotation {path}, line {number}: must be x,y in pixels, or nan,nan where the"
+            f" landmark is missing; got {line!r}"
+        )
+    return x, y
+
+
+def _parse_label(path: Path, number: int, line: str, count: int) -> int:
+    try:
+        return int(line)
+    except ValueError:
+        raise InputError(
+            f"annotation {path}, line {number}: behind the {count} landmarks only class labels"
+            f" may stand, one integer a line; got {line!r}"
+        ) from None
+
+
+def read_spacings(folder: Path) -> dict[str, float] | None:
+    """Read each film's spacing from `spacing.csv`, columns film and spacing_mm.
+
+    Returns:
+        film: millimetres per pixel; None where the folder has no such file.
+
+    Raises:
+        InputError: names the file, the line and what it holds.
+    """
+    path = folder / SPACING_FILE
+    if not path.exists():
+        return None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            table = csv.DictReader(stream)
+            columns = table.fieldnames or []
+            rows = [(table.line_num, row) for row in table]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a CSV table ({error})") from None
+    if not {"film", "spacing_mm"} <= set(columns):
+        raise InputError(f"{path} must have the columns film,spacing_mm; got {','.join(columns)}")
+    spacings_mm: dict[str, float] = {}
+    for line, row in rows:
+        try:
+            value = float(row["spacing_mm"])
+        except (TypeError, ValueError):
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise InputError(
+                f"{path}, line {line}: spacing_mm must be a positive number of millimetres per"
+                f" pixel; got {row['spacing_mm']!r}"
+            )
+        spacings_mm[row["film"]] = value
+    return spacings_mm

@@ -1,0 +1,168 @@
+"""Decoding: a Record becomes a Film of the network's size, its landmarks checked and normalised.
+
+It knows image files and nothing of data set layouts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.data.formats import IMAGE_SUFFIXES, Record
+from cephray.data.opencv import cv2
+from cephray.errors import InputError
+
+GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
+
+# Where a file of this kind ends. JPEG: entropy-coded data never holds the end marker, so that the
+# last one must follow the last start of scan. PNG: the end chunk with its checksum.
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A decoded film at the network's size, with what is needed to measure on the original."""
+
+    film: str  # name of the film
+    image: GrayImage  # [H, W], resized
+    landmarks_norm: NDArray[np.float32]  # [K, 2], NaN where missing
+    size_px: tuple[int, int]  # (width, height) of the original
+    spacing_mm: float  # millimetres per pixel of the original
+
+    @property
+    def extent_mm(self) -> tuple[float, float]:
+        """Width and height of the film in millimetres."""
+        return self.size_px[0] * self.spacing_mm, self.size_px[1] * self.spacing_mm
+
+
+def load_film(record: Record, size: tuple[int, int]) -> Film:
+    """Decode, check and resize one film.
+
+    Args:
+        record: where the film lies, and its landmarks.
+        size: (H, W) of the result, pixels.
+
+    Raises:
+        InputError: the file cannot be decoded, or a landmark lies outside the film.
+    """
+    image = read_film(record.image_path)
+    size_px = (image.shape[1], image.shape[0])
+    check_landmarks(record, size_px)
+    return Film(
+        film=record.film,
+        image=resize_film(image, size),
+        landmarks_norm=geometry.normalise(record.landmarks_px, size_px).astype(np.float32),
+        size_px=size_px,
+        spacing_mm=record.spacing_mm,
+    )
+
+
+def read_film(path: Path) -> GrayImage:
+    """Decode an image file as grey values.
+
+    Colour becomes luminance. Of a 16-bit film the 8 highest bits that it uses are kept: its depth
+    is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
+
+    Args:
+        path: bmp, png, jpeg or tiff file, 8 or 16 bits a channel.
+
+    Returns:
+        uint8 [H, W].
+
+    Raises:
+        InputError: the file is missing, empty, cut off or no image; one line.
+    """
+    if not path.exists():
+        raise InputError(f"film {path} does not exist")
+    if path.is_dir():
+        raise InputError(f"film {path} is a folder; give an image file")
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"film {path} cannot be read ({error.strerror})") from None
+    if not content:
+        raise InputError(f"film {path} is empty (0 bytes); copy it again from its source")
+    if _is_cut_off(content):
+        raise InputError(
+            f"film {path} is cut off after {len(content)} bytes; copy it again from its source"
+        )
+    image = _decode(content)
+    if image is None:
+        raise InputError(
+            f"film {path} is not a readable image; known kinds: {', '.join(IMAGE_SUFFIXES)};"
+            " if it is one of these, the file is damaged: copy it again from its source"
+        )
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype != np.uint16:
+        raise InputError(
+            f"film {path} holds pixels of type {image.dtype}; save it with 8 or 16 bits a channel"
+        )
+    depth = next(bits for bits in (8, 10, 12, 14, 16) if image.max() < 2**bits)
+    return (image >> (depth - 8)).astype(np.uint8)
+
+
+def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:
+    """Resize: each axis by the mean over areas where it shrinks, cubic where it grows.
+
+    Pixel centres map as in `geometry.py`, so that normalised landmarks stay as they are.
+
+    Args:
+        image: uint8 [h, w].
+        size: (H, W) of the result, pixels.
+
+    Returns:
+        uint8 [H, W].
+    """
+    height, width = size
+    small = (min(width, image.shape[1]), min(height, image.shape[0]))
+    if small != image.shape[::-1]:
+        image = cv2.resize(image, small, interpolation=cv2.INTER_AREA)
+    if small != (width, height):
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC)
+    return image
+
+
+def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
+    """Refuse a record with a landmark outside its film; missing landmarks (NaN) are fine.
+
+    Args:
+        record: the record.
+        size_px: (width, height) of its film, pixels.
+
+    Raises:
+        InputError: names the film, the first such landmark and the film's size.
+    """
+    norm = geometry.normalise(record.landmarks_px, size_px)  # [K, 2]
+    outside = np.flatnonzero(((norm < 0) | (norm > 1)).any(axis=-1))
+    if outside.size:
+        x, y = record.landmarks_px[outside[0]]
+        raise InputError(
+            f"film {record.image_path}: landmark {outside[0] + 1} at ({x:g}, {y:g}) lies outside"
+            f" the film of {size_px[0]} × {size_px[1]} pixels; were the marks made on another"
+            " film, or on one of another size?"
+        )
+
+
+def _is_cut_off(content: bytes) -> bool:
+    if content.startswith(_JPEG_START):
+        return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
+    if content.startswith(_PNG_START):
+        return _PNG_END not in content
+    return False
+
+
+def _decode(content: bytes) -> NDArray[Any] | None:
+    try:
+        decoded: NDArray[Any] | None = cv2.imdecode(
+            np.frombuffer(content, np.uint8), cv2.IMREAD_GRAYSCALE | cv2.IMREAD_ANYDEPTH
+        )
+    except cv2.error:
+        return None
+    return decoded

@@ -1,0 +1,317 @@
+"""From records to batches: films decoded once, ordered, sliced for workers, augmented, prefetched.
+
+Order and augmentation depend on (seed, epoch, film) alone, so that N workers see what one would.
+It knows NumPy and, for decoding on a cluster, Ray's tasks; neither the model nor the training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.config import AugmentConfig
+from cephray.data.augment import augment
+from cephray.data.films import Film, load_film
+from cephray.data.formats import Record
+from cephray.errors import InputError
+
+Item = TypeVar("Item")
+FloatArray = NDArray[np.float32]
+GrayImage = NDArray[np.uint8]
+
+# The last entry of a random generator's seed; one for each purpose, so that they are independent.
+_ORDER, _AUGMENT, _HOLDOUT = range(3)
+
+
+@dataclass(frozen=True, eq=False)
+class FilmTable:
+    """Decoded films: the small things as arrays, the images by reference.
+
+    `images` holds arrays [H, W] or references to such in Ray's object store, which are fetched
+    when a batch needs them.
+    """
+
+    films: tuple[str, ...]  # N names
+    landmarks_norm: FloatArray  # [N, K, 2], NaN where missing
+    size_px: NDArray[np.int64]  # [N, 2], (width, height) of the originals
+    spacing_mm: NDArray[np.float64]  # [N], of the originals
+    image_size: tuple[int, int]  # (H, W)
+    images: Sequence[Any] = field(repr=False)  # N times [H, W]
+    digests: tuple[str, ...] = field(default=(), repr=False)  # N, of the images
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.films)
+
+    @property
+    def extent_mm(self) -> FloatArray:
+        """Width and height of each film in millimetres: [N, 2]."""
+        return (self.size_px * self.spacing_mm[:, None]).astype(np.float32)
+
+    @property
+    def mean_shape(self) -> FloatArray:
+        """Mean of the landmarks over the films, normalised: [K, 2]."""
+        mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
+        return mean
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that training reads from the table."""
+        digest = hashlib.sha256()
+        for film, image in zip(self.films, self.digests, strict=True):
+            digest.update(f"{film}\n{image}\n".encode())
+        digest.update(self.landmarks_norm.tobytes() + self.extent_mm.tobytes())
+        return digest.hexdigest()
+
+    def fetch(self, indices: Sequence[int]) -> list[GrayImage]:
+        """Return the images of some films, [H, W] each; read-only."""
+        wanted = [self.images[index] for index in indices]
+        if not wanted or isinstance(wanted[0], np.ndarray):
+            return wanted
+        import ray
+
+        fetched: list[GrayImage] = ray.get(wanted)
+        return fetched
+
+
+@dataclass(frozen=True, eq=False)
+class Films:
+    """The films of a run. Without validation films the last epoch is the best."""
+
+    training: FilmTable
+    validation: FilmTable | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all films; a run goes on with the films that it began with."""
+        held_out = self.validation.fingerprint if self.validation else ""
+        return f"{self.training.fingerprint}{held_out}"
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One worker's share of a global batch of films; b may be 0."""
+
+    indices: NDArray[np.int64]  # [b], rows of the table
+    image: FloatArray  # [b, H, W, 3], grey values in [0, 1]
+    truth: FloatArray  # [b, K, 2], normalised
+    extent_mm: FloatArray  # [b, 2]
+    counts: FloatArray  # [K], films of the global batch that show each landmark
+
+
+def decode(records: Sequence[Record], size: tuple[int, int]) -> Iterator[Film]:
+    """Decode films one after the other, in this process.
+
+    Raises:
+        InputError: a film cannot be used.
+    """
+    return (load_film(record, size) for record in records)
+
+
+def decode_on_cluster(
+    records: Sequence[Record],
+    size: tuple[int, int],
+    progress: Callable[[int], None] = lambda decoded: None,
+) -> FilmTable:
+    """Decode films in Ray tasks, one a film; the images stay in the object store.
+
+    Args:
+        records: the films; their paths must be readable on every node.
+        size: (H, W) of the images, pixels.
+        progress: called with the number of films decoded since the last call.
+
+    Raises:
+        InputError: a film cannot be used.
+    """
+    import ray
+
+    task: Any = ray.remote(num_cpus=1, num_returns=2)(_decode_task)
+    pairs = [tuple(task.remote(record, size)) for record in records]
+    pending = [film for _, film in pairs]
+    while pending:
+        done, pending = ray.wait(pending, num_returns=min(len(pending), 8))
+        try:
+            ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            for waiting in pending:
+                ray.cancel(waiting, force=False)
+            if isinstance(error.cause, InputError):
+                raise error.cause from None
+            raise
+        progress(len(done))
+    details = ray.get([film for _, film in pairs])
+    return _table(
+        [film for film, _ in details],
+        size,
+        [image for image, _ in pairs],
+        [digest for _, digest in details],
+    )
+
+
+def table_of(films: Sequence[Film]) -> FilmTable:
+    """Make a table of films that are in this process's memory."""
+    images = [film.image for film in films]
+    return _table(films, images[0].shape, images, [_digest(image) for image in images])
+
+
+def holdout(count: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Split film numbers into training and validation, at least one film in each.
+
+    Args:
+        count: N, at least 2.
+        fraction: share of the validation.
+        seed: of the choice.
+
+    Returns:
+        Numbers of the training films, and of the validation films, both ascending.
+    """
+    order = np.random.default_rng([seed, _HOLDOUT]).permutation(count)
+    held_out = min(max(round(fraction * count), 1), count - 1)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Return the order in which an epoch visits the films: a permutation of [0, count)."""
+    return np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
+
+
+def training_batches(
+    table: FilmTable,
+    augmentation: AugmentConfig,
+    global_batch_size: int,
+    seed: int,
+    epoch: int,
+    rank: int = 0,
+    world_size: int = 1,
+) -> Iterator[Batch]:
+    """Yield one worker's share of each global batch of an epoch; every film comes once.
+
+    The last global batch may be smaller, and a share of it empty, so that all workers take the
+    same number of steps.
+
+    Args:
+        table: the training films.
+        augmentation: what is done to them.
+        global_batch_size: films in a batch of all workers together.
+        seed: of order and augmentation.
+        epoch: number of the epoch.
+        rank: number of this worker, from 0.
+        world_size: number of workers.
+    """
+    order = epoch_order(len(table), seed, epoch)
+    visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
+    extent_mm = table.extent_mm
+    for start in range(0, len(order), global_batch_size):
+        whole = order[start : start + global_batch_size]
+        mine = np.array_split(whole, world_size)[rank]
+        images, points = [], []
+        for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
+            rng = np.random.default_rng([seed, epoch, int(index), _AUGMENT])
+            image, landmarks = augment(image, table.landmarks_norm[index], rng, augmentation)
+            images.append(image)
+            points.append(landmarks)
+        yield Batch(
+            indices=mine,
+            image=to_input(images, table.image_size),
+            truth=np.array(points, np.float32).reshape(-1, *table.landmarks_norm.shape[1:]),
+            extent_mm=extent_mm[mine],
+            counts=visible[whole].sum(axis=0).astype(np.float32),
+        )
+
+
+def evaluation_batches(
+    table: FilmTable, batch_size: int, rank: int = 0, world_size: int = 1
+) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
+    """Yield (indices [b], image [b, H, W, 3]) of one worker's films; every film comes once."""
+    mine = np.arange(len(table))[rank::world_size]
+    for start in range(0, len(mine), batch_size):
+        indices = mine[start : start + batch_size]
+        yield indices, to_input(table.fetch(indices.tolist()), table.image_size)
+
+
+def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
+    """Turn grey films into the network's input.
+
+    Args:
+        images: b films uint8 [H, W]; b may be 0.
+        size: (H, W).
+
+    Returns:
+        [b, H, W, 3], grey values in [0, 1].
+    """
+    stacked = np.empty((len(images), *size, 3), np.float32)
+    for target, image in zip(stacked, images, strict=True):
+        np.multiply(image[..., None], np.float32(1 / 255), out=target)
+    return stacked
+
+
+def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+    """Draw items in a thread of its own, up to `depth` ahead; errors come out where they belong.
+
+    The thread ends when the iterator is used up, closed or dropped.
+    """
+    buffer: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> bool:
+        while not stopped.is_set():
+            try:
+                buffer.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def draw() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:  # handed to the consumer
+            put((False, error))
+
+    threading.Thread(target=draw, name="cephray-prefetch", daemon=True).start()
+    try:
+        while True:
+            more, value = buffer.get()
+            if more:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        stopped.set()
+
+
+def _decode_task(record: Record, size: tuple[int, int]) -> tuple[GrayImage, tuple[Film, str]]:
+    film = load_film(record, size)
+    empty = np.zeros((0, 0), np.uint8)
+    details = Film(film.film, empty, film.landmarks_norm, film.size_px, film.spacing_mm)
+    return film.image, (details, _digest(film.image))
+
+
+def _table(
+    films: Sequence[Film], size: tuple[int, int], images: Sequence[Any], digests: Sequence[str]
+) -> FilmTable:
+    return FilmTable(
+        image_size=size,
+        films=tuple(film.film for film in films),
+        landmarks_norm=np.stack([film.landmarks_norm for film in films]),
+        size_px=np.array([film.size_px for film in films]),
+        spacing_mm=np.array([film.spacing_mm for film in films]),
+        images=images,
+        digests=tuple(digests),
+    )
+
+
+def _digest(image: GrayImage) -> str:
+    return hashlib.sha256(image.tobytes()).hexdigest()

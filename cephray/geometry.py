@@ -1,0 +1,102 @@
+"""Coordinates: the only place that converts between pixels, normalised units and millimetres.
+
+Conventions, referred to from everywhere else:
+
+- Points are (x, y). Pixel (0, 0) is the *centre* of the first pixel of the film, as in the
+  annotation files; a film of width W covers the continuous range [-0.5, W - 0.5].
+- Normalised coordinates run from 0 at the left (top) edge of the film to 1 at the right (bottom)
+  edge: `norm = (px + 0.5) / W`. Resizing leaves them as they are; mirroring maps x to 1 - x.
+- A feature map of stride s has the centre of its cell i at image coordinate `(i + 0.5) s`.
+- Boxes are [y1, x1, y2, x2] in the units of `tf.image.crop_and_resize`: 0 is the centre of the
+  first cell of a feature map, 1 the centre of its last.
+
+It knows NumPy and keras.ops, no files and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.floating[Any]]
+
+
+def normalise(points_px: FloatArray, size_px: tuple[int, int]) -> FloatArray:
+    """Convert pixels to normalised coordinates.
+
+    Args:
+        points_px: [..., 2], pixels (x, y).
+        size_px: (width, height) of the film, pixels.
+
+    Returns:
+        [..., 2], normalised.
+    """
+    return (points_px + 0.5) / np.asarray(size_px, points_px.dtype)
+
+
+def to_pixels(points_norm: FloatArray, size_px: tuple[int, int]) -> FloatArray:
+    """Convert normalised coordinates to pixels: the inverse of `normalise`.
+
+    Args:
+        points_norm: [..., 2], normalised (x, y).
+        size_px: (width, height) of the film, pixels.
+
+    Returns:
+        [..., 2], pixels.
+    """
+    return points_norm * np.asarray(size_px, points_norm.dtype) - 0.5
+
+
+def radial_errors_mm(
+    predicted_norm: FloatArray, truth_norm: FloatArray, extent_mm: FloatArray
+) -> FloatArray:
+    """Distances between predicted and true landmarks.
+
+    Args:
+        predicted_norm: [B, K, 2], normalised.
+        truth_norm: [B, K, 2], normalised; NaN where a landmark is missing.
+        extent_mm: [B, 2], width and height of each film in millimetres (pixels × spacing).
+
+    Returns:
+        [B, K], millimetres; NaN where a landmark is missing.
+    """
+    difference_mm = (predicted_norm - truth_norm) * extent_mm[:, None, :]
+    errors_mm: FloatArray = np.linalg.norm(difference_mm, axis=-1)
+    return errors_mm
+
+
+def windows(
+    points_norm: Any,
+    level_sizes: Sequence[tuple[int, int]],
+    strides: Sequence[int],
+    image_size: tuple[int, int],
+    window_cells: Sequence[int],
+) -> Any:
+    """Boxes around points, one per pyramid level, clipped to the image.
+
+    Args:
+        points_norm: tensor [B, K, 2], normalised (x, y).
+        level_sizes: (H_l, W_l) of each of the L feature maps, cells.
+        strides: stride of each feature map, image pixels per cell.
+        image_size: (H, W) of the image, pixels.
+        window_cells: side of the window on each level, cells of that level.
+
+    Returns:
+        float32 tensor [B, K, L, 4], boxes [y1, x1, y2, x2]. A point that is not finite gives a
+        box that is not finite.
+    """
+    from keras import ops
+
+    points = ops.cast(points_norm, "float32")
+    image_xy = np.array([image_size[1], image_size[0]], np.float32)
+    boxes = []
+    for (height, width), stride, cells in zip(level_sizes, strides, window_cells, strict=True):
+        centre = points * (image_xy / stride) - 0.5  # [B, K, 2], cells (x, y)
+        last_cell = np.array([max(width - 1, 1), max(height - 1, 1)], np.float32)
+        low = ops.clip((centre - cells / 2) / last_cell, 0.0, 1.0)
+        high = ops.clip((centre + cells / 2) / last_cell, 0.0, 1.0)
+        boxes.append(ops.concatenate([low[..., ::-1], high[..., ::-1]], axis=-1))
+    return ops.stack(boxes, axis=2)  # [B, K, L, 4]

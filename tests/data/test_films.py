@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.config import DataConfig
+from cephray.data.films import check_landmarks, load_film, read_film, resize_film
+from cephray.data.formats import Record, read_dataset
+from cephray.errors import InputError
+from tests.data.test_formats import REAL, needs_real_films
+
+
+def ramp(height: int = 40, width: int = 30) -> NDArray[np.uint8]:
+    y, x = np.mgrid[:height, :width]
+    image: NDArray[np.uint8] = (2 * x + 3 * y).astype(np.uint8)
+    return image
+
+
+def encode(path: Path, image: NDArray[np.generic]) -> Path:
+    path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    return path
+
+
+def record(path: Path, landmarks_px: list[list[float]]) -> Record:
+    return Record(path.stem, path, np.array(landmarks_px), spacing_mm=0.1, split="train")
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
+def test_grey_films_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+    image = read_film(encode(tmp_path / f"film{suffix}", ramp()))
+    assert image.dtype == np.uint8
+    np.testing.assert_allclose(image, ramp(), atol=2 if suffix == ".jpg" else 0)
+
+
+def test_colour_becomes_luminance(tmp_path: Path) -> None:
+    blue, green, red = 10, 200, 60
+    colour = np.full((4, 5, 3), (blue, green, red), np.uint8)
+    image = read_film(encode(tmp_path / "film.png", colour))
+    np.testing.assert_allclose(image, 0.299 * red + 0.587 * green + 0.114 * blue, atol=1)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> None:
+    wide = ramp().astype(np.uint16) << (bits - 8)
+    image = read_film(encode(tmp_path / "film.png", wide))
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, ramp())
+
+
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_damaged_films_are_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float
+) -> None:
+    path = encode(tmp_path / f"film{suffix}", ramp(200, 150))
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(InputError, match=r"film.*(cut off|not a readable image).*copy it again"):
+        read_film(path)
+    assert capfd.readouterr().err == ""
+
+
+def test_wrong_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no.png does not exist"):
+        read_film(tmp_path / "no.png")
+    with pytest.raises(InputError, match="is a folder"):
+        read_film(tmp_path)
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    with pytest.raises(InputError, match=r"empty \(0 bytes\)"):
+        read_film(empty)
+    text = tmp_path / "text.png"
+    text.write_text("no image")
+    with pytest.raises(InputError, match=r"not a readable image; known kinds: \.bmp"):
+        read_film(text)
+    real = encode(tmp_path / "real.tif", ramp().astype(np.float32))
+    with pytest.raises(InputError, match="type float32; save it with 8 or 16 bits"):
+        read_film(real)
+
+
+def test_trailing_bytes_do_no_harm(tmp_path: Path) -> None:
+    for suffix in (".png", ".jpg"):
+        path = encode(tmp_path / f"film{suffix}", ramp())
+        path.write_bytes(path.read_bytes() + b"\0" * 100)
+        assert read_film(path).shape == (40, 30)
+
+
+@pytest.mark.parametrize("size", [(20, 15), (80, 60), (20, 60), (40, 30)])
+def test_resize_maps_pixel_centres(size: tuple[int, int]) -> None:
+    y, x = np.mgrid[: size[0], : size[1]]
+    points = geometry.normalise(np.stack([x, y], axis=-1).astype(np.float64), size[::-1])
+    source = geometry.to_pixels(points, (30, 40))
+    expected = 2 * source[..., 0] + 3 * source[..., 1]
+    resized = resize_film(ramp(), size)
+    assert resized.dtype == np.uint8
+    assert resized.shape == size
+    inner = (slice(4, -4), slice(4, -4))  # at the edges a cubic has no neighbours
+    np.testing.assert_allclose(resized[inner], expected[inner], atol=1.01)
+
+
+def test_shrinking_takes_the_mean_over_areas() -> None:
+    checks = np.tile(np.array([[0, 200], [200, 0]], np.uint8), (8, 8))
+    np.testing.assert_array_equal(resize_film(checks, (8, 8)), 100)
+
+
+def test_landmarks_must_lie_on_the_film(tmp_path: Path) -> None:
+    edge = record(tmp_path / "001.png", [[-0.5, -0.5], [29.5, 39.5], [np.nan, np.nan]])
+    check_landmarks(edge, (30, 40))
+    for x, y in ((29.6, 5), (5, 39.6), (-0.6, 5), (5, -0.6)):
+        with pytest.raises(InputError, match=r"001.png: landmark 2 at .* 30 × 40 pixels"):
+            check_landmarks(record(tmp_path / "001.png", [[1, 1], [x, y]]), (30, 40))
+
+
+def test_load_film(tmp_path: Path) -> None:
+    path = encode(tmp_path / "7.png", ramp())
+    film = load_film(record(path, [[14.5, 19.5], [np.nan, np.nan]]), (20, 16))
+    assert film.film == "7"
+    assert film.image.shape == (20, 16)
+    assert film.size_px == (30, 40)
+    assert film.extent_mm == pytest.approx((3.0, 4.0))
+    assert film.landmarks_norm.dtype == np.float32
+    np.testing.assert_array_equal(film.landmarks_norm, [[0.5, 0.5], [np.nan, np.nan]])
+
+
+def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
+    (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from cephray.errors import RunError\n"
+        "try:\n    import cephray.data.films\n"
+        "except RunError as error:\n    print(error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert "libGL.so.1: cannot open" in done.stdout
+    assert "opencv-python-headless" in done.stdout
+
+
+@needs_real_films
+def test_real_film() -> None:
+    film = load_film(read_dataset(REAL, "train", DataConfig())[0], (800, 640))
+    assert film.image.shape == (800, 640)
+    assert film.size_px == (1935, 2400)
+    assert film.extent_mm == pytest.approx((193.5, 240.0))

@@ -1,0 +1,48 @@
+"""Conversions against exact cases."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cephray import geometry
+
+
+def test_edges_of_a_film_are_zero_and_one() -> None:
+    corners = np.array([[-0.5, -0.5], [1934.5, 2399.5]])
+    np.testing.assert_array_equal(geometry.normalise(corners, (1935, 2400)), [[0, 0], [1, 1]])
+
+
+@given(st.floats(-10, 3000), st.floats(-10, 3000), st.integers(1, 4000), st.integers(1, 4000))
+def test_pixels_come_back(x: float, y: float, width: int, height: int) -> None:
+    point = np.array([x, y])
+    there = geometry.normalise(point, (width, height))
+    np.testing.assert_allclose(geometry.to_pixels(there, (width, height)), point, atol=1e-9)
+
+
+def test_errors_are_in_millimetres_of_the_original() -> None:
+    truth = geometry.normalise(np.array([[[100.0, 200.0], [np.nan, 1.0]]]), (1935, 2400))
+    moved = geometry.normalise(np.array([[[130.0, 240.0], [5.0, 5.0]]]), (1935, 2400))
+    errors = geometry.radial_errors_mm(moved, truth, np.array([[193.5, 240.0]]))
+    assert errors[0, 0] == pytest.approx(5.0)
+    assert np.isnan(errors[0, 1])
+
+
+def test_a_window_is_centred_on_its_point_in_cells() -> None:
+    """A point at image pixel 100, 60 of stride 8 lies at cell 12, 7 (counted from centres)."""
+    point = np.array([[[100 / 160, 60 / 96]]], np.float32)
+    box = geometry.windows(point, [(12, 20)], [8], (96, 160), [5])
+    y1, x1, y2, x2 = np.asarray(box)[0, 0, 0]
+    assert np.array([x1, x2]) * 19 == pytest.approx([12 - 2.5, 12 + 2.5], abs=1e-4)
+    assert np.array([y1, y2]) * 11 == pytest.approx([7 - 2.5, 7 + 2.5], abs=1e-4)
+
+
+def test_windows_are_clipped_to_the_image_and_nan_stays() -> None:
+    points = np.array([[[0.0, 1.0], [np.nan, 0.5]]], np.float32)
+    boxes = np.asarray(geometry.windows(points, [(10, 10), (5, 5)], [8, 16], (80, 80), [7, 5]))
+    assert boxes.shape == (1, 2, 2, 4)
+    assert boxes[0, 0].min() == 0.0
+    assert boxes[0, 0].max() == 1.0
+    assert np.isnan(boxes[0, 1, :, [1, 3]]).all()
