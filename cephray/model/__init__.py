@@ -1,0 +1,1 @@
+"""The two-stage network, written in keras.layers and keras.ops alone."""

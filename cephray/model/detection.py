@@ -1,0 +1,55 @@
+"""Landmark detection module: all landmarks at once, from the coarsest features.
+
+It knows the last feature map of the backbone, and neither the pyramid nor the refinement.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers, ops
+
+Tensor = Any
+
+
+@keras.saving.register_keras_serializable("cephray")
+class LandmarkDetection(layers.Layer):
+    """Regresses normalised coordinates: flatten, then one linear layer without bias.
+
+    coarse = prior + scale × linear(features). The paper (Khalid et al. 2024) has no prior and
+    scale 1. A prior, such as the mean shape of the training films, is a weight that is not
+    trained; it is saved with the others.
+
+    Args:
+        num_landmarks: K.
+        scale: factor on the output of the linear layer; less than 1 keeps the first steps small.
+
+    Input shape:
+        [B, H, W, C]
+
+    Output shape:
+        [B, K, 2], normalised (x, y), float32.
+    """
+
+    def __init__(self, num_landmarks: int, scale: float = 1.0, **options: Any) -> None:
+        # Coordinates need all the bits of float32: bfloat16 resolves 1/256 of the film.
+        super().__init__(dtype="float32", **options)
+        self.num_landmarks = num_landmarks
+        self.scale = scale
+        self.flatten = layers.Flatten(dtype="float32")
+        self.linear = layers.Dense(
+            2 * num_landmarks, use_bias=False, dtype="float32", name="linear"
+        )
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the weights."""
+        self.prior = self.add_weight(
+            shape=(self.num_landmarks, 2), initializer="zeros", trainable=False, name="prior"
+        )
+        self.linear.build((None, input_shape[1] * input_shape[2] * input_shape[3]))  # type: ignore[operator]
+
+    def call(self, features: Tensor) -> Tensor:
+        """Regress [B, K, 2] from features [B, H, W, C]."""
+        x = self.linear(self.flatten(features))
+        return self.prior + self.scale * ops.reshape(x, (-1, self.num_landmarks, 2))

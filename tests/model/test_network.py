@@ -1,0 +1,119 @@
+"""The whole network: shapes, sizes, switches and where gradients go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cephray.config import Backbone, Config
+from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
+from cephray.model.network import build_network, predict
+
+MakeConfig = Callable[..., Config]
+
+
+def test_every_backbone_of_the_configuration_exists() -> None:
+    assert set(BACKBONES) == set(get_args(Backbone))
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_pyramid_has_the_strides_of_its_name(name: str) -> None:
+    pyramid = build_pyramid(name, keras.Input((128, 96, 3)))
+    assert [level.shape[1:3] for level in pyramid] == [(128 // s, 96 // s) for s in STRIDES]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_sizes_that_no_stride_divides(name: str, small_config: MakeConfig) -> None:
+    config = small_config(
+        f"model.backbone={name}",
+        "model.fusion_depth=4",
+        "data.image_height=75",
+        "data.image_width=101",
+    )
+    network = build_network(config)
+    prediction = predict(network, np.zeros((2, 75, 101, 3), np.float32))
+    assert prediction.coarse.shape == prediction.refined.shape == (2, 19, 2)
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3, 4])
+@pytest.mark.parametrize("pool", [1, 4])
+def test_fusion_depth_and_pool_size(depth: int, pool: int, small_config: MakeConfig) -> None:
+    network = build_network(
+        small_config(f"model.fusion_depth={depth}", f"model.roi_pool_size={pool}")
+    )
+    crop = network.get_layer("crop")
+    assert crop.output.shape == (None, 19, pool, pool, 8 * depth)
+    assert crop.window_cells == (9, 7, 5, 3)[-depth:]
+
+
+def test_defaults_are_the_papers() -> None:
+    network = build_network(Config())
+    shapes = {weight.path: tuple(weight.shape) for weight in network.weights}
+    assert network.input_shape == (None, 800, 640, 3)
+    assert shapes["detection/linear/kernel"] == (25 * 20 * 2048, 38)
+    assert shapes["refinement/conv_kernel"] == (19, 3, 3, 3 * 256, 512)
+    assert shapes["refinement/hidden_kernel"] == (19, 5 * 5 * 512, 512)
+    assert shapes["refinement/output_kernel"] == (19, 512, 2)
+
+
+def test_offsets_in_windows_are_offsets_in_films_scaled(small_config: MakeConfig) -> None:
+    keras.utils.set_random_seed(0)
+    film = build_network(small_config())
+    window = build_network(small_config("model.offset_unit=window"))
+    window.set_weights(film.get_weights())
+    image = np.random.default_rng(0).random((1, 96, 64, 3), np.float32)
+    one, other = predict(film, image), predict(window, image)
+    smallest_px = min(8 * 7, 16 * 5, 32 * 3)
+    np.testing.assert_allclose(
+        other.refined - other.coarse,
+        (one.refined - one.coarse) * np.array([smallest_px / 64, smallest_px / 96], np.float32),
+        rtol=1e-4,
+        atol=1e-6,
+    )
+
+
+def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig) -> None:
+    once, twice = (build_network(small_config(f"model.refinement_passes={n}")) for n in (1, 2))
+    assert [w.shape for w in once.weights] == [w.shape for w in twice.weights]
+    twice.set_weights(once.get_weights())
+    image = np.random.default_rng(0).random((1, 96, 64, 3), np.float32)
+    assert np.abs(predict(once, image).refined - predict(twice, image).refined).max() > 0
+
+
+@pytest.mark.parametrize("differentiable", [False, True])
+def test_boxes_carry_a_gradient_only_where_asked(
+    differentiable: bool, small_config: MakeConfig
+) -> None:
+    """Without it, the offsets do not depend on the detection module's weights."""
+    network = build_network(small_config(f"model.differentiable_boxes={differentiable}"))
+    image = np.random.default_rng(0).random((2, 96, 64, 3), np.float32)
+    with tf.GradientTape() as tape:
+        prediction = predict(network, image)
+        offsets = tf.reduce_sum(tf.square(prediction.refined - prediction.coarse))
+    kernel = network.get_layer("detection").linear.kernel.value
+    # refined − coarse cancels the direct path; what is left passes through the boxes.
+    gradient = tape.gradient(offsets, kernel)
+    assert (np.abs(gradient).max() > 1e-9) == differentiable
+
+
+def test_every_weight_gets_a_gradient(small_config: MakeConfig) -> None:
+    network = build_network(small_config("model.fusion_depth=4"))
+    with tf.GradientTape() as tape:
+        prediction = predict(
+            network, np.random.default_rng(0).random((2, 96, 64, 3), np.float32), training=True
+        )
+        loss = tf.reduce_sum(prediction.coarse) + tf.reduce_sum(tf.square(prediction.refined))
+    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    assert all(gradient is not None for gradient in gradients)
+
+
+def test_batch_normalisation_follows_the_configuration(small_config: MakeConfig) -> None:
+    network = build_network(small_config("model.batch_norm_momentum=0.7"), synchronise=True)
+    norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(norms) > 10
+    assert all(norm.momentum == 0.7 and norm.synchronized for norm in norms)

@@ -1,0 +1,76 @@
+"""The batched heads against separate Keras layers with the same weights."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from cephray.model.refinement import PerHead, RefinementHeads
+
+K, S, C, CHANNELS, UNITS = 19, 5, 12, 16, 24
+
+
+def separate_head(heads: RefinementHeads, index: int) -> keras.Sequential:
+    """Build one head of the paper from Keras layers, with a slice of the batched weights."""
+    head = keras.Sequential(
+        [
+            keras.Input((S, S, C)),
+            keras.layers.Conv2D(CHANNELS, 3, padding="same", activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(UNITS, activation="relu"),
+            keras.layers.Dense(2, use_bias=False),
+        ]
+    )
+    names = ("conv_kernel", "conv_bias", "hidden_kernel", "hidden_bias", "output_kernel")
+    head.set_weights([getattr(heads, name).numpy()[index] for name in names])
+    return head
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_equals_separate_heads(batch: int) -> None:
+    keras.utils.set_random_seed(1)
+    heads = RefinementHeads(CHANNELS, UNITS)
+    heads.build((None, K, S, S, C))
+    rng = np.random.default_rng(0)
+    for name in ("conv_bias", "hidden_bias"):
+        bias = getattr(heads, name)
+        bias.assign(rng.normal(size=bias.shape))
+    crops = tf.constant(rng.normal(size=(batch, K, S, S, C)), tf.float32)
+    upstream = tf.constant(rng.normal(size=(batch, K, 2)), tf.float32)
+
+    with tf.GradientTape() as tape:
+        tape.watch(crops)
+        offsets = heads(crops)
+    names = ("conv_kernel", "conv_bias", "hidden_kernel", "hidden_bias", "output_kernel")
+    targets = [crops, *(getattr(heads, name).value for name in names)]
+    of_crops, *of_weights = tape.gradient(offsets, targets, output_gradients=upstream)
+
+    for index in range(K):
+        head = separate_head(heads, index)
+        crop = crops[:, index]
+        with tf.GradientTape() as tape:
+            tape.watch(crop)
+            expected = head(crop)
+        gradients = tape.gradient(
+            expected,
+            [crop, *(weight.value for weight in head.trainable_variables)],
+            output_gradients=upstream[:, index],
+        )
+        assert_close(offsets[:, index], expected)
+        assert_close(of_crops[:, index], gradients[0])
+        for batched, single in zip(of_weights, gradients[1:], strict=True):
+            assert_close(batched[index], single)
+
+
+def assert_close(actual: tf.Tensor, expected: tf.Tensor) -> None:
+    scale = float(tf.reduce_max(tf.abs(expected)))
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-5 * scale)
+
+
+def test_each_head_starts_as_a_layer_of_its_own() -> None:
+    weights = keras.ops.convert_to_numpy(PerHead()((K, 3, 3, 64, 32), "float32"))
+    limit = np.sqrt(6 / (9 * 64 + 9 * 32))  # Glorot & Bengio 2010, of one head alone
+    assert np.abs(weights).max() == pytest.approx(limit, rel=1e-2)
+    assert not np.allclose(weights[0], weights[1])
