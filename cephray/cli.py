@@ -1,0 +1,243 @@
+"""The command line: options to calls, errors to one line and an exit code.
+
+Exit code 2 is wrong input, 1 a failed run, 130 an interrupt. Heavy packages are imported by the
+command that needs them, so that `cephray --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from cephray import __version__
+from cephray.errors import InputError, RunError
+
+SPLITS = ("train", "test1", "test2", "all")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = _parser().parse_args(arguments)
+    # Before TensorFlow is imported: its start-up notes are nothing that a user can act upon.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    command: Callable[[argparse.Namespace], None] = options.command
+    try:
+        command(options)
+    except InputError as error:
+        return _fail(error, 2)
+    except RunError as error:
+        return _fail(error, 1)
+    except OSError as error:
+        return _fail(error, 1)
+    except KeyboardInterrupt:
+        print("cephray: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(error: Exception, code: int) -> int:
+    print(f"cephray: {' '.join(str(error).split())}", file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line that lists what is valid."""
+
+    def error(self, message: str) -> NoReturn:
+        valid = [o for action in self._actions for o in action.option_strings[-1:]]
+        self.exit(2, f"{self.prog}: {message}; options here: {' '.join(valid)}\n")
+
+    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
+        options, unknown = self.parse_known_args(*args, **kwargs)
+        if unknown:
+            options.parser.error(f"unknown argument {unknown[0]!r}")
+        return options
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="cephray", description="Distributed cephalometric landmark detection.")
+    parser.add_argument("--version", action="version", version=f"cephray {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], None], summary: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
+        )
+        command.set_defaults(command=run, parser=command)
+        return command
+
+    info = add("info", _info, "versions, devices, and what the op was built for")
+    info.add_argument("--json", action="store_true", help="print JSON")
+
+    synthesize = add("synthesize", _synthesize, "draw films with known landmarks")
+    synthesize.add_argument("--output", type=Path, required=True, metavar="DIR")
+    synthesize.add_argument("--count", type=int, required=True, metavar="N", help="films")
+    synthesize.add_argument("--seed", type=int, default=0, metavar="S")
+    synthesize.add_argument("--height", type=int, default=2400, metavar="H", help="pixels")
+    synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="pixels")
+
+    train = add("train", _train, "train on a Ray cluster")
+    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
+    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the run")
+    train.add_argument("--config", type=Path, metavar="FILE", help="YAML")
+    train.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        help="one config key; may be repeated",
+    )
+    train.add_argument("--num-workers", type=int, metavar="N")
+    train.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
+    train.add_argument("--resume", action="store_true", help="go on with the run in --output")
+    train.add_argument("--verbose", action="store_true", help="logs of Ray and TensorFlow too")
+
+    evaluate = add("evaluate", _evaluate, "measure a checkpoint on films with known landmarks")
+    evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--split", choices=SPLITS, required=True)
+    evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
+    evaluate.add_argument("--output", type=Path, metavar="DIR", help="draw DIR/overlays/NAME.png")
+
+    predict = add("predict", _predict, "find the landmarks of films")
+    predict.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    predict.add_argument("--output", type=Path, required=True, metavar="DIR")
+    predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
+    return parser
+
+
+def _info(options: argparse.Namespace) -> None:
+    from cephray.info import collect, format_info
+
+    facts = collect()
+    print(json.dumps(facts, indent=1) if options.json else format_info(facts))
+
+
+def _synthesize(options: argparse.Namespace) -> None:
+    from cephray.data.synthetic import write_dataset
+
+    with _progress("drawing films", options.count) as advance:
+        write_dataset(
+            options.output,
+            options.count,
+            seed=options.seed,
+            size_px=(options.width, options.height),
+            on_film=lambda number: advance(1),
+        )
+    print(f"{options.count} films in {options.output}")
+
+
+def _train(options: argparse.Namespace) -> None:
+    from cephray.config import load_config
+    from cephray.train.checkpoint import CONFIG
+    from cephray.train.compatibility import require_same_run
+
+    overrides = list(options.set)
+    if options.num_workers is not None:
+        overrides.append(f"train.num_workers={options.num_workers}")
+    if options.use_gpu:
+        overrides.append("train.use_gpu=true")
+    saved = options.output / CONFIG
+    going_on = options.resume and saved.is_file()
+    base = saved if going_on and options.config is None else options.config
+    config = load_config(base, overrides)
+    if going_on:
+        require_same_run(config, load_config(saved), saved)
+
+    from cephray.train.launch import launch
+
+    best = launch(options.data, options.output, config, options.resume, options.verbose)
+    print(f"best epoch {best.progress.epoch}: {best.folder}")
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from cephray.data.formats import read_dataset
+    from cephray.evaluate import draw_overlays, evaluate
+    from cephray.inference import Detector
+    from cephray.landmarks import landmark_set
+    from cephray.metrics import format_table
+    from cephray.train.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(options.checkpoint)
+    data = checkpoint.config.data
+    if options.reader is not None:
+        data = data.model_copy(update={"reader": options.reader})
+    records = read_dataset(options.data, options.split, data)
+    landmarks = landmark_set(data.landmarks)
+    with _progress("evaluating", len(records)) as advance:
+        result = evaluate(
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+        )
+    print(
+        f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
+        f"checkpoint {checkpoint.folder}\n"
+    )
+    print(format_table(landmarks.names, result.refined_mm))
+    coarse, refined = (float(e[e == e].mean()) for e in (result.coarse_mm, result.refined_mm))
+    print(f"\nMRE of stage one {coarse:.2f} mm, after refinement {refined:.2f} mm")
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    if options.output is not None:
+        draw_overlays(result, records, options.output / "overlays")
+        print(f"overlays in {options.output / 'overlays'}")
+
+
+def _predict(options: argparse.Namespace) -> None:
+    from cephray.inference import Detector
+    from cephray.landmarks import landmark_set
+    from cephray.predict import find_films, predict_films
+    from cephray.train.checkpoint import CONFIG, find_checkpoint
+
+    if (options.output / CONFIG).exists():
+        raise InputError(f"output {options.output}: holds a training run; give another folder")
+    films = find_films(options.films)
+    checkpoint = find_checkpoint(options.checkpoint)
+    data = checkpoint.config.data
+    with _progress("predicting", len(films)) as advance:
+        unread = predict_films(
+            Detector(checkpoint),
+            films,
+            options.output,
+            landmark_set(data.landmarks),
+            data.spacing_mm,
+            advance,
+        )
+    for line in unread:
+        print(f"cephray: passed over: {line}", file=sys.stderr)
+    if len(unread) == len(films):
+        raise InputError("none of the films could be read; nothing was written")
+    print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
+    if unread:
+        raise RunError(f"{len(unread)} of {len(films)} films could not be read")
+
+
+class _progress:  # noqa: N801 - reads as a function: `with _progress(...) as advance`
+    """A progress bar that goes away; `advance(n)` counts on."""
+
+    def __init__(self, description: str, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        self._bar = Progress(transient=True, console=Console(stderr=True))
+        self._task = self._bar.add_task(description, total=total)
+
+    def __enter__(self) -> Callable[[int], None]:
+        self._bar.start()
+        return lambda done: self._bar.advance(self._task, done)
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Pictures: a film with its landmarks drawn on it, and the truth where it is known.
+
+It draws with OpenCV on a copy; it knows pixels and names, and no model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.data.films import GrayImage
+from cephray.data.opencv import cv2
+
+ColourImage = NDArray[np.uint8]  # [H, W, 3], blue, green, red
+
+_PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 255), (0, 0, 0)
+_SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
+
+
+def draw_overlay(
+    image: GrayImage,
+    predicted_px: NDArray[np.floating[Any]],
+    labels: Sequence[str],
+    truth_px: NDArray[np.floating[Any]] | None = None,
+    height: int = 1200,
+) -> ColourImage:
+    """Draw landmarks on a film.
+
+    Predictions are yellow dots with their labels, the truth green crosses, and a red line joins
+    the two. A film taller than `height` is reduced.
+
+    Args:
+        image: uint8 [H, W].
+        predicted_px: [K, 2], pixels of the film.
+        labels: K short names.
+        truth_px: [K, 2], pixels; NaN where missing.
+        height: of the picture at most, pixels.
+
+    Returns:
+        uint8 [h, w, 3], blue, green, red.
+    """
+    scale = min(1.0, height / image.shape[0])
+    size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
+    picture = cv2.cvtColor(
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2BGR
+    )
+    unit = max(1.0, picture.shape[0] / 400)
+
+    def place(point: NDArray[np.floating[Any]]) -> tuple[int, int]:
+        x, y = np.round(((point + 0.5) * scale - 0.5) * 2**_SUBPIXEL_BITS).astype(int)
+        return int(x), int(y)
+
+    line = {"lineType": cv2.LINE_AA, "shift": _SUBPIXEL_BITS}
+    thickness = max(1, round(unit / 2))
+    arm = round(2.5 * unit * 2**_SUBPIXEL_BITS)
+    for index, (point, label) in enumerate(zip(predicted_px, labels, strict=True)):
+        if not np.isfinite(point).all():
+            continue
+        centre = place(point)
+        if truth_px is not None and np.isfinite(truth_px[index]).all():
+            x, y = place(truth_px[index])
+            cv2.line(picture, centre, (x, y), _ERROR, thickness, **line)
+            cv2.line(picture, (x - arm, y), (x + arm, y), _TRUTH, thickness, **line)
+            cv2.line(picture, (x, y - arm), (x, y + arm), _TRUTH, thickness, **line)
+        cv2.circle(picture, centre, round(1.6 * unit * 2**_SUBPIXEL_BITS), _PREDICTED, -1, **line)
+        corner = tuple(round(c / 2**_SUBPIXEL_BITS + 2.5 * unit) for c in centre)
+        for colour, extra in ((_SHADOW, 2), (_PREDICTED, 0)):
+            cv2.putText(
+                picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.14 * unit, colour,
+                thickness + extra, cv2.LINE_AA,
+            )  # fmt: skip
+    result: ColourImage = picture
+    return result

@@ -1,0 +1,214 @@
+"""Checkpoints: weights, optimiser, progress, configuration and data fingerprint, all or nothing.
+
+A checkpoint is a folder that alone suffices to evaluate, predict and resume. Its manifest, with
+the size and SHA-256 of every other file, is written last: a folder that was cut short at any
+point does not match it and is never loaded. Arrays lie in safetensors files, settings in YAML
+and JSON; nothing is ever unpickled. It knows no Ray and no TensorFlow, so that weights trained on
+another Keras backend load as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+from cephray.config import Config, dump_config, load_config
+from cephray.errors import InputError
+
+if TYPE_CHECKING:
+    import keras
+
+MANIFEST, CONFIG, PROGRESS = "manifest.json", "config.yaml", "progress.json"
+WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    `history` holds one row per finished epoch; `data_fingerprint` tells the training and
+    validation films apart from any others.
+    """
+
+    epoch: int = 0
+    data_fingerprint: str = ""
+    history: list[Row] = field(default_factory=list)
+
+    def advance(self, row: Row) -> Progress:
+        """Return the progress after one more epoch."""
+        return Progress(self.epoch + 1, self.data_fingerprint, [*self.history, row])
+
+    @property
+    def score(self) -> float:
+        """Score of the last epoch, less is better; infinite before the first."""
+        return self.history[-1]["score"] if self.history else float("inf")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A complete checkpoint on disk: what it holds, and the way to its arrays."""
+
+    folder: Path
+    config: Config
+    progress: Progress
+
+    def load_weights(self, model: keras.Model) -> None:
+        """Fill the model, batch-normalisation statistics included.
+
+        Raises:
+            InputError: names the first variable that is missing, left over or of another shape.
+        """
+        self._fill(WEIGHTS, model.variables)
+
+    def load_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
+        """Fill a built optimiser: step count and moments.
+
+        Raises:
+            InputError: as in `load_weights`.
+        """
+        self._fill(OPTIMIZER, optimizer.variables)
+
+    def _fill(self, name: str, variables: Iterable[keras.Variable]) -> None:
+        arrays = load_file(self.folder / name)
+        targets = _by_path(variables)
+        where = f"checkpoint {self.folder}, {name}"
+        for path in targets.keys() ^ arrays.keys():
+            state = "is missing there" if path in targets else "is not part of this model"
+            raise InputError(f"{where}: variable {path!r} {state}; use the configuration it has")
+        for path, variable in targets.items():
+            if tuple(variable.shape) != arrays[path].shape:
+                raise InputError(
+                    f"{where}: variable {path!r} has shape {list(arrays[path].shape)}; "
+                    f"the model needs {list(variable.shape)}"
+                )
+        for path, variable in targets.items():
+            variable.assign(arrays[path])
+
+
+def save_checkpoint(
+    folder: Path,
+    config: Config,
+    progress: Progress,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer | None = None,
+) -> None:
+    """Write a checkpoint into a folder, the manifest last.
+
+    Args:
+        folder: made where it does not exist.
+        config: of the run.
+        progress: of the run.
+        model: its weights are saved.
+        optimizer: without it the checkpoint cannot be resumed from.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(_arrays(model.variables), folder / WEIGHTS)
+    if optimizer is not None:
+        save_file(_arrays(optimizer.variables), folder / OPTIMIZER)
+    (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
+    (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
+    manifest = {
+        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.iterdir())
+        if path.name != MANIFEST
+    }
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+
+
+def open_checkpoint(folder: Path) -> Checkpoint:
+    """Verify a checkpoint and read its settings.
+
+    Raises:
+        InputError: the folder is no checkpoint, or not a complete one; names the file at fault.
+    """
+    fault = _fault(folder)
+    if fault is not None:
+        raise InputError(f"checkpoint {folder}: {fault}")
+    progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+    return Checkpoint(folder, load_config(folder / CONFIG), Progress(**progress))
+
+
+def checkpoints_in(run: Path) -> list[Checkpoint]:
+    """Open every complete checkpoint of a run's folder, the oldest first."""
+    folders = (path.parent for path in run.glob(f"*/{MANIFEST}"))
+    complete = [open_checkpoint(folder) for folder in folders if _fault(folder) is None]
+    return sorted(complete, key=lambda checkpoint: checkpoint.progress.epoch)
+
+
+def find_checkpoint(path: Path) -> Checkpoint:
+    """Open a checkpoint, or the best one of a run's folder.
+
+    Args:
+        path: a checkpoint, or the output folder of `cephray train`.
+
+    Raises:
+        InputError: there is none, or it is not complete.
+    """
+    if not path.is_dir():
+        raise InputError(f"checkpoint {path}: no such folder")
+    if (path / MANIFEST).exists() or (path / WEIGHTS).exists():
+        return open_checkpoint(path)
+    complete = checkpoints_in(path)
+    if not complete:
+        raise InputError(
+            f"checkpoint {path}: neither a checkpoint (no {MANIFEST}) nor the output folder of "
+            "`cephray train` with a complete one"
+        )
+    return min(complete, key=lambda checkpoint: checkpoint.progress.score)
+
+
+def _fault(folder: Path) -> str | None:
+    """Say what is wrong with a checkpoint, or nothing."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    except OSError:
+        return f"not complete: {MANIFEST} is missing"
+    except ValueError:
+        return f"not complete: {MANIFEST} is cut short"
+    for name in (CONFIG, PROGRESS, WEIGHTS):
+        if name not in manifest:
+            return f"not complete: {MANIFEST} does not list {name}"
+    for name, entry in manifest.items():
+        path = folder / name
+        if not path.is_file():
+            return f"not complete: {name} is missing"
+        if path.stat().st_size != entry["bytes"]:
+            return f"not complete: {name} has {path.stat().st_size} of {entry['bytes']} bytes"
+        if _sha256(path) != entry["sha256"]:
+            return f"{name} was changed after it was written"
+    return None
+
+
+def _arrays(variables: Iterable[keras.Variable]) -> dict[str, NDArray[Any]]:
+    from keras import ops
+
+    return {
+        path: np.ascontiguousarray(ops.convert_to_numpy(variable))
+        for path, variable in _by_path(variables).items()
+    }
+
+
+def _by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
+    listed = list(variables)
+    by_path = {variable.path: variable for variable in listed}
+    if len(by_path) != len(listed):
+        raise ValueError("two variables share a path; give their layers names of their own")
+    return by_path
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

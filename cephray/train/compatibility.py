@@ -1,0 +1,56 @@
+"""Which settings a resumed run may change: those that do not change what it computes next.
+
+It compares configurations, and knows no files.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from cephray.config import Config
+from cephray.errors import InputError
+
+# More epochs, other machines, more patience: the weights so far are still those of this run.
+FREE = {
+    "train.epochs",
+    "train.early_stop_patience",
+    "train.num_workers",
+    "train.use_gpu",
+    "train.cpus_per_worker",
+    "train.wait_for_resources_s",
+    "train.max_failures",
+}
+
+
+def require_same_run(config: Config, saved: Config, source: Path) -> None:
+    """Refuse to resume with settings that would make it another run.
+
+    Args:
+        config: what the user asks for.
+        saved: what the run began with.
+        source: file of the saved settings, for the message.
+
+    Raises:
+        InputError: names the first setting that differs, both values and the cure.
+    """
+    asked, began = (
+        _flatten(config.model_dump(mode="json")),
+        _flatten(saved.model_dump(mode="json")),
+    )
+    for key, value in asked.items():
+        if value != began[key] and key not in FREE:
+            raise InputError(
+                f"cannot resume with {key}={value!r}: the run began with {began[key]!r} "
+                f"({source}); leave it out, or start a new run in another --output"
+            )
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

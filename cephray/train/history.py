@@ -1,0 +1,91 @@
+"""What a run says of itself: one line an epoch, `history.csv`, and TensorBoard events.
+
+It is written by the driver from the rows that workers report, and knows neither.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+from cephray.train.checkpoint import Row
+
+HISTORY, EVENTS = "history.csv", "tensorboard"
+
+
+class HistoryWriter:
+    """Takes the rows of a run as they come.
+
+    An epoch that is reported again, because its workers were lost before its checkpoint was
+    complete, replaces what was said of it.
+
+    Args:
+        folder: output folder of the run.
+        epochs: of the whole run.
+        earlier: rows of the epochs before a resumed run.
+        show: takes each line.
+    """
+
+    def __init__(
+        self, folder: Path, epochs: int, earlier: Sequence[Row], show: Callable[[str], None]
+    ) -> None:
+        self._path = folder / HISTORY
+        self._epochs = epochs
+        self._rows = list(earlier)
+        self._show = show
+        self._events = SummaryWriter(str(folder / EVENTS), flush_secs=10)
+        self._started = time.perf_counter()
+        self._epochs_before = len(earlier)
+        if earlier:
+            self._write()
+
+    def add(self, row: Row) -> None:
+        """Take the row of one epoch."""
+        epoch = int(row["epoch"])
+        self._rows = [*self._rows[: epoch - 1], row]
+        self._write()
+        for name, value in row.items():
+            if name not in ("epoch", "score"):
+                self._events.add_scalar(name, value, epoch)
+        self._show(self._line(row))
+
+    def close(self) -> None:
+        """Flush the events."""
+        self._events.close()
+
+    def _write(self) -> None:
+        with self._path.open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.DictWriter(stream, fieldnames=list(self._rows[0]))
+            writer.writeheader()
+            writer.writerows(self._rows)
+
+    def _line(self, row: Row) -> str:
+        epoch = int(row["epoch"])
+        parts = [
+            f"epoch {epoch:>{len(str(self._epochs))}}/{self._epochs}",
+            f"loss {row['loss']:.5f}",
+            f"training {row['train_coarse_mre_mm']:.2f} → {row['train_refined_mre_mm']:.2f} mm",
+        ]
+        if "refined_mre_mm" in row:
+            best = min(earlier["score"] for earlier in self._rows)
+            parts.append(
+                f"validation {row['coarse_mre_mm']:.2f} → {row['refined_mre_mm']:.2f} mm"
+                + (" (best)" if row["score"] <= best else "")
+            )
+        parts.append(f"{row['films_per_s']:.1f} films/s")
+        done = epoch - self._epochs_before
+        left_s = (time.perf_counter() - self._started) / max(done, 1) * (self._epochs - epoch)
+        parts.append(f"{_duration(left_s)} left")
+        return "  ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

@@ -1,0 +1,292 @@
+"""The only file that wires Ray Train: data to the cluster, workers, rows back, one clear line.
+
+The driver reads the data set, has it decoded on the cluster and hands references to the workers.
+Each worker runs `loop.train`; rank 0's rows come back through a queue, its checkpoints through
+Ray into the output folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.tensorflow import TensorflowTrainer
+from ray.util.queue import Empty, Queue
+from rich.progress import Progress as ProgressBar
+
+from cephray.config import Config, dump_config
+from cephray.data.formats import Record, read_dataset
+from cephray.data.pipeline import Films, FilmTable, decode_on_cluster, holdout
+from cephray.errors import InputError, RunError
+from cephray.train.checkpoint import CONFIG, Checkpoint, Row, checkpoints_in, open_checkpoint
+from cephray.train.history import HistoryWriter
+from cephray.train.resources import cpus_per_worker
+
+Show = Callable[[str], None]
+
+# Set on every worker: the backend that the op is written for, and no log but errors.
+_WORKER_ENVIRONMENT = {
+    "KERAS_BACKEND": "tensorflow",
+    "TF_CPP_MIN_LOG_LEVEL": "2",
+    "GLOG_minloglevel": "2",
+}
+
+
+def launch(
+    data: Path,
+    output: Path,
+    config: Config,
+    resume: bool = False,
+    verbose: bool = False,
+    show: Show = print,
+) -> Checkpoint:
+    """Train on a Ray cluster: the running one, or one started on this machine.
+
+    Args:
+        data: folder of the data set.
+        output: folder of the run; must be empty unless the run is resumed.
+        config: of the run.
+        resume: go on from the last complete checkpoint in `output`, if there is one.
+        verbose: let Ray's and TensorFlow's own logs through.
+        show: takes each line that the run has to say.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        InputError: data, configuration or output folder cannot be used; nothing was written.
+        RunError: the cluster cannot hold the workers, or the run failed.
+    """
+    output = output.resolve()
+    last = _last_checkpoint(output, resume, show)
+    training, validation = _read(data, config)
+    with _cluster(verbose):
+        cpus = cpus_per_worker(
+            config.train.num_workers,
+            config.train.use_gpu,
+            config.train.cpus_per_worker,
+            config.train.wait_for_resources_s,
+            show=show,
+        )
+        films = _decode(training, validation, config)
+        if last is not None and last.progress.data_fingerprint != films.fingerprint:
+            raise InputError(
+                f"{data}: these are not the films that the run in {output} began with; give the "
+                "same data, or another --output for a new run"
+            )
+        show(
+            f"{len(training)} films to train on, {len(validation) or 'none'} to validate on; "
+            f"{config.train.num_workers} × {cpus} CPU"
+            + (", 1 GPU each" if config.train.use_gpu else "")
+        )
+        output.mkdir(parents=True, exist_ok=True)
+        (output / CONFIG).write_text(dump_config(config), encoding="utf-8")
+        earlier = last.progress.history if last else []
+        history = HistoryWriter(output, config.train.epochs, earlier, show)
+        try:
+            _fit(output, config, films, cpus, history)
+        finally:
+            history.close()
+    return min(checkpoints_in(output), key=lambda checkpoint: checkpoint.progress.score)
+
+
+def _last_checkpoint(output: Path, resume: bool, show: Show) -> Checkpoint | None:
+    """Refuse an output folder that holds something else; find what a resumed run goes on from."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output {output}: is a file; give a folder")
+    found = sorted(path.name for path in output.iterdir()) if output.exists() else []
+    if not resume:
+        if CONFIG in found:
+            raise InputError(
+                f"output {output}: holds another run; go on with it by --resume, or give an "
+                "empty folder"
+            )
+        if found:
+            raise InputError(
+                f"output {output}: is not empty (holds {found[0]}); give an empty folder"
+            )
+        return None
+    if found and CONFIG not in found:
+        raise InputError(f"output {output}: holds no run to resume (no {CONFIG})")
+    checkpoints = checkpoints_in(output)
+    if not checkpoints:
+        show(f"nothing to resume in {output}: the run starts anew")
+        return None
+    show(f"resuming after epoch {checkpoints[-1].progress.epoch}")
+    return checkpoints[-1]
+
+
+def _read(data: Path, config: Config) -> tuple[list[Record], list[Record]]:
+    """Read the training and validation records."""
+    training = read_dataset(data, config.data.training, config.data)
+    if config.data.validation == "none":
+        return training, []
+    if config.data.validation != "holdout":
+        return training, read_dataset(data, config.data.validation, config.data)
+    if len(training) < 2:
+        raise InputError(
+            f"data {data}: one film cannot be split into training and validation; "
+            "set data.validation=none"
+        )
+    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed)
+    return [training[i] for i in kept], [training[i] for i in held_out]
+
+
+def _decode(training: list[Record], validation: list[Record], config: Config) -> Films:
+    size = (config.data.image_height, config.data.image_width)
+    with ProgressBar(transient=True) as bar:
+        task = bar.add_task("decoding films", total=len(training) + len(validation))
+
+        def decode(records: list[Record]) -> FilmTable:
+            return decode_on_cluster(records, size, lambda films: bar.advance(task, films))
+
+        return Films(decode(training), decode(validation) if validation else None)
+
+
+@contextmanager
+def _cluster(verbose: bool) -> Iterator[None]:
+    """Connect to Ray for the length of a run; a connection that was there is left alone."""
+    if ray.is_initialized():
+        yield
+        return
+    level = logging.INFO if verbose else logging.ERROR
+    # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
+    logging.getLogger("ray").setLevel(level)
+    ray.init(log_to_driver=verbose, logging_level=level)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _fit(output: Path, config: Config, films: Films, cpus: int, history: HistoryWriter) -> None:
+    """Run the workers to their end; pass their rows on as they come."""
+    messages = Queue(actor_options={"num_cpus": 0})
+    resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
+    trainer = TensorflowTrainer(
+        _worker,
+        train_loop_config={
+            "config": config,
+            "films": films,
+            "messages": messages,
+            "cpus": cpus,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=config.train.num_workers,
+            use_gpu=config.train.use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=output.name,
+            storage_path=str(output.parent),
+            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                num_to_keep=1,  # the best; Ray keeps the last besides
+                checkpoint_score_attribute="score",
+                checkpoint_score_order="min",
+            ),
+            worker_runtime_env={"env_vars": _WORKER_ENVIRONMENT},  # type: ignore[call-arg]
+        ),
+    )
+    finished = threading.Event()
+    failures: list[str] = []
+
+    def listen() -> None:
+        while True:
+            try:
+                message = messages.get(timeout=0.5)
+            except Empty:
+                if finished.is_set():
+                    return
+                continue
+            if isinstance(message, str):
+                failures.append(message)
+            else:
+                history.add(message)
+
+    listener = threading.Thread(target=listen, name="cephray-history")
+    listener.start()
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise RunError(_cause(error)) from error
+    finally:
+        finished.set()
+        listener.join()
+        messages.shutdown()
+    if failures:
+        raise RunError(failures[0])
+
+
+def _cause(error: ray.train.TrainingFailedError) -> str:
+    """Boil a failed run down to one line."""
+    failures = getattr(error, "worker_failures", None) or {}
+    reasons = {
+        rank: (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
+        for rank, failure in failures.items()
+    }
+    if not reasons:
+        return f"the run failed: {str(error).strip().splitlines()[-1]}"
+    rank, reason = min(reasons.items())
+    return (
+        f"the run failed, worker {rank}: {reason}; the last checkpoint is intact: go on with "
+        "--resume"
+    )
+
+
+class _RayContext:
+    """Ray Train's answers to what the loop asks."""
+
+    def __init__(self, messages: Queue) -> None:
+        context = ray.train.get_context()
+        self.rank = context.get_world_rank()
+        self.world_size = context.get_world_size()
+        self._messages = messages
+
+    def report(self, row: Row, save: Callable[[Path], None]) -> None:
+        """Report a row; rank 0 saves a checkpoint, which Ray moves into the output folder."""
+        name = f"epoch-{int(row['epoch']):04d}"
+        if self.rank != 0:
+            ray.train.report(row, checkpoint_dir_name=name)
+            return
+        with tempfile.TemporaryDirectory(prefix="cephray-") as folder:
+            save(Path(folder))
+            ray.train.report(
+                row,
+                checkpoint=ray.train.Checkpoint.from_directory(folder),
+                checkpoint_dir_name=name,
+            )
+        self._messages.put(row)
+
+    @contextmanager
+    def last_checkpoint(self) -> Iterator[Checkpoint | None]:
+        """Open the last checkpoint that Ray knows of."""
+        checkpoint = ray.train.get_checkpoint()
+        if checkpoint is None:
+            yield None
+            return
+        with checkpoint.as_directory() as folder:
+            yield open_checkpoint(Path(folder))
+
+
+def _worker(settings: dict[str, Any]) -> None:
+    """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
+    import tensorflow as tf
+
+    from cephray.train.loop import train
+
+    tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
+    tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
+    context = _RayContext(settings["messages"])
+    try:
+        train(settings["config"], settings["films"], context)
+    except (InputError, RunError) as error:
+        if context.rank == 0:
+            settings["messages"].put(str(error))

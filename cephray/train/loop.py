@@ -1,0 +1,233 @@
+"""The training loop: epochs, validation, best epoch, early stop, against a small context.
+
+The context says who this worker is, takes reports and checkpoints, and hands back the last one;
+`launch.py` gives Ray's. The loop knows no Ray and no folder.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.config import Config
+from cephray.data.pipeline import (
+    Films,
+    FilmTable,
+    epoch_order,
+    evaluation_batches,
+    prefetch,
+    training_batches,
+)
+from cephray.errors import RunError
+from cephray.metrics import summarise
+from cephray.model.network import build_network
+from cephray.train.checkpoint import Checkpoint, Progress, Row, save_checkpoint
+from cephray.train.optimizer import build_optimizer
+from cephray.train.step import (
+    PredictStep,
+    StepSums,
+    TrainStep,
+    build_predict_step,
+    build_sum_over_workers,
+    build_train_step,
+)
+
+Save = Callable[[Path], None]
+
+
+class Context(Protocol):
+    """What the loop asks of whatever runs it."""
+
+    rank: int
+    world_size: int
+
+    def report(self, row: Row, save: Save) -> None:
+        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill."""
+
+    def last_checkpoint(self) -> AbstractContextManager[Checkpoint | None]:
+        """Open the checkpoint to go on from; none for a new run."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One worker's network with all that moves it."""
+
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    train_step: TrainStep
+    predict_step: PredictStep
+    sum_over_workers: Callable[[Any], Any]
+
+
+def train(config: Config, films: Films, context: Context) -> Progress:
+    """Train until the last epoch, or until validation stops getting better.
+
+    Args:
+        config: of the run.
+        films: of the run; every worker holds the same tables.
+        context: who this worker is.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        RunError: the loss is not finite; names the step and its films.
+    """
+    replica = build_replica(config, films.training, context.world_size)
+    progress = Progress(data_fingerprint=films.fingerprint)
+    with context.last_checkpoint() as checkpoint:
+        if checkpoint is not None:
+            checkpoint.load_weights(replica.model)
+            checkpoint.load_optimizer(replica.optimizer)
+            progress = checkpoint.progress
+
+    while progress.epoch < config.train.epochs and not _is_stale(
+        progress, config.train.early_stop_patience
+    ):
+        row = run_epoch(config, films, context, replica, progress.epoch + 1)
+        progress = progress.advance(row)
+
+        def save(folder: Path, reached: Progress = progress) -> None:
+            save_checkpoint(folder, config, reached, replica.model, replica.optimizer)
+
+        context.report(row, save)
+    return progress
+
+
+def build_replica(config: Config, training: FilmTable, world_size: int) -> Replica:
+    """Build the network and its optimiser for this worker, alike on all workers.
+
+    Args:
+        config: of the run.
+        training: gives the length of an epoch, and the mean shape where it is the prior.
+        world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = (
+        tf.distribute.MultiWorkerMirroredStrategy()
+        if world_size > 1
+        else tf.distribute.get_strategy()
+    )
+    steps_per_epoch = math.ceil(len(training) / config.train.global_batch_size)
+    with strategy.scope():
+        model = build_network(config, synchronise=world_size > 1 and config.model.sync_batch_norm)
+        if config.model.detection_prior == "mean_shape":
+            model.get_layer("detection").prior.assign(training.mean_shape)
+        optimizer = build_optimizer(config.train, steps_per_epoch)
+        optimizer.build(model.trainable_variables)
+    return Replica(
+        strategy,
+        model,
+        optimizer,
+        build_train_step(model, optimizer, config.loss, strategy),
+        build_predict_step(model),
+        build_sum_over_workers(strategy),
+    )
+
+
+def run_epoch(config: Config, films: Films, context: Context, replica: Replica, epoch: int) -> Row:
+    """Train and validate for one epoch.
+
+    Returns:
+        The epoch's row: losses, errors in millimetres, speed, and the score, less is better.
+    """
+    started = time.perf_counter()
+    sums = _train_epoch(config, films.training, context, replica, epoch)
+    trained = time.perf_counter()
+    row: Row = {
+        "epoch": epoch,
+        "loss": float(np.mean(sums.loss)),
+        "detection_loss": float(np.mean(sums.detection_loss)),
+        "refinement_loss": float(np.mean(sums.refinement_loss)),
+        "train_coarse_mre_mm": float(sums.coarse_error_mm.sum() / sums.landmarks.sum()),
+        "train_refined_mre_mm": float(sums.refined_error_mm.sum() / sums.landmarks.sum()),
+    }
+    score = -float(epoch)
+    if films.validation is not None:
+        coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
+        refined = summarise(refined_mm)
+        row["coarse_mre_mm"] = summarise(coarse_mm).mre_mm
+        row["refined_mre_mm"] = score = refined.mre_mm
+        row["refined_sdr_2mm_percent"] = refined.sdr_percent[2.0]
+    row["films_per_s"] = len(films.training) / (trained - started)
+    row["seconds"] = time.perf_counter() - started
+    row["score"] = score
+    return row
+
+
+def _train_epoch(
+    config: Config, table: FilmTable, context: Context, replica: Replica, epoch: int
+) -> StepSums:
+    """Take all steps of an epoch; return each term as an array [steps], summed over workers."""
+    batches = training_batches(
+        table,
+        config.augment,
+        config.train.global_batch_size,
+        config.train.seed,
+        epoch,
+        context.rank,
+        context.world_size,
+    )
+    steps = [
+        replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
+        for batch in prefetch(batches)
+    ]
+    sums = StepSums(*replica.sum_over_workers(tf.stack(steps)).numpy().T)
+    _require_finite(sums.loss, table, config, epoch)
+    return sums
+
+
+def _require_finite(
+    losses: NDArray[np.float32], table: FilmTable, config: Config, epoch: int
+) -> None:
+    if np.isfinite(losses).all():
+        return
+    step = int(np.flatnonzero(~np.isfinite(losses))[0])
+    batch_size = config.train.global_batch_size
+    order = epoch_order(len(table), config.train.seed, epoch)
+    names = [table.films[index] for index in order[step * batch_size :][:batch_size]]
+    raise RunError(
+        f"the loss is {losses[step]} at epoch {epoch}, step {step + 1} "
+        f"(films {', '.join(names)}); the checkpoint of the epoch before is intact: lower "
+        "train.learning_rate or set train.clip_norm, and start again"
+    )
+
+
+def _validate(
+    table: FilmTable, config: Config, context: Context, replica: Replica
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the radial errors of both stages, [N, K] each, on every worker."""
+    num_films, num_landmarks, _ = table.landmarks_norm.shape
+    errors_mm = np.zeros((2, num_films, num_landmarks), np.float32)
+    share = max(1, config.train.global_batch_size // context.world_size)
+    batches = evaluation_batches(table, share, context.rank, context.world_size)
+    for indices, image in prefetch(batches):
+        for stage, points in enumerate(replica.predict_step(image)):
+            errors_mm[stage, indices] = geometry.radial_errors_mm(
+                points.numpy(), table.landmarks_norm[indices], table.extent_mm[indices]
+            )
+    # Each film's row is zero on all workers but one.
+    coarse_mm, refined_mm = replica.sum_over_workers(tf.constant(errors_mm)).numpy()
+    return coarse_mm, refined_mm
+
+
+def _is_stale(progress: Progress, patience: int | None) -> bool:
+    """Tell whether the last `patience` epochs brought no better score."""
+    scores = [row["score"] for row in progress.history]
+    if patience is None or len(scores) <= patience:
+        return False
+    return min(scores[-patience:]) >= min(scores[:-patience])

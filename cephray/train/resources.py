@@ -1,0 +1,96 @@
+"""What a cluster can hold: CPUs for each worker, and the wait for them, with an end.
+
+It knows Ray's nodes, and nothing of training.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from cephray.errors import RunError
+
+POLL_S = 0.5
+
+
+class Node(NamedTuple):
+    """What one machine of the cluster has."""
+
+    cpus: int
+    gpus: int
+
+
+def cluster_nodes() -> list[Node]:
+    """List the living nodes of the connected cluster."""
+    import ray
+
+    return [
+        Node(int(node["Resources"].get("CPU", 0)), int(node["Resources"].get("GPU", 0)))
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    ]
+
+
+def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: int) -> bool:
+    """Tell whether the nodes hold so many workers of so many CPUs and GPUs each."""
+    places = 0
+    for node in nodes:
+        by_gpu = node.gpus // gpus if gpus else workers
+        places += min(node.cpus // cpus, by_gpu)
+    return places >= workers
+
+
+def cpus_per_worker(
+    workers: int,
+    use_gpu: bool,
+    wanted: int | None,
+    wait_s: float,
+    nodes: Callable[[], Sequence[Node]] = cluster_nodes,
+    show: Callable[[str], None] = print,
+) -> int:
+    """Choose the CPUs of each worker; wait a while for nodes that are still to come.
+
+    Args:
+        workers: how many.
+        use_gpu: one GPU for each.
+        wanted: CPUs of each; none: as many as there is room for.
+        wait_s: how long to wait, seconds.
+        nodes: lists what is there.
+        show: takes the line that says what is waited for.
+
+    Returns:
+        CPUs of each worker, at least 1.
+
+    Raises:
+        RunError: there is not enough; says what is there, what was asked, and the cure.
+    """
+    gpus = int(use_gpu)
+    deadline = time.monotonic() + wait_s
+    told = False
+    while True:
+        there = list(nodes())
+        most = max((node.cpus for node in there), default=0)
+        choices = [wanted] if wanted is not None else range(most, 0, -1)
+        for cpus in choices:
+            if fits(there, workers, cpus, gpus):
+                return cpus
+        asked = f"{_count(workers, 'worker')} of {_count(wanted or 1, 'CPU')}"
+        asked += " and 1 GPU each" if use_gpu else " each"
+        have = (
+            f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
+            f"and {_count(sum(n.gpus for n in there), 'GPU')}"
+        )
+        if time.monotonic() >= deadline:
+            raise RunError(
+                f"asked for {asked}, the cluster has {have}: use fewer workers (--num-workers), "
+                "or add nodes"
+            )
+        if not told:
+            show(f"waiting up to {wait_s:g} s for room for {asked}; the cluster has {have}")
+            told = True
+        time.sleep(min(POLL_S, wait_s))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,0 +1,121 @@
+"""One training step: forward, loss, gradients, update; and the sums that report on it.
+
+It knows TensorFlow's distribution strategies, and no Ray, no files and no order of films. Each
+worker passes its own films; the gradients, and nothing else, travel between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from cephray.config import LossConfig
+from cephray.losses import two_stage_loss
+from cephray.model.network import Prediction, predict
+
+Tensor = Any
+
+
+class StepSums(NamedTuple):
+    """What one worker adds to a step's report; summed over workers it is the whole batch's.
+
+    The three losses are shares of the batch's means; the errors are sums over `landmarks`
+    visible landmarks, millimetres.
+    """
+
+    loss: Tensor
+    detection_loss: Tensor
+    refinement_loss: Tensor
+    coarse_error_mm: Tensor
+    refined_error_mm: Tensor
+    landmarks: Tensor
+
+
+TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+PredictStep = Callable[[Tensor], Prediction]
+
+
+def build_train_step(
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loss: LossConfig,
+    strategy: tf.distribute.Strategy,
+) -> TrainStep:
+    """Compile the training step.
+
+    Args:
+        model: built inside the strategy's scope.
+        optimizer: built inside the strategy's scope, on the model's trainable variables.
+        loss: the weights of the loss.
+        strategy: whose replicas share the batch.
+
+    Returns:
+        A function of image [b, H, W, 3], truth [b, K, 2], extent_mm [b, 2] (width and height of
+        the films) and counts [K] (films of the whole batch that show each landmark). It updates
+        the model and returns the `StepSums` of this worker as a float32 vector. b may be 0.
+    """
+
+    def replica_step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
+        with tf.GradientTape() as tape:
+            prediction = predict(model, image, training=True)
+            terms = two_stage_loss(prediction.coarse, prediction.refined, truth, loss, counts)
+        gradients = tape.gradient(terms.total, model.trainable_variables)
+        optimizer.apply(gradients, model.trainable_variables)
+        visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
+        return tf.stack(
+            StepSums(
+                *terms,
+                coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
+                refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
+                landmarks=tf.reduce_sum(tf.cast(visible, tf.float32)),
+            )
+        )
+
+    num_landmarks = model.output["coarse"].shape[1]
+    image_shape = model.input_shape[1:]
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec((None, *image_shape), tf.float32),
+            tf.TensorSpec((None, num_landmarks, 2), tf.float32),
+            tf.TensorSpec((None, 2), tf.float32),
+            tf.TensorSpec((num_landmarks,), tf.float32),
+        ]
+    )
+    def step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
+        return strategy.run(replica_step, args=(image, truth, extent_mm, counts))
+
+    return step  # type: ignore[no-any-return]
+
+
+def build_predict_step(model: keras.Model) -> PredictStep:
+    """Compile inference: image [b, H, W, 3] -> Prediction, in evaluation mode."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+    def step(image: Tensor) -> Prediction:
+        return predict(model, image)
+
+    return step  # type: ignore[no-any-return]
+
+
+def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor], Tensor]:
+    """Compile the sum of a float32 tensor over all replicas; every worker must call it."""
+
+    def replica_sum(value: Tensor) -> Tensor:
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+    @tf.function
+    def total(value: Tensor) -> Tensor:
+        return strategy.run(replica_sum, args=(value,))
+
+    return total  # type: ignore[no-any-return]
+
+
+def _error_sum_mm(predicted: Tensor, truth: Tensor, extent_mm: Tensor, visible: Tensor) -> Tensor:
+    difference_mm = (predicted - truth) * extent_mm[:, tf.newaxis]
+    errors_mm = tf.norm(difference_mm, axis=-1)
+    return tf.reduce_sum(tf.where(visible, errors_mm, 0.0))
