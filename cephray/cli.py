@@ -41,6 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _import_tensorflow() -> None:
+    """Import the slow and talkative packages, once everything quick has been checked."""
+    from cephray.quiet import quiet_stderr
+
+    with quiet_stderr():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401
+
+
 def _fail(error: Exception, code: int) -> int:
     print(f"cephray: {' '.join(str(error).split())}", file=sys.stderr)
     return code
@@ -66,7 +75,9 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
     def add(
-        name: str, run: Callable[[argparse.Namespace], None], summary: str
+        name: str,
+        run: Callable[[argparse.Namespace], None],
+        summary: str,
     ) -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
@@ -116,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info(options: argparse.Namespace) -> None:
+    _import_tensorflow()
     from cephray.info import collect, format_info
 
     facts = collect()
@@ -140,6 +152,7 @@ def _train(options: argparse.Namespace) -> None:
     from cephray.config import load_config
     from cephray.train.checkpoint import CONFIG
     from cephray.train.compatibility import require_same_run
+    from cephray.train.plan import plan_run
 
     overrides = list(options.set)
     if options.num_workers is not None:
@@ -152,17 +165,17 @@ def _train(options: argparse.Namespace) -> None:
     config = load_config(base, overrides)
     if going_on:
         require_same_run(config, load_config(saved), saved)
+    plan = plan_run(options.data, options.output, config, options.resume)
 
+    _import_tensorflow()
     from cephray.train.launch import launch
 
-    best = launch(options.data, options.output, config, options.resume, options.verbose)
+    best = launch(plan, options.verbose)
     print(f"best epoch {best.progress.epoch}: {best.folder}")
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from cephray.data.formats import read_dataset
-    from cephray.evaluate import draw_overlays, evaluate
-    from cephray.inference import Detector
     from cephray.landmarks import landmark_set
     from cephray.metrics import format_table
     from cephray.train.checkpoint import find_checkpoint
@@ -173,6 +186,11 @@ def _evaluate(options: argparse.Namespace) -> None:
         data = data.model_copy(update={"reader": options.reader})
     records = read_dataset(options.data, options.split, data)
     landmarks = landmark_set(data.landmarks)
+
+    _import_tensorflow()
+    from cephray.evaluate import draw_overlays, evaluate
+    from cephray.inference import Detector
+
     with _progress("evaluating", len(records)) as advance:
         result = evaluate(
             Detector(checkpoint), records, options.split, data.reader, landmarks, advance
@@ -193,9 +211,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from cephray.inference import Detector
+    from cephray.data.formats import find_films
     from cephray.landmarks import landmark_set
-    from cephray.predict import find_films, predict_films
     from cephray.train.checkpoint import CONFIG, find_checkpoint
 
     if (options.output / CONFIG).exists():
@@ -203,6 +220,11 @@ def _predict(options: argparse.Namespace) -> None:
     films = find_films(options.films)
     checkpoint = find_checkpoint(options.checkpoint)
     data = checkpoint.config.data
+
+    _import_tensorflow()
+    from cephray.inference import Detector
+    from cephray.predict import predict_films
+
     with _progress("predicting", len(films)) as advance:
         unread = predict_films(
             Detector(checkpoint),

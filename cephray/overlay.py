@@ -54,7 +54,7 @@ def draw_overlay(
         return int(x), int(y)
 
     line = {"lineType": cv2.LINE_AA, "shift": _SUBPIXEL_BITS}
-    thickness = max(1, round(unit / 2))
+    thickness = max(1, round(unit * 0.6))
     arm = round(2.5 * unit * 2**_SUBPIXEL_BITS)
     for index, (point, label) in enumerate(zip(predicted_px, labels, strict=True)):
         if not np.isfinite(point).all():
@@ -69,7 +69,7 @@ def draw_overlay(
         corner = tuple(round(c / 2**_SUBPIXEL_BITS + 2.5 * unit) for c in centre)
         for colour, extra in ((_SHADOW, 2), (_PREDICTED, 0)):
             cv2.putText(
-                picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.14 * unit, colour,
+                picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.19 * unit, colour,
                 thickness + extra, cv2.LINE_AA,
             )  # fmt: skip
     result: ColourImage = picture

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from cephray.data.films import Film, read_film, resize_film
-from cephray.data.formats import IMAGE_SUFFIXES
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 from cephray.inference import Detection, Detector
@@ -22,39 +21,6 @@ from cephray.landmarks import LandmarkSet
 from cephray.overlay import draw_overlay
 
 TABLE = "landmarks.csv"
-
-
-def find_films(paths: Sequence[Path]) -> list[Path]:
-    """List the films among files and folders, in the order given, folders by name.
-
-    Raises:
-        InputError: a path does not exist, a folder holds no film, or two films share a name.
-    """
-    films: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-            )
-            if not inside:
-                raise InputError(
-                    f"{path}: no film in this folder; known kinds: {', '.join(IMAGE_SUFFIXES)}"
-                )
-            films += inside
-        elif path.exists():
-            films.append(path)
-        else:
-            raise InputError(f"{path}: no such film or folder")
-    by_name: dict[str, Path] = {}
-    for film in films:
-        other = by_name.setdefault(film.stem, film)
-        if other is not film:
-            raise InputError(
-                f"{film} and {other} would write the same results; predict them one by one"
-            )
-    return films
 
 
 def predict_films(

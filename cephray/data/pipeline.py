@@ -97,7 +97,7 @@ class Films:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One worker's share of a global batch of films; b may be 0."""
+    """One worker's share of a global batch of films."""
 
     indices: NDArray[np.int64]  # [b], rows of the table
     image: FloatArray  # [b, H, W, 3], grey values in [0, 1]
@@ -182,6 +182,24 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
 
 
+def epoch_batches(
+    count: int, global_batch_size: int, seed: int, epoch: int
+) -> list[NDArray[np.int64]]:
+    """Divide an epoch's order into the fewest batches that respect the size, nearly equal ones.
+
+    Equal ones, because a last batch of a film or two would weigh as much as a whole one, and
+    would leave workers without a film.
+
+    Args:
+        count: N films.
+        global_batch_size: films in a batch at most.
+        seed: of the order.
+        epoch: number of the epoch.
+    """
+    steps = -(-count // global_batch_size)
+    return np.array_split(epoch_order(count, seed, epoch), steps)
+
+
 def training_batches(
     table: FilmTable,
     augmentation: AugmentConfig,
@@ -193,23 +211,18 @@ def training_batches(
 ) -> Iterator[Batch]:
     """Yield one worker's share of each global batch of an epoch; every film comes once.
 
-    The last global batch may be smaller, and a share of it empty, so that all workers take the
-    same number of steps.
-
     Args:
         table: the training films.
         augmentation: what is done to them.
-        global_batch_size: films in a batch of all workers together.
+        global_batch_size: films in a batch of all workers together, at most.
         seed: of order and augmentation.
         epoch: number of the epoch.
         rank: number of this worker, from 0.
         world_size: number of workers.
     """
-    order = epoch_order(len(table), seed, epoch)
     visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
-    for start in range(0, len(order), global_batch_size):
-        whole = order[start : start + global_batch_size]
+    for whole in epoch_batches(len(table), global_batch_size, seed, epoch):
         mine = np.array_split(whole, world_size)[rank]
         images, points = [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
@@ -240,7 +253,7 @@ def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
     """Turn grey films into the network's input.
 
     Args:
-        images: b films uint8 [H, W]; b may be 0.
+        images: b films uint8 [H, W].
         size: (H, W).
 
     Returns:

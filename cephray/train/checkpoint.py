@@ -190,10 +190,8 @@ def _fault(folder: Path) -> str | None:
 
 
 def _arrays(variables: Iterable[keras.Variable]) -> dict[str, NDArray[Any]]:
-    from keras import ops
-
     return {
-        path: np.ascontiguousarray(ops.convert_to_numpy(variable))
+        path: np.asarray(variable.numpy(), order="C")
         for path, variable in _by_path(variables).items()
     }
 

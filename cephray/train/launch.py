@@ -1,6 +1,6 @@
-"""The only file that wires Ray Train: data to the cluster, workers, rows back, one clear line.
+"""The only file that wires Ray Train: films to the cluster, workers, rows back, one clear line.
 
-The driver reads the data set, has it decoded on the cluster and hands references to the workers.
+The driver has the films of a plan decoded on the cluster and hands references to the workers.
 Each worker runs `loop.train`; rank 0's rows come back through a queue, its checkpoints through
 Ray into the output folder.
 """
@@ -22,14 +22,17 @@ from ray.util.queue import Empty, Queue
 from rich.progress import Progress as ProgressBar
 
 from cephray.config import Config, dump_config
-from cephray.data.formats import Record, read_dataset
-from cephray.data.pipeline import Films, FilmTable, decode_on_cluster, holdout
+from cephray.data.formats import Record
+from cephray.data.pipeline import (
+    Films,
+    FilmTable,
+    decode_on_cluster,
+)
 from cephray.errors import InputError, RunError
-from cephray.train.checkpoint import CONFIG, Checkpoint, Row, checkpoints_in, open_checkpoint
+from cephray.train.checkpoint import CONFIG, Checkpoint, Row, find_checkpoint, open_checkpoint
 from cephray.train.history import HistoryWriter
+from cephray.train.plan import Plan, Show
 from cephray.train.resources import cpus_per_worker
-
-Show = Callable[[str], None]
 
 # Set on every worker: the backend that the op is written for, and no log but errors.
 _WORKER_ENVIRONMENT = {
@@ -39,21 +42,11 @@ _WORKER_ENVIRONMENT = {
 }
 
 
-def launch(
-    data: Path,
-    output: Path,
-    config: Config,
-    resume: bool = False,
-    verbose: bool = False,
-    show: Show = print,
-) -> Checkpoint:
+def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
     """Train on a Ray cluster: the running one, or one started on this machine.
 
     Args:
-        data: folder of the data set.
-        output: folder of the run; must be empty unless the run is resumed.
-        config: of the run.
-        resume: go on from the last complete checkpoint in `output`, if there is one.
+        plan: of the run.
         verbose: let Ray's and TensorFlow's own logs through.
         show: takes each line that the run has to say.
 
@@ -61,12 +54,13 @@ def launch(
         The best checkpoint.
 
     Raises:
-        InputError: data, configuration or output folder cannot be used; nothing was written.
+        InputError: a film cannot be used, or is not the run's; nothing was written.
         RunError: the cluster cannot hold the workers, or the run failed.
     """
-    output = output.resolve()
-    last = _last_checkpoint(output, resume, show)
-    training, validation = _read(data, config)
+    config, output, last = plan.config, plan.output, plan.last
+    if plan.is_finished:
+        show(f"the run in {output} has all its {config.train.epochs} epochs")
+        return find_checkpoint(output)
     with _cluster(verbose):
         cpus = cpus_per_worker(
             config.train.num_workers,
@@ -75,15 +69,15 @@ def launch(
             config.train.wait_for_resources_s,
             show=show,
         )
-        films = _decode(training, validation, config)
+        films = _decode(plan)
         if last is not None and last.progress.data_fingerprint != films.fingerprint:
             raise InputError(
-                f"{data}: these are not the films that the run in {output} began with; give the "
-                "same data, or another --output for a new run"
+                f"these are not the films that the run in {output} began with; give the same "
+                "--data, or another --output for a new run"
             )
         show(
-            f"{len(training)} films to train on, {len(validation) or 'none'} to validate on; "
-            f"{config.train.num_workers} × {cpus} CPU"
+            f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
+            f"validate on; {config.train.num_workers} × {cpus} CPU"
             + (", 1 GPU each" if config.train.use_gpu else "")
         )
         output.mkdir(parents=True, exist_ok=True)
@@ -94,53 +88,12 @@ def launch(
             _fit(output, config, films, cpus, history)
         finally:
             history.close()
-    return min(checkpoints_in(output), key=lambda checkpoint: checkpoint.progress.score)
+    return find_checkpoint(output)
 
 
-def _last_checkpoint(output: Path, resume: bool, show: Show) -> Checkpoint | None:
-    """Refuse an output folder that holds something else; find what a resumed run goes on from."""
-    if output.exists() and not output.is_dir():
-        raise InputError(f"output {output}: is a file; give a folder")
-    found = sorted(path.name for path in output.iterdir()) if output.exists() else []
-    if not resume:
-        if CONFIG in found:
-            raise InputError(
-                f"output {output}: holds another run; go on with it by --resume, or give an "
-                "empty folder"
-            )
-        if found:
-            raise InputError(
-                f"output {output}: is not empty (holds {found[0]}); give an empty folder"
-            )
-        return None
-    if found and CONFIG not in found:
-        raise InputError(f"output {output}: holds no run to resume (no {CONFIG})")
-    checkpoints = checkpoints_in(output)
-    if not checkpoints:
-        show(f"nothing to resume in {output}: the run starts anew")
-        return None
-    show(f"resuming after epoch {checkpoints[-1].progress.epoch}")
-    return checkpoints[-1]
-
-
-def _read(data: Path, config: Config) -> tuple[list[Record], list[Record]]:
-    """Read the training and validation records."""
-    training = read_dataset(data, config.data.training, config.data)
-    if config.data.validation == "none":
-        return training, []
-    if config.data.validation != "holdout":
-        return training, read_dataset(data, config.data.validation, config.data)
-    if len(training) < 2:
-        raise InputError(
-            f"data {data}: one film cannot be split into training and validation; "
-            "set data.validation=none"
-        )
-    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed)
-    return [training[i] for i in kept], [training[i] for i in held_out]
-
-
-def _decode(training: list[Record], validation: list[Record], config: Config) -> Films:
-    size = (config.data.image_height, config.data.image_width)
+def _decode(plan: Plan) -> Films:
+    size = (plan.config.data.image_height, plan.config.data.image_width)
+    training, validation = plan.training, plan.validation
     with ProgressBar(transient=True) as bar:
         task = bar.add_task("decoding films", total=len(training) + len(validation))
 

@@ -24,7 +24,7 @@ from cephray.config import Config
 from cephray.data.pipeline import (
     Films,
     FilmTable,
-    epoch_order,
+    epoch_batches,
     evaluation_batches,
     prefetch,
     training_batches,
@@ -197,9 +197,8 @@ def _require_finite(
     if np.isfinite(losses).all():
         return
     step = int(np.flatnonzero(~np.isfinite(losses))[0])
-    batch_size = config.train.global_batch_size
-    order = epoch_order(len(table), config.train.seed, epoch)
-    names = [table.films[index] for index in order[step * batch_size :][:batch_size]]
+    batches = epoch_batches(len(table), config.train.global_batch_size, config.train.seed, epoch)
+    names = [table.films[index] for index in batches[step]]
     raise RunError(
         f"the loss is {losses[step]} at epoch {epoch}, step {step + 1} "
         f"(films {', '.join(names)}); the checkpoint of the epoch before is intact: lower "

@@ -93,4 +93,5 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAda
         warmup_steps=round(config.warmup_epochs * steps_per_epoch),
         cosine_steps=config.epochs * steps_per_epoch if config.schedule == "cosine" else None,
     )
-    return DistributedAdam(schedule, sum_clip_norm=config.clip_norm)
+    # A fixed name: Keras numbers the others, and checkpoints hold the names of variables.
+    return DistributedAdam(schedule, sum_clip_norm=config.clip_norm, name="adam")

@@ -55,7 +55,8 @@ def build_train_step(
     Returns:
         A function of image [b, H, W, 3], truth [b, K, 2], extent_mm [b, 2] (width and height of
         the films) and counts [K] (films of the whole batch that show each landmark). It updates
-        the model and returns the `StepSums` of this worker as a float32 vector. b may be 0.
+        the model and returns the `StepSums` of this worker as a float32 vector. b must not be 0:
+        convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
     """
 
     def replica_step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
@@ -105,8 +106,9 @@ def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor
     """Compile the sum of a float32 tensor over all replicas; every worker must call it."""
 
     def replica_sum(value: Tensor) -> Tensor:
+        # The copy lies on the replica's device; an argument lies on none, which is refused.
         context = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
     @tf.function
     def total(value: Tensor) -> Tensor:

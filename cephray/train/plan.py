@@ -1,0 +1,111 @@
+"""What a run will do, checked before anything is started or written.
+
+The output folder may be used, the data set can be read, every worker gets a film in each batch,
+and a resumed run has something to go on from. It knows no Ray and no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from cephray.config import Config
+from cephray.data.formats import Record, read_dataset
+from cephray.data.pipeline import epoch_batches, holdout
+from cephray.errors import InputError
+from cephray.train.checkpoint import CONFIG, Checkpoint, checkpoints_in
+
+Show = Callable[[str], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A run that can start: its films' records, and the checkpoint that it goes on from."""
+
+    config: Config
+    output: Path
+    training: list[Record]
+    validation: list[Record]
+    last: Checkpoint | None
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last checkpoint has all epochs already."""
+        return self.last is not None and self.last.progress.epoch >= self.config.train.epochs
+
+
+def plan_run(
+    data: Path, output: Path, config: Config, resume: bool = False, show: Show = print
+) -> Plan:
+    """Check what a run needs.
+
+    Args:
+        data: folder of the data set.
+        output: folder of the run; must be empty unless the run is resumed.
+        config: of the run.
+        resume: go on from the last complete checkpoint in `output`, if there is one.
+        show: takes the line that says where a resumed run goes on.
+
+    Raises:
+        InputError: data, configuration or output folder cannot be used.
+    """
+    output = output.resolve()
+    last = _last_checkpoint(output, resume, show)
+    training, validation = _read(data, config)
+    _require_a_film_each(len(training), config)
+    return Plan(config, output, training, validation, last)
+
+
+def _last_checkpoint(output: Path, resume: bool, show: Show) -> Checkpoint | None:
+    """Refuse an output folder that holds something else; find what a resumed run goes on from."""
+    if output.exists() and not output.is_dir():
+        raise InputError(f"output {output}: is a file; give a folder")
+    found = sorted(path.name for path in output.iterdir()) if output.exists() else []
+    if not resume:
+        if CONFIG in found:
+            raise InputError(
+                f"output {output}: holds another run; go on with it by --resume, or give an "
+                "empty folder"
+            )
+        if found:
+            raise InputError(
+                f"output {output}: is not empty (holds {found[0]}); give an empty folder"
+            )
+        return None
+    if found and CONFIG not in found:
+        raise InputError(f"output {output}: holds no run to resume (no {CONFIG})")
+    checkpoints = checkpoints_in(output)
+    if not checkpoints:
+        show(f"nothing to resume in {output}: the run starts anew")
+        return None
+    show(f"resuming after epoch {checkpoints[-1].progress.epoch}")
+    return checkpoints[-1]
+
+
+def _read(data: Path, config: Config) -> tuple[list[Record], list[Record]]:
+    """Read the training and validation records."""
+    training = read_dataset(data, config.data.training, config.data)
+    if config.data.validation == "none":
+        return training, []
+    if config.data.validation != "holdout":
+        return training, read_dataset(data, config.data.validation, config.data)
+    if len(training) < 2:
+        raise InputError(
+            f"data {data}: one film cannot be split into training and validation; "
+            "set data.validation=none"
+        )
+    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed)
+    return [training[i] for i in kept], [training[i] for i in held_out]
+
+
+def _require_a_film_each(count: int, config: Config) -> None:
+    """Refuse more workers than there are films in the smallest batch."""
+    batch_size, workers = config.train.global_batch_size, config.train.num_workers
+    smallest = min(map(len, epoch_batches(count, batch_size, config.train.seed, 1)))
+    if workers > smallest:
+        raise InputError(
+            f"{workers} workers (--num-workers) cannot share batches of {smallest} films "
+            f"({count} films, train.global_batch_size {batch_size}); use at most {smallest}, or "
+            "a larger batch"
+        )

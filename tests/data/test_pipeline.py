@@ -1,0 +1,128 @@
+"""Order, shares and prefetching: N workers see what one would, each film once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+
+from cephray.config import AugmentConfig, load_config
+from cephray.data.pipeline import (
+    FilmTable,
+    epoch_batches,
+    evaluation_batches,
+    holdout,
+    prefetch,
+    training_batches,
+)
+
+MakeTable = Callable[[int], FilmTable]
+
+
+@pytest.mark.parametrize(("count", "size"), [(1, 8), (8, 8), (9, 8), (11, 5), (150, 8)])
+def test_an_epoch_visits_every_film_once(count: int, size: int) -> None:
+    batches = epoch_batches(count, size, seed=3, epoch=2)
+    assert sorted(np.concatenate(batches)) == list(range(count))
+    lengths = [len(batch) for batch in batches]
+    assert max(lengths) <= size
+    assert max(lengths) - min(lengths) <= 1
+    assert len(batches) == -(-count // size)
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    orders = [
+        np.concatenate(epoch_batches(50, 8, seed, epoch)).tolist()
+        for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))
+    ]
+    assert orders[0] == orders[1]
+    assert len({tuple(order) for order in orders}) == 3
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_workers_together_see_what_one_sees(workers: int, make_table: MakeTable) -> None:
+    table = make_table(11)
+    augmentation = load_config(
+        overrides=[f"augment.{name}.enabled=true" for name in AugmentConfig.model_fields]
+    ).augment
+    whole = list(training_batches(table, augmentation, 5, seed=4, epoch=7))
+    shares = [
+        list(training_batches(table, augmentation, 5, 4, 7, rank, workers))
+        for rank in range(workers)
+    ]
+    for step, batch in enumerate(whole):
+        mine = [share[step] for share in shares]
+        for name in ("indices", "image", "truth", "extent_mm"):
+            joined = np.concatenate([getattr(part, name) for part in mine])
+            np.testing.assert_array_equal(joined, getattr(batch, name))
+        for part in mine:
+            np.testing.assert_array_equal(part.counts, np.full(19, len(batch.indices)))
+
+
+def test_counts_leave_out_missing_landmarks(make_table: MakeTable) -> None:
+    table = make_table(4)
+    table.landmarks_norm[2, 5] = np.nan
+    counts = sum(batch.counts for batch in training_batches(table, AugmentConfig(), 2, 0, 1))
+    np.testing.assert_array_equal(counts, [4] * 5 + [3] + [4] * 13)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_evaluation_counts_each_film_once(workers: int, make_table: MakeTable) -> None:
+    table = make_table(4)
+    seen: list[int] = []
+    for rank in range(workers):
+        for indices, image in evaluation_batches(table, 3, rank, workers):
+            seen += indices.tolist()
+            assert image.shape == (len(indices), 96, 64, 3)
+            expected = np.stack([table.images[i] for i in indices])[..., None] / np.float32(255)
+            np.testing.assert_allclose(image, np.repeat(expected, 3, axis=-1), rtol=1e-6)
+    assert sorted(seen) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("count", [2, 3, 150])
+def test_holdout_keeps_films_apart(count: int) -> None:
+    kept, held_out = holdout(count, 0.1, seed=0)
+    assert sorted([*kept, *held_out]) == list(range(count))
+    assert len(held_out) == max(1, round(count / 10))
+
+
+def test_fingerprint_sees_every_part(make_table: MakeTable) -> None:
+    assert make_table(3).fingerprint == make_table(3).fingerprint
+    moved = make_table(3)
+    moved.landmarks_norm[0, 0, 0] += 1e-3
+    rescaled = make_table(3)
+    rescaled.spacing_mm[1] *= 2
+    prints = {t.fingerprint for t in (make_table(3), make_table(4), moved, rescaled)}
+    assert len(prints) == 4
+
+
+def test_prefetch_keeps_order_and_hands_errors_on() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise OSError("disk")
+
+    drawn: list[int] = []
+    with pytest.raises(OSError, match="disk"):
+        drawn.extend(prefetch(items()))
+    assert drawn == [0, 1, 2, 3, 4]
+    assert list(prefetch(iter(range(5)))) == [0, 1, 2, 3, 4]
+
+
+def test_prefetch_works_ahead_and_stops_when_dropped() -> None:
+    drawn: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(1000):
+            drawn.append(number)
+            yield number
+
+    ahead = prefetch(items(), depth=2)
+    assert next(ahead) == 0
+    time.sleep(0.3)
+    assert 3 <= len(drawn) <= 5
+    ahead.close()  # type: ignore[attr-defined]
+    time.sleep(0.3)
+    assert len(drawn) <= 5
+    assert not [t for t in threading.enumerate() if t.name == "cephray-prefetch"]

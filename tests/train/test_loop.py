@@ -1,0 +1,127 @@
+"""The loop without Ray: what it learns, what it reports, and that it goes on as it would have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cephray.config import Config
+from cephray.data.pipeline import Films, FilmTable
+from cephray.errors import RunError
+from cephray.train.checkpoint import Checkpoint, Row, checkpoints_in
+from cephray.train.loop import train
+
+MakeConfig = Callable[..., Config]
+MakeTable = Callable[[int], FilmTable]
+
+
+class FolderContext:
+    """One worker, its checkpoints in a folder; gives up after some epochs, as if killed."""
+
+    rank, world_size = 0, 1
+
+    def __init__(self, folder: Path, killed_after: int | None = None) -> None:
+        self.folder = folder
+        self.rows: list[Row] = []
+        self.killed_after = killed_after
+
+    def report(self, row: Row, save: Callable[[Path], None]) -> None:
+        save(self.folder / f"epoch-{int(row['epoch']):04d}")
+        self.rows.append(row)
+        if len(self.rows) == self.killed_after:
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def last_checkpoint(self) -> Iterator[Checkpoint | None]:
+        found = checkpoints_in(self.folder)
+        yield found[-1] if found else None
+
+
+def weights_of(folder: Path) -> dict[str, bytes]:
+    return {
+        name: (folder / name).read_bytes()
+        for name in ("weights.safetensors", "optimizer.safetensors")
+    }
+
+
+def test_resumed_after_two_epochs_equals_uninterrupted_four(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    config = small_config(
+        "train.epochs=4",
+        "train.schedule=cosine",
+        "augment.flip.enabled=true",
+        "augment.solarize.enabled=true",
+        "augment.jitter.enabled=true",
+    )
+    films = Films(make_table(6), None)
+    train(config, films, FolderContext(tmp_path / "whole"))
+    with pytest.raises(KeyboardInterrupt):
+        train(config, films, FolderContext(tmp_path / "parts", killed_after=2))
+    second = FolderContext(tmp_path / "parts")
+    train(config, films, second)
+    assert [row["epoch"] for row in second.rows] == [3, 4]
+    assert weights_of(tmp_path / "parts/epoch-0004") == weights_of(tmp_path / "whole/epoch-0004")
+
+
+def test_learns_a_handful_of_films_by_heart(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    context = FolderContext(tmp_path)
+    table = make_table(4)
+    config = small_config("train.epochs=25", "model.offset_unit=window", "train.clip_norm=1")
+    train(config, Films(table, None), context)
+    errors = [row["train_refined_mre_mm"] for row in context.rows]
+    assert errors[-1] < 0.6 * errors[0]
+
+
+def test_validation_chooses_the_score_and_ends_the_run(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    """With a learning rate of nearly nothing no epoch is better than the first by much."""
+    context = FolderContext(tmp_path)
+    config = small_config(
+        "train.epochs=30",
+        "train.early_stop_patience=2",
+        "train.learning_rate=1e-12",
+        "model.batch_norm_momentum=0",
+        "train.global_batch_size=4",
+    )
+    progress = train(config, Films(make_table(4), make_table(3)), context)
+    assert progress.epoch < 30
+    assert len(context.rows) == progress.epoch
+    scores = [row["score"] for row in context.rows]
+    assert scores == [row["refined_mre_mm"] for row in context.rows]
+    assert min(scores[-2:]) >= min(scores[:-2])
+
+
+def test_a_loss_that_is_not_finite_names_step_and_films(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    table = make_table(3)
+    landmarks = table.landmarks_norm.copy()
+    landmarks[1] = 1e30  # its square overflows
+    broken = Films(replace(table, landmarks_norm=landmarks), None)
+    config = small_config("train.global_batch_size=1", "model.detection_prior=none")
+    with pytest.raises(RunError, match=r"the loss is inf at epoch 1, step \d \(films 002\)"):
+        train(config, broken, FolderContext(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_landmarks_are_trained_around(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    table = make_table(4)
+    landmarks = table.landmarks_norm.copy()
+    landmarks[:, 3] = np.nan
+    landmarks[0, :10] = np.nan
+    films = replace(table, landmarks_norm=landmarks)
+    context = FolderContext(tmp_path)
+    config = small_config("model.detection_prior=none")
+    train(config, Films(films, films), context)
+    assert all(np.isfinite(list(row.values())).all() for row in context.rows)
