@@ -7,6 +7,7 @@ command that needs them, so that `cephray --help` answers at once.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Before TensorFlow is imported: its start-up notes are nothing that a user can act upon.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ["KERAS_BACKEND"] = "tensorflow"
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch as it ends
     command: Callable[[argparse.Namespace], None] = options.command
     try:
         command(options)
@@ -136,8 +139,9 @@ def _info(options: argparse.Namespace) -> None:
 
 def _synthesize(options: argparse.Namespace) -> None:
     from cephray.data.synthetic import write_dataset
+    from cephray.progress import progress
 
-    with _progress("drawing films", options.count) as advance:
+    with progress("drawing films", options.count) as advance:
         write_dataset(
             options.output,
             options.count,
@@ -178,6 +182,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cephray.data.formats import read_dataset
     from cephray.landmarks import landmark_set
     from cephray.metrics import format_table
+    from cephray.progress import progress
     from cephray.train.checkpoint import find_checkpoint
 
     checkpoint = find_checkpoint(options.checkpoint)
@@ -191,7 +196,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from cephray.evaluate import draw_overlays, evaluate
     from cephray.inference import Detector
 
-    with _progress("evaluating", len(records)) as advance:
+    with progress("evaluating", len(records)) as advance:
         result = evaluate(
             Detector(checkpoint), records, options.split, data.reader, landmarks, advance
         )
@@ -213,6 +218,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _predict(options: argparse.Namespace) -> None:
     from cephray.data.formats import find_films
     from cephray.landmarks import landmark_set
+    from cephray.progress import progress
     from cephray.train.checkpoint import CONFIG, find_checkpoint
 
     if (options.output / CONFIG).exists():
@@ -225,7 +231,7 @@ def _predict(options: argparse.Namespace) -> None:
     from cephray.inference import Detector
     from cephray.predict import predict_films
 
-    with _progress("predicting", len(films)) as advance:
+    with progress("predicting", len(films)) as advance:
         unread = predict_films(
             Detector(checkpoint),
             films,
@@ -241,24 +247,6 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
     if unread:
         raise RunError(f"{len(unread)} of {len(films)} films could not be read")
-
-
-class _progress:  # noqa: N801 - reads as a function: `with _progress(...) as advance`
-    """A progress bar that goes away; `advance(n)` counts on."""
-
-    def __init__(self, description: str, total: int) -> None:
-        from rich.console import Console
-        from rich.progress import Progress
-
-        self._bar = Progress(transient=True, console=Console(stderr=True))
-        self._task = self._bar.add_task(description, total=total)
-
-    def __enter__(self) -> Callable[[int], None]:
-        self._bar.start()
-        return lambda done: self._bar.advance(self._task, done)
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
 
 
 if __name__ == "__main__":

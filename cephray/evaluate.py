@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.data.films import read_film
 from cephray.data.formats import Record
-from cephray.data.opencv import cv2
 from cephray.data.pipeline import decode
 from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
 from cephray.metrics import summarise, summarise_landmarks
-from cephray.overlay import draw_overlay
+from cephray.overlay import draw_overlay, save_picture
 
 OVERLAY_HEIGHT = 800
 
@@ -113,4 +112,4 @@ def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -
             truth_px=record.landmarks_px,
             height=OVERLAY_HEIGHT,
         )
-        cv2.imwrite(str(folder / f"{record.film}.png"), picture)
+        save_picture(folder / f"{record.film}.png", picture)

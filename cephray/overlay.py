@@ -6,6 +6,7 @@ It draws with OpenCV on a copy; it knows pixels and names, and no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,13 @@ from numpy.typing import NDArray
 
 from cephray.data.films import GrayImage
 from cephray.data.opencv import cv2
+from cephray.errors import RunError
 
 ColourImage = NDArray[np.uint8]  # [H, W, 3], blue, green, red
 
 _PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 255), (0, 0, 0)
 _SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
+_FAR = 2**24  # a point that an untrained network throws beyond this would overflow
 
 
 def draw_overlay(
@@ -30,28 +33,29 @@ def draw_overlay(
     """Draw landmarks on a film.
 
     Predictions are yellow dots with their labels, the truth green crosses, and a red line joins
-    the two. A film taller than `height` is reduced.
+    the two. The film is drawn at the height asked for, so that marks and labels can be read.
 
     Args:
         image: uint8 [H, W].
         predicted_px: [K, 2], pixels of the film.
         labels: K short names.
         truth_px: [K, 2], pixels; NaN where missing.
-        height: of the picture at most, pixels.
+        height: of the picture, pixels.
 
     Returns:
         uint8 [h, w, 3], blue, green, red.
     """
-    scale = min(1.0, height / image.shape[0])
+    scale = height / image.shape[0]
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
     picture = cv2.cvtColor(
-        cv2.resize(image, size, interpolation=cv2.INTER_AREA), cv2.COLOR_GRAY2BGR
+        cv2.resize(image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC),
+        cv2.COLOR_GRAY2BGR,
     )
     unit = max(1.0, picture.shape[0] / 400)
 
     def place(point: NDArray[np.floating[Any]]) -> tuple[int, int]:
-        x, y = np.round(((point + 0.5) * scale - 0.5) * 2**_SUBPIXEL_BITS).astype(int)
-        return int(x), int(y)
+        x, y = np.round(((point + 0.5) * scale - 0.5) * 2**_SUBPIXEL_BITS)
+        return int(np.clip(x, -_FAR, _FAR)), int(np.clip(y, -_FAR, _FAR))
 
     line = {"lineType": cv2.LINE_AA, "shift": _SUBPIXEL_BITS}
     thickness = max(1, round(unit * 0.6))
@@ -74,3 +78,19 @@ def draw_overlay(
             )  # fmt: skip
     result: ColourImage = picture
     return result
+
+
+def save_picture(path: Path, picture: ColourImage) -> None:
+    """Write a picture as PNG.
+
+    Raises:
+        RunError: it could not be written; the disk may be full.
+    """
+    encoded, content = cv2.imencode(".png", picture)
+    try:
+        if not encoded:
+            raise OSError("not encoded")
+        path.write_bytes(content.tobytes())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise RunError(f"picture {path} could not be written: {error}") from None

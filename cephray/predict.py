@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 
 from cephray.data.films import Film, read_film, resize_film
-from cephray.data.opencv import cv2
 from cephray.errors import InputError
 from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
-from cephray.overlay import draw_overlay
+from cephray.overlay import draw_overlay, save_picture
 
 TABLE = "landmarks.csv"
 
@@ -72,7 +71,7 @@ def predict_films(
         picture = draw_overlay(
             read_film(by_name[name]), detection.refined_px, landmarks.abbreviations
         )
-        cv2.imwrite(str(output / f"{name}.png"), picture)
+        save_picture(output / f"{name}.png", picture)
         results.append(result)
     if results:
         _write_table(output / TABLE, results)

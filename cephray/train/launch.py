@@ -19,16 +19,14 @@ import ray
 import ray.train
 from ray.train.tensorflow import TensorflowTrainer
 from ray.util.queue import Empty, Queue
-from rich.progress import Progress as ProgressBar
 
 from cephray.config import Config, dump_config
-from cephray.data.formats import Record
 from cephray.data.pipeline import (
     Films,
-    FilmTable,
     decode_on_cluster,
 )
 from cephray.errors import InputError, RunError
+from cephray.progress import progress
 from cephray.train.checkpoint import CONFIG, Checkpoint, Row, find_checkpoint, open_checkpoint
 from cephray.train.history import HistoryWriter
 from cephray.train.plan import Plan, Show
@@ -94,13 +92,11 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
 def _decode(plan: Plan) -> Films:
     size = (plan.config.data.image_height, plan.config.data.image_width)
     training, validation = plan.training, plan.validation
-    with ProgressBar(transient=True) as bar:
-        task = bar.add_task("decoding films", total=len(training) + len(validation))
-
-        def decode(records: list[Record]) -> FilmTable:
-            return decode_on_cluster(records, size, lambda films: bar.advance(task, films))
-
-        return Films(decode(training), decode(validation) if validation else None)
+    with progress("decoding films", len(training) + len(validation)) as advance:
+        return Films(
+            decode_on_cluster(training, size, advance),
+            decode_on_cluster(validation, size, advance) if validation else None,
+        )
 
 
 @contextmanager
