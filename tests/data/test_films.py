@@ -14,7 +14,6 @@ from cephray.config import DataConfig
 from cephray.data.films import check_landmarks, load_film, read_film, resize_film
 from cephray.data.formats import Record, read_dataset
 from cephray.errors import InputError
-from tests.data.test_formats import REAL, needs_real_films
 
 
 def ramp(height: int = 40, width: int = 30) -> NDArray[np.uint8]:
@@ -144,9 +143,10 @@ def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
     assert "opencv-python-headless" in done.stdout
 
 
-@needs_real_films
-def test_real_film() -> None:
-    film = load_film(read_dataset(REAL, "train", DataConfig())[0], (800, 640))
+def test_real_film(shared: Path) -> None:
+    film = load_film(
+        read_dataset(shared / "data" / "isbi2015", "train", DataConfig())[0], (800, 640)
+    )
     assert film.image.shape == (800, 640)
     assert film.size_px == (1935, 2400)
     assert film.extent_mm == pytest.approx((193.5, 240.0))

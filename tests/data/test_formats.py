@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,6 @@ from cephray.landmarks import ISBI2015
 
 ISBI, ISBI_RAW, ISBI_FOLDERS, PKU = LAYOUTS
 K = len(ISBI2015)
-REAL = Path(
-    os.environ.get("CEPHRAY_ISBI_DIR")
-    or Path(__file__).parents[2].parent / "shared" / "data" / "isbi2015"
-)
-needs_real_films = pytest.mark.skipif(
-    not REAL.is_dir(), reason=f"ISBI 2015 films are not in {REAL}; set CEPHRAY_ISBI_DIR"
-)
 
 
 def marks_of(film: str, reader: str) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -254,14 +246,14 @@ def test_natural_order() -> None:
     assert sorted(names, key=natural_key) == ["", "1", "1a", "9", "10", "film2", "film10"]
 
 
-@needs_real_films
-def test_real_films() -> None:
-    train, test1 = (read_dataset(REAL, split, DataConfig()) for split in ("train", "test1"))
+def test_real_films(shared: Path) -> None:
+    folder = shared / "data" / "isbi2015"
+    train, test1 = (read_dataset(folder, split, DataConfig()) for split in ("train", "test1"))
     assert [len(train), len(test1)] == [150, 150]
     first = train[0]
     assert first.film == "001"
     np.testing.assert_array_equal(first.landmarks_px[[0, -1]], [[832.0, 993.5], [664.0, 1336.0]])
     assert first.class_labels == (3, 3, 2, 3, 3, 1, 2, 3)
     assert {record.landmarks_px.shape for record in train + test1} == {(19, 2)}
-    if not (REAL / ISBI.images["test2"]).is_dir():
-        assert "splits there: train, test1, all" in message(REAL, "test2")
+    if not (folder / ISBI.images["test2"]).is_dir():
+        assert "splits there: train, test1, all" in message(folder, "test2")
