@@ -37,11 +37,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RunError as error:
         return _fail(error, 1)
     except OSError as error:
-        return _fail(error, 1)
+        return _fail(RunError(_describe(error)), 1)
     except KeyboardInterrupt:
         print("cephray: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _describe(error: OSError) -> str:
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}"
 
 
 def _import_tensorflow() -> None:

@@ -15,8 +15,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from cephray.errors import InputError
+from cephray.landmarks import LANDMARK_SETS
 
 Backbone = Literal["vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "darknet19", "darknet53"]
+PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50")
 Reader = Literal["mean", "senior", "junior"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -180,6 +182,15 @@ class ModelConfig(Section):
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
     sync_batch_norm: bool = Field(True, description="statistics over all workers' films")
 
+    @model_validator(mode="after")
+    def _weights_exist(self) -> ModelConfig:
+        if self.backbone_weights is not None and self.backbone not in PRETRAINED_BACKBONES:
+            known = ", ".join(PRETRAINED_BACKBONES)
+            raise ValueError(
+                f"backbone_weights are there for {known}; got backbone {self.backbone}"
+            )
+        return self
+
 
 class LossConfig(Section):
     """Weights of the multi-head refinement loss."""
@@ -226,6 +237,21 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _one_weight_a_landmark(self) -> Config:
+        known = LANDMARK_SETS.get(self.data.landmarks)
+        if known is None:
+            raise ValueError(
+                f"data.landmarks must be one of {', '.join(LANDMARK_SETS)}; "
+                f"got {self.data.landmarks}"
+            )
+        weights = self.loss.landmark_weights
+        if weights is not None and len(weights) != len(known):
+            raise ValueError(
+                f"loss.landmark_weights must have {len(known)} entries; got {len(weights)}"
+            )
+        return self
 
 
 def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -323,4 +349,6 @@ def _explain(error: ValidationError) -> str:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         return f"unknown config key {dotted!r}{hint}; valid keys there: {', '.join(valid)}"
     message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":  # of our own validators, which say what they got
+        return f"config {dotted}: {message}" if dotted else f"config: {message}"
     return f"config key {dotted!r}: {message}; got {first['input']!r}"

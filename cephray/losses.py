@@ -57,16 +57,8 @@ def two_stage_loss(
 
     Returns:
         The loss and its terms.
-
-    Raises:
-        ValueError: `landmark_weights` does not have K entries.
     """
-    num_landmarks = truth.shape[1]
-    weights = config.landmark_weights or (1.0,) * num_landmarks
-    if len(weights) != num_landmarks:
-        raise ValueError(
-            f"loss.landmark_weights must have {num_landmarks} entries; got {len(weights)}"
-        )
+    weights = config.landmark_weights or (1.0,) * truth.shape[1]
     if counts is None:
         counts = count_visible(truth)
     # A landmark that no film shows has no errors to divide.

@@ -24,7 +24,7 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
 
 
 def test_what_is_written_reads_back(tmp_path: Path) -> None:
-    config = load_config(overrides=["loss.landmark_weights=[1, 2.5]", "data.reader=senior"])
+    config = load_config(overrides=["augment.crop.max_margin=0.25", "data.reader=senior"])
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
     assert load_config(file) == config
@@ -49,6 +49,8 @@ def test_presets_are_valid(preset: Path) -> None:
         ("train.epochs", "override must be section.key=value; got 'train.epochs'"),
         ("train.epochs=[1", "not valid YAML"),
         ("augment.crop.min_margin=0.5", r"min_margin must not exceed max_margin; got 0.5 > 0.08"),
+        ("loss.landmark_weights=[1, 2]", "landmark_weights must have 19 entries; got 2"),
+        ("data.landmarks=afhq", "data.landmarks must be one of isbi2015; got afhq"),
     ],
 )
 def test_wrong_overrides(override: str, message: str) -> None:

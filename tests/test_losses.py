@@ -68,9 +68,3 @@ def test_missing_landmarks_have_no_gradient(
 def test_a_landmark_that_no_film_shows() -> None:
     truth = np.full((2, K, 2), np.nan, np.float32)
     assert float(two_stage_loss(truth * 0 + 1, truth, truth, LossConfig()).total) == 0.0
-
-
-def test_weights_must_be_one_for_each_landmark() -> None:
-    ones = np.ones((1, K, 2), np.float32)
-    with pytest.raises(ValueError, match="landmark_weights must have 4 entries; got 2"):
-        two_stage_loss(ones, ones, ones, LossConfig(landmark_weights=(1.0, 1.0)))

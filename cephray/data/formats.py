@@ -41,8 +41,8 @@ class Record:
 def read_dataset(folder: Path, split: Split, data: DataConfig) -> list[Record]:
     """Read one split of a data set in any known layout.
 
-    A film without annotation is an error. So is an annotation without film, unless one of the
-    split folders that share the annotation folder is absent or empty: a download may lack the
+    A film without annotation is an error. So is an annotation without film, unless a split that
+    is absent or empty could hold it, by the order of the films' names: a download may lack the
     films of Test2 and still hold all annotations.
 
     Args:
@@ -233,16 +233,34 @@ def _check_pairs(
                     " add their .txt files or remove the films"
                 )
         sharing = [name for name, of in layout.annotations.items() if of[reader] == annotations]
-        if all(films[name] for name in sharing):
-            lone_files = [
-                film for film in files if not any(film in films[name] for name in sharing)
-            ]
-            if lone_files:
-                where = ", ".join(layout.images[name] for name in sharing)
-                raise InputError(
-                    f"annotations in {folder / annotations} without film in {where}:"
-                    f" {_some(lone_files)}; add the films or remove the .txt files"
-                )
+        lone_files = [
+            film
+            for film in files
+            if not any(film in films[name] for name in sharing)
+            and not _may_be_of_absent_split(film, [films[name] for name in sharing])
+        ]
+        if lone_files:
+            where = ", ".join(layout.images[name] for name in sharing)
+            raise InputError(
+                f"annotations in {folder / annotations} without film in {where}:"
+                f" {_some(lone_files)}; add the films or remove the .txt files"
+            )
+
+
+def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Path]]) -> bool:
+    """Tell whether a split that is not here could hold a film: the data set numbers them in turn.
+
+    Args:
+        film: its name.
+        splits: the films of each split, in the order in which they are numbered.
+    """
+    key = natural_key(film)
+    return any(
+        not absent
+        and all(natural_key(other) < key for split in splits[:place] for other in split)
+        and all(natural_key(other) > key for split in splits[place + 1 :] for other in split)
+        for place, absent in enumerate(splits)
+    )
 
 
 def _read_marks(

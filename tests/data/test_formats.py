@@ -195,6 +195,9 @@ def test_annotation_without_film(isbi: Path) -> None:
     for number in range(301, 309):
         write_text(senior / f"{number}.txt", rows_of(str(number), "senior"))
     assert len(read_dataset(isbi, "all", DataConfig())) == 3  # they may be those of Test2
+    write_text(senior / "002a.txt", rows_of("2", "senior"))  # which come after Test1
+    assert "without film in Dataset/Training" in message(isbi, "train")
+    (senior / "002a.txt").unlink()
     build(isbi, ISBI, {"test2": ["301"]})
     text = message(isbi, "train")
     assert "Senior Orthodontist without film" in text
