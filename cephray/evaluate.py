@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.data.films import read_film
 from cephray.data.formats import Record
-from cephray.data.pipeline import decode
+from cephray.data.table import decode
 from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
 from cephray.metrics import summarise, summarise_landmarks

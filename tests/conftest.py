@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from cephray.config import Config, load_config
-from cephray.data.pipeline import FilmTable
+from cephray.data.table import FilmTable
 
 SMALL = (
     "data.image_height=96",

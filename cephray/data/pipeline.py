@@ -1,16 +1,15 @@
-"""From records to batches: films decoded once, ordered, sliced for workers, augmented, prefetched.
+"""From decoded films to batches: ordered, sliced for workers, augmented, prefetched.
 
 Order and augmentation depend on (seed, epoch, film) alone, so that N workers see what one would.
-It knows NumPy and, for decoding on a cluster, Ray's tasks; neither the model nor the training.
+It knows NumPy and threads; neither the model nor the training.
 """
 
 from __future__ import annotations
 
-import hashlib
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,81 +17,14 @@ from numpy.typing import NDArray
 
 from cephray.config import AugmentConfig
 from cephray.data.augment import augment
-from cephray.data.films import Film, load_film
-from cephray.data.formats import Record
-from cephray.errors import InputError
+from cephray.data.films import GrayImage
+from cephray.data.table import FilmTable
 
 Item = TypeVar("Item")
 FloatArray = NDArray[np.float32]
-GrayImage = NDArray[np.uint8]
 
 # The last entry of a random generator's seed; one for each purpose, so that they are independent.
 _ORDER, _AUGMENT, _HOLDOUT = range(3)
-
-
-@dataclass(frozen=True, eq=False)
-class FilmTable:
-    """Decoded films: the small things as arrays, the images by reference.
-
-    `images` holds arrays [H, W] or references to such in Ray's object store, which are fetched
-    when a batch needs them.
-    """
-
-    films: tuple[str, ...]  # N names
-    landmarks_norm: FloatArray  # [N, K, 2], NaN where missing
-    size_px: NDArray[np.int64]  # [N, 2], (width, height) of the originals
-    spacing_mm: NDArray[np.float64]  # [N], of the originals
-    image_size: tuple[int, int]  # (H, W)
-    images: Sequence[Any] = field(repr=False)  # N times [H, W]
-    digests: tuple[str, ...] = field(default=(), repr=False)  # N, of the images
-
-    def __len__(self) -> int:
-        """Return N."""
-        return len(self.films)
-
-    @property
-    def extent_mm(self) -> FloatArray:
-        """Width and height of each film in millimetres: [N, 2]."""
-        return (self.size_px * self.spacing_mm[:, None]).astype(np.float32)
-
-    @property
-    def mean_shape(self) -> FloatArray:
-        """Mean of the landmarks over the films, normalised: [K, 2]."""
-        mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
-        return mean
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of everything that training reads from the table."""
-        digest = hashlib.sha256()
-        for film, image in zip(self.films, self.digests, strict=True):
-            digest.update(f"{film}\n{image}\n".encode())
-        digest.update(self.landmarks_norm.tobytes() + self.extent_mm.tobytes())
-        return digest.hexdigest()
-
-    def fetch(self, indices: Sequence[int]) -> list[GrayImage]:
-        """Return the images of some films, [H, W] each; read-only."""
-        wanted = [self.images[index] for index in indices]
-        if not wanted or isinstance(wanted[0], np.ndarray):
-            return wanted
-        import ray
-
-        fetched: list[GrayImage] = ray.get(wanted)
-        return fetched
-
-
-@dataclass(frozen=True, eq=False)
-class Films:
-    """The films of a run. Without validation films the last epoch is the best."""
-
-    training: FilmTable
-    validation: FilmTable | None
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of all films; a run goes on with the films that it began with."""
-        held_out = self.validation.fingerprint if self.validation else ""
-        return f"{self.training.fingerprint}{held_out}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,61 +36,6 @@ class Batch:
     truth: FloatArray  # [b, K, 2], normalised
     extent_mm: FloatArray  # [b, 2]
     counts: FloatArray  # [K], films of the global batch that show each landmark
-
-
-def decode(records: Sequence[Record], size: tuple[int, int]) -> Iterator[Film]:
-    """Decode films one after the other, in this process.
-
-    Raises:
-        InputError: a film cannot be used.
-    """
-    return (load_film(record, size) for record in records)
-
-
-def decode_on_cluster(
-    records: Sequence[Record],
-    size: tuple[int, int],
-    progress: Callable[[int], None] = lambda decoded: None,
-) -> FilmTable:
-    """Decode films in Ray tasks, one a film; the images stay in the object store.
-
-    Args:
-        records: the films; their paths must be readable on every node.
-        size: (H, W) of the images, pixels.
-        progress: called with the number of films decoded since the last call.
-
-    Raises:
-        InputError: a film cannot be used.
-    """
-    import ray
-
-    task: Any = ray.remote(num_cpus=1, num_returns=2)(_decode_task)
-    pairs = [tuple(task.remote(record, size)) for record in records]
-    pending = [film for _, film in pairs]
-    while pending:
-        done, pending = ray.wait(pending, num_returns=min(len(pending), 8))
-        try:
-            ray.get(done)
-        except ray.exceptions.RayTaskError as error:
-            for waiting in pending:
-                ray.cancel(waiting, force=False)
-            if isinstance(error.cause, InputError):
-                raise error.cause from None
-            raise
-        progress(len(done))
-    details = ray.get([film for _, film in pairs])
-    return _table(
-        [film for film, _ in details],
-        size,
-        [image for image, _ in pairs],
-        [digest for _, digest in details],
-    )
-
-
-def table_of(films: Sequence[Film]) -> FilmTable:
-    """Make a table of films that are in this process's memory."""
-    images = [film.image for film in films]
-    return _table(films, images[0].shape, images, [_digest(image) for image in images])
 
 
 def holdout(count: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -303,28 +180,3 @@ def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
                 raise value
     finally:
         stopped.set()
-
-
-def _decode_task(record: Record, size: tuple[int, int]) -> tuple[GrayImage, tuple[Film, str]]:
-    film = load_film(record, size)
-    empty = np.zeros((0, 0), np.uint8)
-    details = Film(film.film, empty, film.landmarks_norm, film.size_px, film.spacing_mm)
-    return film.image, (details, _digest(film.image))
-
-
-def _table(
-    films: Sequence[Film], size: tuple[int, int], images: Sequence[Any], digests: Sequence[str]
-) -> FilmTable:
-    return FilmTable(
-        image_size=size,
-        films=tuple(film.film for film in films),
-        landmarks_norm=np.stack([film.landmarks_norm for film in films]),
-        size_px=np.array([film.size_px for film in films]),
-        spacing_mm=np.array([film.spacing_mm for film in films]),
-        images=images,
-        digests=tuple(digests),
-    )
-
-
-def _digest(image: GrayImage) -> str:
-    return hashlib.sha256(image.tobytes()).hexdigest()

@@ -21,10 +21,7 @@ from ray.train.tensorflow import TensorflowTrainer
 from ray.util.queue import Empty, Queue
 
 from cephray.config import Config, dump_config
-from cephray.data.pipeline import (
-    Films,
-    decode_on_cluster,
-)
+from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError
 from cephray.progress import progress
 from cephray.train.checkpoint import CONFIG, Checkpoint, Row, find_checkpoint, open_checkpoint

@@ -21,14 +21,8 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import Config
-from cephray.data.pipeline import (
-    Films,
-    FilmTable,
-    epoch_batches,
-    evaluation_batches,
-    prefetch,
-    training_batches,
-)
+from cephray.data.pipeline import epoch_batches, evaluation_batches, prefetch, training_batches
+from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.metrics import summarise
 from cephray.model.network import build_network

@@ -11,13 +11,13 @@ import pytest
 
 from cephray.config import AugmentConfig, load_config
 from cephray.data.pipeline import (
-    FilmTable,
     epoch_batches,
     evaluation_batches,
     holdout,
     prefetch,
     training_batches,
 )
+from cephray.data.table import FilmTable
 
 MakeTable = Callable[[int], FilmTable]
 

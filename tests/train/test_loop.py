@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cephray.config import Config
-from cephray.data.pipeline import Films, FilmTable
+from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.train.checkpoint import Checkpoint, Row, checkpoints_in
 from cephray.train.loop import train

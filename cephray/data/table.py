@@ -1,0 +1,145 @@
+"""Decoded films: the small things in arrays, the images where they were decoded.
+
+It knows records, films and Ray's tasks, and neither the order of films nor batches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.data.films import Film, GrayImage, load_film
+from cephray.data.formats import Record
+from cephray.errors import InputError
+
+FloatArray = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class FilmTable:
+    """Decoded films: the small things as arrays, the images by reference.
+
+    `images` holds arrays [H, W] or references to such in Ray's object store, which are fetched
+    when a batch needs them.
+    """
+
+    films: tuple[str, ...]  # N names
+    landmarks_norm: FloatArray  # [N, K, 2], NaN where missing
+    size_px: NDArray[np.int64]  # [N, 2], (width, height) of the originals
+    spacing_mm: NDArray[np.float64]  # [N], of the originals
+    image_size: tuple[int, int]  # (H, W)
+    images: Sequence[Any] = field(repr=False)  # N times [H, W]
+    digests: tuple[str, ...] = field(default=(), repr=False)  # N, of the images
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.films)
+
+    @property
+    def extent_mm(self) -> FloatArray:
+        """Width and height of each film in millimetres: [N, 2]."""
+        return (self.size_px * self.spacing_mm[:, None]).astype(np.float32)
+
+    @property
+    def mean_shape(self) -> FloatArray:
+        """Mean of the landmarks over the films, normalised: [K, 2]."""
+        mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
+        return mean
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of everything that training reads from the table."""
+        digest = hashlib.sha256()
+        for film, image in zip(self.films, self.digests, strict=True):
+            digest.update(f"{film}\n{image}\n".encode())
+        digest.update(self.landmarks_norm.tobytes() + self.extent_mm.tobytes())
+        return digest.hexdigest()
+
+    def fetch(self, indices: Sequence[int]) -> list[GrayImage]:
+        """Return the images of some films, [H, W] each; read-only."""
+        wanted = [self.images[index] for index in indices]
+        if not wanted or isinstance(wanted[0], np.ndarray):
+            return wanted
+        import ray
+
+        fetched: list[GrayImage] = ray.get(wanted)
+        return fetched
+
+
+@dataclass(frozen=True, eq=False)
+class Films:
+    """The films of a run. Without validation films the last epoch is the best."""
+
+    training: FilmTable
+    validation: FilmTable | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Digest of all films; a run goes on with the films that it began with."""
+        held_out = self.validation.fingerprint if self.validation else ""
+        return f"{self.training.fingerprint}{held_out}"
+
+
+def decode(records: Sequence[Record], size: tuple[int, int]) -> Iterator[Film]:
+    """Decode films one after the other, in this process.
+
+    Raises:
+        InputError: a film cannot be used.
+    """
+    return (load_film(record, size) for record in records)
+
+
+def decode_on_cluster(
+    records: Sequence[Record],
+    size: tuple[int, int],
+    progress: Callable[[int], None] = lambda decoded: None,
+) -> FilmTable:
+    """Decode films in Ray tasks, one a film; the images stay in the object store.
+
+    Args:
+        records: the films; their paths must be readable on every node.
+        size: (H, W) of the images, pixels.
+        progress: called with the number of films decoded since the last call.
+
+    Raises:
+        InputError: a film cannot be used.
+    """
+    import ray
+
+    task: Any = ray.remote(num_cpus=1, num_returns=2)(_decode_task)
+    pairs = [tuple(task.remote(record, size)) for record in records]
+    pending = [film for _, film in pairs]
+    while pending:
+        done, pending = ray.wait(pending, num_returns=min(len(pending), 8))
+        try:
+            ray.get(done)
+        except ray.exceptions.RayTaskError as error:
+            for waiting in pending:
+                ray.cancel(waiting, force=False)
+            if isinstance(error.cause, InputError):
+                raise error.cause from None
+            raise
+        progress(len(done))
+    details = ray.get([film for _, film in pairs])
+    films = [film for film, _ in details]
+    return FilmTable(
+        films=tuple(film.film for film in films),
+        landmarks_norm=np.stack([film.landmarks_norm for film in films]),
+        size_px=np.array([film.size_px for film in films]),
+        spacing_mm=np.array([film.spacing_mm for film in films]),
+        image_size=size,
+        images=[image for image, _ in pairs],
+        digests=tuple(digest for _, digest in details),
+    )
+
+
+def _decode_task(record: Record, size: tuple[int, int]) -> tuple[GrayImage, tuple[Film, str]]:
+    """Return the image, and apart from it everything that the driver wants at once."""
+    film = load_film(record, size)
+    details = replace(film, image=np.zeros((0, 0), np.uint8))
+    return film.image, (details, hashlib.sha256(film.image.tobytes()).hexdigest())
