@@ -24,7 +24,13 @@ from cephray.config import Config, dump_config
 from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError
 from cephray.progress import progress
-from cephray.train.checkpoint import CONFIG, Checkpoint, Row, find_checkpoint, open_checkpoint
+from cephray.train.checkpoint import (
+    CONFIG,
+    Checkpoint,
+    Row,
+    checkpoints_in,
+    find_checkpoint,
+)
 from cephray.train.history import HistoryWriter
 from cephray.train.plan import Plan, Show
 from cephray.train.resources import cpus_per_worker
@@ -120,6 +126,7 @@ def _fit(output: Path, config: Config, films: Films, cpus: int, history: History
         _worker,
         train_loop_config={
             "config": config,
+            "output": output,
             "films": films,
             "messages": messages,
             "cpus": cpus,
@@ -134,7 +141,9 @@ def _fit(output: Path, config: Config, films: Films, cpus: int, history: History
             storage_path=str(output.parent),
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
-                num_to_keep=1,  # the best; Ray keeps the last besides
+                # The best; Ray keeps the last besides. Without validation the last is the best,
+                # and the one before it is kept for the case that the last is damaged.
+                num_to_keep=2 if films.validation is None else 1,
                 checkpoint_score_attribute="score",
                 checkpoint_score_order="min",
             ),
@@ -190,10 +199,11 @@ def _cause(error: ray.train.TrainingFailedError) -> str:
 class _RayContext:
     """Ray Train's answers to what the loop asks."""
 
-    def __init__(self, messages: Queue) -> None:
+    def __init__(self, output: Path, messages: Queue) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
+        self._output = output
         self._messages = messages
 
     def report(self, row: Row, save: Callable[[Path], None]) -> None:
@@ -211,15 +221,10 @@ class _RayContext:
             )
         self._messages.put(row)
 
-    @contextmanager
-    def last_checkpoint(self) -> Iterator[Checkpoint | None]:
-        """Open the last checkpoint that Ray knows of."""
-        checkpoint = ray.train.get_checkpoint()
-        if checkpoint is None:
-            yield None
-            return
-        with checkpoint.as_directory() as folder:
-            yield open_checkpoint(Path(folder))
+    def last_checkpoint(self) -> Checkpoint | None:
+        """Open the last complete checkpoint; Ray's own last one may be cut short."""
+        complete = checkpoints_in(self._output)
+        return complete[-1] if complete else None
 
 
 def _worker(settings: dict[str, Any]) -> None:
@@ -230,7 +235,7 @@ def _worker(settings: dict[str, Any]) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
     tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
-    context = _RayContext(settings["messages"])
+    context = _RayContext(settings["output"], settings["messages"])
     try:
         train(settings["config"], settings["films"], context)
     except (InputError, RunError) as error:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,7 +48,7 @@ class Context(Protocol):
     def report(self, row: Row, save: Save) -> None:
         """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill."""
 
-    def last_checkpoint(self) -> AbstractContextManager[Checkpoint | None]:
+    def last_checkpoint(self) -> Checkpoint | None:
         """Open the checkpoint to go on from; none for a new run."""
 
 
@@ -81,11 +80,11 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     """
     replica = build_replica(config, films.training, context.world_size)
     progress = Progress(data_fingerprint=films.fingerprint)
-    with context.last_checkpoint() as checkpoint:
-        if checkpoint is not None:
-            checkpoint.load_weights(replica.model)
-            checkpoint.load_optimizer(replica.optimizer)
-            progress = checkpoint.progress
+    checkpoint = context.last_checkpoint()
+    if checkpoint is not None:
+        checkpoint.load_weights(replica.model)
+        checkpoint.load_optimizer(replica.optimizer)
+        progress = checkpoint.progress
 
     while progress.epoch < config.train.epochs and not _is_stale(
         progress, config.train.early_stop_patience

@@ -87,10 +87,13 @@ def test_a_run_that_ended_goes_on_where_it_was(
     launch(films, tmp_path / "parts", small_config("train.epochs=2"), show=lines.append)
     with pytest.raises(InputError, match="holds another run"):
         launch(films, tmp_path / "parts", small_config("train.epochs=3"))
+    # The last checkpoint is damaged: the run goes on from the one before.
+    weights = tmp_path / "parts/epoch-0002/weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
     parts = launch(
         films, tmp_path / "parts", small_config("train.epochs=3"), resume=True, show=lines.append
     )
-    assert "resuming after epoch 2" in lines
+    assert "resuming after epoch 1" in lines
     assert [row["epoch"] for row in parts.progress.history] == [1, 2, 3]
     assert (parts.folder / "weights.safetensors").read_bytes() == (
         whole.folder / "weights.safetensors"

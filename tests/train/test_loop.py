@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,10 +35,9 @@ class FolderContext:
         if len(self.rows) == self.killed_after:
             raise KeyboardInterrupt
 
-    @contextmanager
-    def last_checkpoint(self) -> Iterator[Checkpoint | None]:
+    def last_checkpoint(self) -> Checkpoint | None:
         found = checkpoints_in(self.folder)
-        yield found[-1] if found else None
+        return found[-1] if found else None
 
 
 def weights_of(folder: Path) -> dict[str, bytes]:
