@@ -5,15 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from cephray.config import LossConfig
 from cephray.losses import count_visible, two_stage_loss
 
 B, K = 5, 4
+Points = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]
 
 
 @pytest.fixture
-def points() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def points() -> Points:
     rng = np.random.default_rng(0)
     coarse, refined, truth = rng.random((3, B, K, 2)).astype(np.float32)
     truth[0, 1] = np.nan
@@ -21,7 +23,7 @@ def points() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return coarse, refined, truth
 
 
-def test_equals_the_formula(points: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:
+def test_equals_the_formula(points: Points) -> None:
     coarse, refined, truth = points
     config = LossConfig(
         detection_weight=0.5, refinement_weight=2.0, landmark_weights=(1.0, 2.0, 3.0, 0.0)
@@ -39,9 +41,7 @@ def test_equals_the_formula(points: tuple[np.ndarray, np.ndarray, np.ndarray]) -
 
 
 @pytest.mark.parametrize("share", [0, 2, 5])
-def test_shares_of_a_batch_sum_to_the_whole(
-    share: int, points: tuple[np.ndarray, np.ndarray, np.ndarray]
-) -> None:
+def test_shares_of_a_batch_sum_to_the_whole(share: int, points: Points) -> None:
     coarse, refined, truth = points
     counts = count_visible(truth)
     whole = two_stage_loss(*points, LossConfig())
@@ -53,7 +53,7 @@ def test_shares_of_a_batch_sum_to_the_whole(
 
 
 def test_missing_landmarks_have_no_gradient(
-    points: tuple[np.ndarray, np.ndarray, np.ndarray],
+    points: Points,
 ) -> None:
     coarse, refined, truth = map(tf.constant, points)
     with tf.GradientTape() as tape:

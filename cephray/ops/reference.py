@@ -76,7 +76,7 @@ def roi_crop_numpy(
     B, K = boxes.shape[:2]
     levels = []
     for level, feature in enumerate(features):
-        size = feature.shape[1:3]
+        size = (feature.shape[1], feature.shape[2])
         crops = np.zeros((B, K, *crop_size, feature.shape[3]))
         for b, k in np.ndindex(B, K):
             image = feature[b].astype(np.float64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,7 @@ def draw_case(seed: int, dtype: str = "float32") -> Case:
 
 
 def run_with_gradients(
-    crop: Any, features: list[Array], boxes: Array, crop_size: tuple[int, int], seed: int = 0
+    crop: Any, features: Sequence[Array], boxes: Array, crop_size: tuple[int, int], seed: int = 0
 ) -> tuple[Array, list[Array]]:
     """The crops, and the gradients of their product with fixed numbers: features, then boxes."""
     inputs = [*(tf.constant(feature) for feature in features), tf.constant(boxes)]

@@ -6,10 +6,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import ray
+from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from cephray.config import Config
@@ -48,7 +50,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def weights_of(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+def weights_of(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
     return dict(load_file(checkpoint.folder / "weights.safetensors"))
 
 
