@@ -29,12 +29,12 @@ def test_equals_the_formula(points: Points) -> None:
         detection_weight=0.5, refinement_weight=2.0, landmark_weights=(1.0, 2.0, 3.0, 0.0)
     )
     terms = two_stage_loss(coarse, refined, truth, config)
-    there = ~np.isnan(truth).any(axis=-1)
+    there = np.asarray(~np.isnan(truth).any(axis=-1))
     detection = np.mean(np.square(coarse - truth)[there].astype(np.float64))
-    refinement = sum(
-        weight * np.mean(np.square(refined - truth)[:, k][there[:, k]].astype(np.float64))
-        for k, weight in enumerate(config.landmark_weights or ())
-    )
+    refinement = 0.0
+    for k, weight in enumerate(config.landmark_weights or ()):
+        squared = np.square(refined - truth)[:, k][there[:, k]].astype(np.float64)
+        refinement += weight * float(squared.mean())
     assert float(terms.detection) == pytest.approx(detection, rel=1e-6)
     assert float(terms.refinement) == pytest.approx(refinement, rel=1e-6)
     assert float(terms.total) == pytest.approx(0.5 * detection + 2.0 * refinement, rel=1e-6)

@@ -25,7 +25,8 @@ def marks_of(film: str, reader: str) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 
 def rows_of(film: str, reader: str) -> list[str]:
-    return [f"{x},{y}" for x, y in marks_of(film, reader).tolist()]
+    marks: Any = marks_of(film, reader)
+    return [f"{x},{y}" for x, y in marks]
 
 
 def write_text(path: Path, rows: Iterable[str], newline: str = "\n") -> None:
