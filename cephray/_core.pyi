@@ -16,6 +16,7 @@ class BuildInfo(TypedDict):
 
     version: str
     compiler: str
+    cpu_instructions: str
     tensorflow: str | None
     op_library: str | None
     cuda_architectures: list[str]

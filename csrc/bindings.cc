@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "channel_loops.h"
 #include "roi_crop_cpu.h"
 #include "roi_crop_shape.h"
 
@@ -173,10 +174,23 @@ py::object TextOrNone(const std::string& text) {
   return text.empty() ? py::object(py::none()) : py::object(py::str(text));
 }
 
+const char* InstructionsInUse() {
+  switch (InstructionSetInUse()) {
+    case InstructionSet::kAvx512:
+      return "avx512";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kPortable:
+      break;
+  }
+  return "portable";
+}
+
 py::dict BuildInfo() {
   py::dict info;
   info["version"] = CEPHRAY_VERSION;
   info["compiler"] = CEPHRAY_COMPILER;
+  info["cpu_instructions"] = InstructionsInUse();
   info["tensorflow"] = TextOrNone(CEPHRAY_TENSORFLOW_VERSION);
   info["op_library"] = TextOrNone(CEPHRAY_OP_LIBRARY);
   info["cuda_architectures"] = py::list();

@@ -79,6 +79,10 @@ CEPHRAY_HOST_DEVICE inline AxisSample Locate(const Axis& axis, int64_t index) {
   return {low, high, weight, true};
 }
 
+inline void LocateAll(const Axis& axis, int64_t count, AxisSample* samples) {
+  for (int64_t i = 0; i < count; ++i) samples[i] = Locate(axis, i);
+}
+
 CEPHRAY_HOST_DEVICE inline EndDerivatives DeriveEnds(int64_t index, int64_t samples,
                                                      int64_t size) {
   const float last = static_cast<float>(size - 1);
