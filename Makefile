@@ -10,7 +10,7 @@ VENV := .venv
 CEPHRAY := $(VENV)/bin/cephray
 BUILT := $(VENV)/.built
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint fuzz clean
 .DELETE_ON_ERROR:
 
 demo: $(BUILT)
@@ -23,6 +23,10 @@ lint: $(BUILT)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+# The op under AddressSanitizer and UndefinedBehaviorSanitizer: random calls, then its tests.
+fuzz: $(BUILT)
+	PYTHON=$(VENV)/bin/python bash scripts/sanitize.sh
 
 $(BUILT): $(VENV)/.tensorflow pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	@echo "building cephray and installing what it needs"

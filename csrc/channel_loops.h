@@ -6,15 +6,10 @@
 #define CEPHRAY_CHANNEL_LOOPS_H_
 
 #include <cstdint>
-#include <type_traits>
 
 #include "half.h"
 
 namespace cephray {
-
-// What values of type T are interpolated and added in.
-template <typename T>
-using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 // The four cells around a sample, each a run of channels.
 template <typename T>

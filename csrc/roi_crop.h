@@ -7,14 +7,9 @@
 #ifndef CEPHRAY_ROI_CROP_H_
 #define CEPHRAY_ROI_CROP_H_
 
-#include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define CEPHRAY_HOST_DEVICE __host__ __device__
-#else
-#define CEPHRAY_HOST_DEVICE
-#endif
+#include "host_device.h"
 
 namespace cephray {
 

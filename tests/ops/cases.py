@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -49,6 +48,8 @@ def run_with_gradients(
     crop: Any, features: list[Array], boxes: Array, crop_size: tuple[int, int], seed: int = 0
 ) -> tuple[Array, list[Array]]:
     """The crops, and the gradients of their product with fixed numbers: features, then boxes."""
+    import tensorflow as tf
+
     inputs = [*(tf.constant(feature) for feature in features), tf.constant(boxes)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)
