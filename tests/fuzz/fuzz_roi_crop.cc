@@ -122,12 +122,12 @@ struct Failure {
 };
 
 void RequireClose(const std::vector<double>& actual, const std::vector<double>& wanted,
-                  double unit, const char* what) {
+                  double unit, const char* what, double absolute = 1e-7) {
   double scale = 0;
   for (const double value : wanted) scale = std::max(scale, std::fabs(value));
   for (size_t i = 0; i < wanted.size(); ++i) {
     const double error = std::fabs(actual[i] - wanted[i]);
-    if (!(error <= unit * std::fabs(wanted[i]) + 2e-6 * scale + 1e-7)) {
+    if (!(error <= unit * std::fabs(wanted[i]) + 2e-6 * scale + absolute)) {
       throw Failure{std::string(what) + ": value " + std::to_string(i) + " is " +
                     std::to_string(actual[i]) + ", not " + std::to_string(wanted[i])};
     }
@@ -207,7 +207,15 @@ void CheckOnce(Random& random) {
   }
   const auto wanted_boxes =
       reference::GradBoxes(shape, feature_values, boxes, weights.Values());
-  RequireClose(box_gradient.Values(), wanted_boxes, 1e-5, "box gradient");
+  // What is added up may cancel: float sums of so many terms, each at most as large as the map.
+  double terms = 0;
+  for (const Level& level : shape.levels) {
+    const int64_t size = std::max(level.height, level.width);
+    terms = std::max(terms, static_cast<double>(size * level.channels * shape.crop_height *
+                                                shape.crop_width));
+  }
+  const double absolute = 1e-6 + 2e-8 * terms;
+  RequireClose(box_gradient.Values(), wanted_boxes, 1e-5, "box gradient", absolute);
 
   GpuTensors<T> tensors;
   tensors.features = feature_data.data();
@@ -231,7 +239,8 @@ void CheckOnce(Random& random) {
   for (int64_t l = 0; l < levels; ++l) {
     RequireSame(on_gpu[l], gradients[l], "feature gradient of the CUDA kernels");
   }
-  RequireClose(gpu_box_gradient.Values(), wanted_boxes, 1e-5, "box gradient of the CUDA kernels");
+  RequireClose(gpu_box_gradient.Values(), wanted_boxes, 1e-5, "box gradient of the CUDA kernels",
+               absolute);
 }
 
 // Shapes of any rank and size: refused in words, or resolved to sizes that can be counted.
