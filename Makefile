@@ -11,7 +11,7 @@ CEPHRAY := $(VENV)/bin/cephray
 BUILT := $(VENV)/.built
 FILMS = $(or $(DATA),$(OUT)/films)
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint fuzz clean
 .DELETE_ON_ERROR:
 
 # A run goes on, or is found finished, only where it has the same films.
@@ -36,6 +36,10 @@ lint: $(BUILT)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+
+# The op under AddressSanitizer and UndefinedBehaviorSanitizer: random calls, then its tests.
+fuzz: $(BUILT)
+	PYTHON=$(VENV)/bin/python bash scripts/sanitize.sh
 
 $(BUILT): $(VENV)/.tensorflow pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	@echo "building cephray and installing what it needs"

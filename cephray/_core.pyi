@@ -1,8 +1,13 @@
-"""The ROI crop's CPU kernels on NumPy arrays, without TensorFlow (csrc/bindings.cc).
+"""The ROI crop's kernels without TensorFlow (csrc/bindings.cc, csrc/bindings_cuda.cc).
 
 Arrays are float16, bfloat16 (ml_dtypes), float32 or float64, all of one kind; boxes are taken as
 float32. Shapes as in `cephray.ops.roi_crop`; wrong ones raise ValueError. `threads` is at least 1
 and changes no bit of the result.
+
+The functions ending in `_cuda` take arrays in a GPU's memory that offer DLPack or
+`__cuda_array_interface__` (CuPy, PyTorch), dense, all on one device, and write into arrays of the
+caller. They queue work on `stream` (a cudaStream_t as a number, 0 the default one) and return; the
+arrays must live until it has run.
 """
 
 from collections.abc import Sequence
@@ -16,6 +21,7 @@ class BuildInfo(TypedDict):
 
     version: str
     compiler: str
+    cpu_instructions: str
     tensorflow: str | None
     op_library: str | None
     cuda_architectures: list[str]
@@ -39,3 +45,10 @@ def roi_crop_grad_boxes(
     crops_gradient: NDArray[Any],
     threads: int = 1,
 ) -> NDArray[np.float32]: ...
+def roi_crop_cuda(features: Sequence[Any], boxes: Any, crops: Any, stream: int = 0) -> None: ...
+def roi_crop_grad_features_cuda(
+    boxes: Any, crops_gradient: Any, features_gradient: Sequence[Any], stream: int = 0
+) -> None: ...
+def roi_crop_grad_boxes_cuda(
+    features: Sequence[Any], boxes: Any, crops_gradient: Any, boxes_gradient: Any, stream: int = 0
+) -> None: ...

@@ -131,6 +131,12 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
+
+    benchmark = add("benchmark", _benchmark, "time what cephray is made of, both sides in one run")
+    benchmark.add_argument("what", choices=("roi-crop",))
+    benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
+    benchmark.add_argument("--picture", type=Path, metavar="FILE", help="draw a PNG")
+    benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
     return parser
 
 
@@ -252,6 +258,12 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
     if unread:
         raise RunError(f"{len(unread)} of {len(films)} films could not be read")
+
+
+def _benchmark(options: argparse.Namespace) -> None:
+    from cephray.benchmark.roi_crop import run
+
+    run(options.full, options.json, options.picture)
 
 
 if __name__ == "__main__":

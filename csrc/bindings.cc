@@ -1,4 +1,5 @@
-// cephray._core: the CPU kernels on NumPy arrays, and what this build contains.
+// cephray._core: the CPU kernels on NumPy arrays, what this build contains, and by bindings_cuda.cc
+// the CUDA kernels.
 // For whoever tests or times the kernels on their own; knows no TensorFlow.
 
 #include <pybind11/numpy.h>
@@ -7,6 +8,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <system_error>
@@ -14,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "bindings_cuda.h"
+#include "channel_loops.h"
 #include "roi_crop_cpu.h"
 #include "roi_crop_shape.h"
 
@@ -173,20 +177,36 @@ py::object TextOrNone(const std::string& text) {
   return text.empty() ? py::object(py::none()) : py::object(py::str(text));
 }
 
+const char* InstructionsInUse() {
+  switch (InstructionSetInUse()) {
+    case InstructionSet::kAvx512:
+      return "avx512";
+    case InstructionSet::kAvx2:
+      return "avx2";
+    case InstructionSet::kPortable:
+      break;
+  }
+  return "portable";
+}
+
 py::dict BuildInfo() {
   py::dict info;
   info["version"] = CEPHRAY_VERSION;
   info["compiler"] = CEPHRAY_COMPILER;
+  info["cpu_instructions"] = InstructionsInUse();
   info["tensorflow"] = TextOrNone(CEPHRAY_TENSORFLOW_VERSION);
   info["op_library"] = TextOrNone(CEPHRAY_OP_LIBRARY);
-  info["cuda_architectures"] = py::list();
+  py::list architectures;
+  std::istringstream names(CEPHRAY_CUDA_ARCHITECTURES);
+  for (std::string name; std::getline(names, name, ',');) architectures.append(name);
+  info["cuda_architectures"] = architectures;
   return info;
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_core, m) {
-  m.doc() = "The ROI crop's CPU kernels on NumPy arrays, without TensorFlow.";
+  m.doc() = "The ROI crop's CPU kernels on NumPy arrays and CUDA kernels on a GPU's arrays.";
   m.def("build_info", &BuildInfo);
   m.def("roi_crop", &Crop, py::arg("features"), py::arg("boxes"), py::arg("crop_size"),
         py::arg("threads") = 1);
@@ -194,6 +214,7 @@ PYBIND11_MODULE(_core, m) {
         py::arg("crops_gradient"), py::arg("threads") = 1);
   m.def("roi_crop_grad_boxes", &GradBoxes, py::arg("features"), py::arg("boxes"),
         py::arg("crops_gradient"), py::arg("threads") = 1);
+  AddCudaFunctions(m);
 }
 
 }  // namespace cephray

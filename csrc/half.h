@@ -1,6 +1,7 @@
 // 16-bit floats as bit patterns, with their conversions from and to float.
 // The conversions round to nearest even and never touch a denormal float, so they give the same
 // bits in threads that flush denormals (TensorFlow's do) and in threads that do not.
+// A GPU converts by its own instructions, which differ in the payload of a NaN alone.
 // Knows no framework; NumPy's, Eigen's and ml_dtypes' 16-bit types have the same layout.
 
 #ifndef CEPHRAY_HALF_H_
@@ -8,6 +9,9 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+
+#include "host_device.h"
 
 namespace cephray {
 
@@ -19,24 +23,35 @@ struct BFloat16 {  // the upper half of a binary32
   uint16_t bits;
 };
 
-inline float FloatOfBits(uint32_t bits) {
+// What values of type T are interpolated and added in.
+template <typename T>
+using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+CEPHRAY_HOST_DEVICE inline float FloatOfBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));
   return value;
 }
 
-inline uint32_t BitsOfFloat(float value) {
+CEPHRAY_HOST_DEVICE inline uint32_t BitsOfFloat(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
   return bits;
 }
 
-inline float Widen(float value) { return value; }
-inline double Widen(double value) { return value; }
+CEPHRAY_HOST_DEVICE inline float Widen(float value) { return value; }
+CEPHRAY_HOST_DEVICE inline double Widen(double value) { return value; }
 
-inline float Widen(BFloat16 value) { return FloatOfBits(static_cast<uint32_t>(value.bits) << 16); }
+CEPHRAY_HOST_DEVICE inline float Widen(BFloat16 value) {
+  return FloatOfBits(static_cast<uint32_t>(value.bits) << 16);
+}
 
-inline float Widen(Half value) {
+CEPHRAY_HOST_DEVICE inline float Widen(Half value) {
+#if defined(__CUDA_ARCH__)
+  float wide;
+  asm("cvt.f32.f16 %0, %1;" : "=f"(wide) : "h"(value.bits));
+  return wide;
+#else
   const uint32_t sign = static_cast<uint32_t>(value.bits & 0x8000u) << 16;
   const uint32_t magnitude = static_cast<uint32_t>(value.bits & 0x7fffu) << 13;
   const uint32_t rebiased = magnitude + (112u << 23);
@@ -48,35 +63,47 @@ inline float Widen(Half value) {
                         : magnitude >= (31u << 23) ? special
                                                    : rebiased;
   return FloatOfBits(wide | sign);
+#endif
 }
 
 template <typename T>
-T Narrow(float value);
+CEPHRAY_HOST_DEVICE T Narrow(float value);
 
 template <typename T>
-T Narrow(double value);
+CEPHRAY_HOST_DEVICE T Narrow(double value);
 
 template <>
-inline float Narrow<float>(float value) {
+CEPHRAY_HOST_DEVICE inline float Narrow<float>(float value) {
   return value;
 }
 
 template <>
-inline double Narrow<double>(double value) {
+CEPHRAY_HOST_DEVICE inline double Narrow<double>(double value) {
   return value;
 }
 
 template <>
-inline BFloat16 Narrow<BFloat16>(float value) {
+CEPHRAY_HOST_DEVICE inline BFloat16 Narrow<BFloat16>(float value) {
+#if defined(__CUDA_ARCH__)
+  BFloat16 narrow;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
+  return narrow;
+#else
   const uint32_t bits = BitsOfFloat(value);
   const uint32_t rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
   const uint32_t quiet_nan = (bits >> 16) | 0x40u;  // rounding could carry a NaN into infinity
   const bool is_nan = (bits & 0x7fffffffu) > 0x7f800000u;
   return {static_cast<uint16_t>(is_nan ? quiet_nan : rounded)};
+#endif
 }
 
 template <>
-inline Half Narrow<Half>(float value) {
+CEPHRAY_HOST_DEVICE inline Half Narrow<Half>(float value) {
+#if defined(__CUDA_ARCH__)
+  Half narrow;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
+  return narrow;
+#else
   const uint32_t bits = BitsOfFloat(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7fffffffu;
@@ -88,6 +115,7 @@ inline Half Narrow<Half>(float value) {
                           : magnitude >= (143u << 23) ? special
                                                       : normal;
   return {static_cast<uint16_t>(narrow | sign)};
+#endif
 }
 
 }  // namespace cephray

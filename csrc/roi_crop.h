@@ -7,14 +7,9 @@
 #ifndef CEPHRAY_ROI_CROP_H_
 #define CEPHRAY_ROI_CROP_H_
 
-#include <cmath>
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define CEPHRAY_HOST_DEVICE __host__ __device__
-#else
-#define CEPHRAY_HOST_DEVICE
-#endif
+#include "host_device.h"
 
 namespace cephray {
 
@@ -77,6 +72,10 @@ CEPHRAY_HOST_DEVICE inline AxisSample Locate(const Axis& axis, int64_t index) {
   if (low > axis.size - 1) low = axis.size - 1;
   if (high > axis.size - 1) high = axis.size - 1;
   return {low, high, weight, true};
+}
+
+inline void LocateAll(const Axis& axis, int64_t count, AxisSample* samples) {
+  for (int64_t i = 0; i < count; ++i) samples[i] = Locate(axis, i);
 }
 
 CEPHRAY_HOST_DEVICE inline EndDerivatives DeriveEnds(int64_t index, int64_t samples,

@@ -6,18 +6,11 @@
 #ifndef CEPHRAY_ROI_CROP_CPU_H_
 #define CEPHRAY_ROI_CROP_CPU_H_
 
-#include <cstdint>
-#include <functional>
-
 #include "half.h"
+#include "parallel.h"
 #include "roi_crop_shape.h"
 
 namespace cephray {
-
-// Calls body(begin, end) on ranges that together cover [0, total) once, in any order, on any
-// threads; `cost` is the number of elementary operations of one unit. The body does not throw.
-using RangeBody = std::function<void(int64_t begin, int64_t end)>;
-using ParallelFor = std::function<void(int64_t total, int64_t cost, const RangeBody& body)>;
 
 // All tensors are dense and row-major; `features` points to one tensor per level.
 // All three return false where there was no memory for their scratch space.

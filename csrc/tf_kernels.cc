@@ -1,5 +1,5 @@
 // TensorFlow's kernels of the three operations: check, allocate, dispatch to TensorFlow's own
-// threads. Computes nothing itself.
+// threads or to its stream on a GPU. Computes nothing itself, and needs no CUDA header.
 
 #include <cstdint>
 #include <string>
@@ -14,6 +14,10 @@
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/platform/denormal.h"
 #include "tensorflow/core/util/work_sharder.h"
+#if defined(CEPHRAY_CUDA)
+#include "roi_crop_cuda.h"
+#include "xla/stream_executor/stream.h"
+#endif
 
 namespace cephray {
 namespace {
@@ -84,12 +88,77 @@ ParallelFor OnThreadsOf(OpKernelContext* ctx) {
   };
 }
 
-absl::Status Outcome(bool had_memory) {
-  return had_memory ? absl::OkStatus()
-                    : absl::ResourceExhaustedError("no memory for the samples of the boxes.");
-}
+// Where a kernel runs. The template parameter of the functions is the element type.
+class OnCpu {
+ public:
+  explicit OnCpu(OpKernelContext* ctx) : parallel_for_(OnThreadsOf(ctx)) {}
 
-template <typename T>
+  template <typename T>
+  absl::Status Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                    T* crops) const {
+    return Outcome(RoiCrop(shape, features, boxes, crops, parallel_for_));
+  }
+
+  template <typename T>
+  absl::Status GradFeatures(const RoiCropShape& shape, const float* boxes,
+                            const T* crops_gradient, T* const* features_gradient) const {
+    return Outcome(
+        RoiCropGradFeatures(shape, boxes, crops_gradient, features_gradient, parallel_for_));
+  }
+
+  template <typename T>
+  absl::Status GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                         const T* crops_gradient, float* boxes_gradient) const {
+    return Outcome(RoiCropGradBoxes(shape, features, boxes, crops_gradient, boxes_gradient,
+                                    parallel_for_));
+  }
+
+ private:
+  static absl::Status Outcome(bool had_memory) {
+    return had_memory ? absl::OkStatus()
+                      : absl::ResourceExhaustedError("no memory for the samples of the boxes.");
+  }
+
+  ParallelFor parallel_for_;
+};
+
+#if defined(CEPHRAY_CUDA)
+// TensorFlow has made the device of the context the thread's current one.
+class OnGpu {
+ public:
+  explicit OnGpu(OpKernelContext* ctx)
+      : stream_(ctx->op_device_context()->stream()->platform_specific_handle().stream) {}
+
+  template <typename T>
+  absl::Status Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                    T* crops) const {
+    return Outcome(RoiCropCuda(shape, features, boxes, crops, stream_));
+  }
+
+  template <typename T>
+  absl::Status GradFeatures(const RoiCropShape& shape, const float* boxes,
+                            const T* crops_gradient, T* const* features_gradient) const {
+    return Outcome(
+        RoiCropGradFeaturesCuda(shape, boxes, crops_gradient, features_gradient, stream_));
+  }
+
+  template <typename T>
+  absl::Status GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                         const T* crops_gradient, float* boxes_gradient) const {
+    return Outcome(
+        RoiCropGradBoxesCuda(shape, features, boxes, crops_gradient, boxes_gradient, stream_));
+  }
+
+ private:
+  static absl::Status Outcome(const std::string& error) {
+    return error.empty() ? absl::OkStatus() : absl::InternalError(error);
+  }
+
+  void* stream_;
+};
+#endif
+
+template <typename Device, typename T>
 class RoiCropOp : public OpKernel {
  public:
   explicit RoiCropOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
@@ -106,8 +175,8 @@ class RoiCropOp : public OpKernel {
                                               crop_width_, &shape)));
     Tensor* crops = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, TensorShape(CropsDims(shape)), &crops));
-    OP_REQUIRES_OK(ctx, Outcome(RoiCrop(shape, ReadAll<T>(features).data(), Read<float>(boxes),
-                                        Write<T>(crops), OnThreadsOf(ctx))));
+    OP_REQUIRES_OK(ctx, Device(ctx).Crop(shape, ReadAll<T>(features).data(), Read<float>(boxes),
+                                         Write<T>(crops)));
   }
 
  private:
@@ -115,7 +184,7 @@ class RoiCropOp : public OpKernel {
   int64_t crop_width_;
 };
 
-template <typename T>
+template <typename Device, typename T>
 class RoiCropGradFeaturesOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -152,13 +221,12 @@ class RoiCropGradFeaturesOp : public OpKernel {
       OP_REQUIRES_OK(ctx, outputs.allocate(l, TensorShape(*features[l]), &gradient));
       gradients.push_back(Write<T>(gradient));
     }
-    OP_REQUIRES_OK(
-        ctx, Outcome(RoiCropGradFeatures(shape, Read<float>(boxes), Read<T>(crops_gradient),
-                                         gradients.data(), OnThreadsOf(ctx))));
+    OP_REQUIRES_OK(ctx, Device(ctx).GradFeatures(shape, Read<float>(boxes),
+                                                 Read<T>(crops_gradient), gradients.data()));
   }
 };
 
-template <typename T>
+template <typename Device, typename T>
 class RoiCropGradBoxesOp : public OpKernel {
  public:
   using OpKernel::OpKernel;
@@ -173,24 +241,33 @@ class RoiCropGradBoxesOp : public OpKernel {
                                                       ToDims(crops_gradient), &shape)));
     Tensor* gradient = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, boxes.shape(), &gradient));
-    OP_REQUIRES_OK(ctx, Outcome(RoiCropGradBoxes(shape, ReadAll<T>(features).data(),
-                                                 Read<float>(boxes), Read<T>(crops_gradient),
-                                                 Write<float>(gradient), OnThreadsOf(ctx))));
+    OP_REQUIRES_OK(ctx, Device(ctx).GradBoxes(shape, ReadAll<T>(features).data(),
+                                              Read<float>(boxes), Read<T>(crops_gradient),
+                                              Write<float>(gradient)));
   }
 };
 
-#define CEPHRAY_REGISTER(T)                                                          \
-  REGISTER_KERNEL_BUILDER(                                                           \
-      Name("CephrayRoiCrop").Device(tensorflow::DEVICE_CPU).TypeConstraint<T>("T"),  \
-      RoiCropOp<T>);                                                                 \
-  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradFeatures")                         \
-                              .Device(tensorflow::DEVICE_CPU)                        \
-                              .TypeConstraint<T>("T"),                               \
-                          RoiCropGradFeaturesOp<T>);                                 \
-  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradBoxes")                            \
-                              .Device(tensorflow::DEVICE_CPU)                        \
-                              .TypeConstraint<T>("T"),                               \
-                          RoiCropGradBoxesOp<T>);
+#define CEPHRAY_REGISTER_ON(DEVICE, WHERE, T)                                           \
+  REGISTER_KERNEL_BUILDER(                                                              \
+      Name("CephrayRoiCrop").Device(tensorflow::DEVICE).TypeConstraint<T>("T"),         \
+      RoiCropOp<WHERE, T>);                                                             \
+  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradFeatures")                            \
+                              .Device(tensorflow::DEVICE)                               \
+                              .HostMemory("feature_shapes")                             \
+                              .TypeConstraint<T>("T"),                                  \
+                          RoiCropGradFeaturesOp<WHERE, T>);                             \
+  REGISTER_KERNEL_BUILDER(Name("CephrayRoiCropGradBoxes")                               \
+                              .Device(tensorflow::DEVICE)                               \
+                              .TypeConstraint<T>("T"),                                  \
+                          RoiCropGradBoxesOp<WHERE, T>);
+
+#if defined(CEPHRAY_CUDA)
+#define CEPHRAY_REGISTER(T)                     \
+  CEPHRAY_REGISTER_ON(DEVICE_CPU, OnCpu, T)     \
+  CEPHRAY_REGISTER_ON(DEVICE_GPU, OnGpu, T)
+#else
+#define CEPHRAY_REGISTER(T) CEPHRAY_REGISTER_ON(DEVICE_CPU, OnCpu, T)
+#endif
 
 CEPHRAY_REGISTER(Eigen::half)
 CEPHRAY_REGISTER(Eigen::bfloat16)
@@ -198,6 +275,7 @@ CEPHRAY_REGISTER(float)
 CEPHRAY_REGISTER(double)
 
 #undef CEPHRAY_REGISTER
+#undef CEPHRAY_REGISTER_ON
 
 }  // namespace
 }  // namespace cephray

@@ -14,6 +14,7 @@ from typing import Any
 
 import keras
 
+from cephray.ops import second_gradient
 from cephray.ops.reference import roi_crop_keras
 
 Tensor = Any
@@ -106,7 +107,7 @@ def _height_and_width(crop_size: int | tuple[int, int]) -> tuple[int, int]:
 
 @functools.cache
 def load_operations() -> Any:
-    """Load the operation library and register the gradient; once per process."""
+    """Load the operation library and register the gradients; once per process."""
     import tensorflow as tf
 
     try:
@@ -118,8 +119,10 @@ def load_operations() -> Any:
     library = Path(_core.__file__).with_name(str(built["op_library"]))
     if not library.exists():
         raise ImportError(f"cephray's op library {library} is missing; rebuild it: {REBUILD}")
+    operations = tf.load_op_library(str(library))
     tf.RegisterGradient("CephrayRoiCrop")(_roi_crop_gradient)
-    return tf.load_op_library(str(library))
+    second_gradient.register(operations)
+    return operations
 
 
 def check_tensorflow_version(built: str | None, running: str) -> None:

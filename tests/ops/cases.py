@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -50,6 +49,8 @@ def run_with_gradients(
     crop: Any, features: Sequence[Array], boxes: Array, crop_size: tuple[int, int], seed: int = 0
 ) -> tuple[Array, list[Array]]:
     """The crops, and the gradients of their product with fixed numbers: features, then boxes."""
+    import tensorflow as tf
+
     inputs = [*(tf.constant(feature) for feature in features), tf.constant(boxes)]
     with tf.GradientTape() as tape:
         tape.watch(inputs)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cephray import _core
 from cephray.ops import roi_crop
 from cephray.ops.reference import roi_crop_keras, roi_crop_numpy, roi_crop_numpy_gradients
-from tests.ops.cases import assert_close, draw_case, draw_weights, run_with_gradients
+from tests.ops.cases import Array, assert_close, draw_case, draw_weights, run_with_gradients
 
 
 def crop_and_resize(
@@ -189,12 +189,36 @@ def test_feature_gradient_equals_finite_differences() -> None:
         assert np.vdot(gradient, direction) == pytest.approx(slope, rel=1e-6, abs=1e-9)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("seed", range(10))
+def test_bfloat16_is_within_one_rounding_of_float64(seed: int) -> None:
+    """Half a unit in the last of 8 bits, and what float32 loses before it."""
+    features, boxes, crop_size = draw_case(seed)
+    short = [tf.cast(feature, "bfloat16").numpy() for feature in features]
+    exact = [feature.astype(np.float64) for feature in short]
+
+    def assert_rounded(actual: Array, wanted: Array) -> None:
+        scale = np.abs(wanted).max(initial=0)
+        error = np.abs(actual.astype(np.float64) - wanted)
+        assert (error <= 2.0**-8 * np.abs(wanted) + 1e-5 * scale).all()
+
+    crops = _core.roi_crop(short, boxes, crop_size)
+    assert_rounded(crops, roi_crop_numpy(exact, boxes, crop_size))
+    weights = draw_weights(crops.shape, crops.dtype)
+    of_features, _ = roi_crop_numpy_gradients(exact, boxes, weights)
+    shapes = [feature.shape for feature in features]
+    for actual, wanted in zip(
+        _core.roi_crop_grad_features(shapes, boxes, weights), of_features, strict=True
+    ):
+        assert_rounded(actual, wanted)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_threads_change_no_bit(dtype: str) -> None:
     for seed in range(20):
-        features, boxes, crop_size = draw_case(seed, dtype)
+        features, boxes, crop_size = draw_case(seed)
+        features = [tf.cast(feature, dtype).numpy() for feature in features]
         crops = _core.roi_crop(features, boxes, crop_size)
-        weights = draw_weights(crops.shape, dtype)
+        weights = draw_weights(crops.shape, crops.dtype)
         shapes = [feature.shape for feature in features]
         one = _core.roi_crop_grad_features(shapes, boxes, weights)
         box_gradient = _core.roi_crop_grad_boxes(features, boxes, weights)
@@ -220,3 +244,16 @@ def test_operation_repeats_and_equals_the_bindings_bit_for_bit() -> None:
     assert crops.tobytes() == _core.roi_crop(features, boxes, (5, 5)).tobytes()
     for gradient, repeated, plain in zip(gradients, same, [*bare, bare_boxes], strict=True):
         assert gradient.tobytes() == repeated.tobytes() == plain.tobytes()
+
+
+@pytest.mark.parametrize("channels", [64, 63])
+def test_large_crops_equal_small_ones(channels: int) -> None:
+    """Crops too large for the caches may be stored in another way."""
+    rng = np.random.default_rng(0)
+    features = [rng.standard_normal((1, s, s, channels)).astype(np.float32) for s in (9, 5)]
+    boxes = rng.uniform(-0.1, 1.1, (1, 800, 2, 4)).astype(np.float32)
+    crops = _core.roi_crop(features, boxes, (5, 5), threads=2)
+    assert crops.nbytes > 9 << 20
+    for first in range(0, 800, 200):
+        some = _core.roi_crop(features, boxes[:, first : first + 200], (5, 5))
+        assert some.tobytes() == crops[:, first : first + 200].tobytes()

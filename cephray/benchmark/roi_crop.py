@@ -1,0 +1,177 @@
+"""`cephray benchmark roi-crop`: the crop against what else would do it, and against memory itself.
+
+Correctness comes first: nothing is timed that is wrong. Then each case is timed forward (crops)
+and backward (gradient of the features). `floor` copies as many bytes as the case must move at
+least. TensorFlow's subjects need TensorFlow, torchvision's roi_align needs PyTorch, and each is
+left out where that is missing: a GPU machine without TensorFlow measures the CUDA kernels.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cephray import _core
+from cephray.benchmark.roi_crop_cases import Case, draw_boxes, floor_bytes, full_cases, quick_cases
+from cephray.benchmark.timing import (
+    FLOOR,
+    OURS,
+    Row,
+    Subject,
+    copying,
+    cpu_count,
+    format_rows,
+    machine_facts,
+    measure,
+    write_json,
+)
+from cephray.errors import RunError
+
+DIRECTIONS = ("forward", "backward")
+PACKAGES = ("cephray", "tensorflow", "keras", "numpy", "torch", "torchvision")
+SECONDS = 2.5  # of one case in one direction
+# keras.ops gathers four cells for each value and scatters them again.
+KERAS_LIMIT_BYTES = 1 << 30
+
+
+def run(
+    full: bool = False,
+    json_path: Path | None = None,
+    picture_path: Path | None = None,
+    show: Callable[[str], None] = print,
+) -> list[Row]:
+    """Check, time, show a table; write the JSON file and the picture where they are asked for.
+
+    Args:
+        full: every combination, instead of one factor at a time around the default case.
+        json_path: file to write, or None.
+        picture_path: PNG file to write, or None; needs Matplotlib.
+        show: takes the table a block at a time.
+
+    Raises:
+        RunError: a result is wrong, or nothing could be timed.
+    """
+    cases = list(full_cases() if full else quick_cases())
+    machine = machine_facts(PACKAGES)
+    machine["build"] = dict(_core.build_info())
+    show(f"copies {machine['copy_bytes_per_s'] / 1e9:.1f} GB/s on {machine['cpus']} processors")
+    rows: list[Row] = []
+    try:
+        for block in _blocks(cases):
+            rows += block
+            show(format_rows(block))
+    except AssertionError as error:
+        raise RunError(f"the ROI crop is wrong, so it was not timed: {error}") from error
+    if not rows:
+        raise RunError(
+            "nothing to time: neither TensorFlow nor a GPU with PyTorch and CUDA kernels is here"
+        )
+    if json_path is not None:
+        write_json(json_path, machine, rows)
+        show(f"rows in {json_path}")
+    if picture_path is not None:
+        from cephray.benchmark.roi_crop_picture import draw
+
+        draw(rows, machine, picture_path)
+        show(f"picture in {picture_path}")
+    return rows
+
+
+def _blocks(cases: Iterable[Case]) -> Iterator[list[Row]]:
+    on_cpu = importlib.util.find_spec("tensorflow") is not None
+    on_gpu = _has_gpu()
+    for device, is_here, check, subjects, peak_bytes in (
+        ("cpu", on_cpu, _check_cpu, _cpu_subjects, lambda subject: None),
+        ("gpu", on_gpu, _check_gpu, _gpu_subjects, _gpu_peak_bytes),
+    ):
+        if not is_here:
+            continue
+        for case in cases:
+            check(case)
+            for direction in DIRECTIONS:
+                yield measure(
+                    {"device": device, **asdict(case)},
+                    direction,
+                    subjects(case, direction),
+                    SECONDS,
+                    peak_bytes,
+                )
+
+
+def _has_gpu() -> bool:
+    if not _core.build_info()["cuda_architectures"] or not importlib.util.find_spec("torch"):
+        return False
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def _check_cpu(case: Case) -> None:
+    from cephray.benchmark import roi_crop_tensorflow as subjects
+
+    subjects.check(replace(case, batch=1), np.random.default_rng(1))
+    subjects.check_batch(subjects.Inputs(case, np.random.default_rng(2)))
+
+
+def _cpu_subjects(case: Case, direction: str) -> dict[str, Subject]:
+    from cephray.benchmark import roi_crop_tensorflow as tensorflow
+
+    inputs = tensorflow.Inputs(case, np.random.default_rng(0))
+    names = [
+        name
+        for name in tensorflow.CROPS
+        if name != "keras.ops" or case.features_bytes + 8 * case.crops_bytes < KERAS_LIMIT_BYTES
+    ]
+    subjects = {
+        name: tensorflow.subject(tensorflow.CROPS[name], inputs, direction) for name in names
+    }
+    if importlib.util.find_spec("torchvision") is not None:
+        from cephray.benchmark import roi_crop_torch as torch
+
+        torch_inputs = torch.Inputs(case, np.random.default_rng(0), "cpu")
+        subjects["torchvision"] = torch.roi_align_subject(torch_inputs, direction)
+    byte_count = _floor_bytes(case, direction)
+    repeats = int(np.clip(4e8 / byte_count, 1, 100))
+    subjects[FLOOR] = copying(byte_count, cpu_count(), repeats)
+    return subjects
+
+
+def _check_gpu(case: Case) -> None:
+    from cephray.benchmark import roi_crop_torch as torch
+
+    torch.check_cuda(replace(case, batch=1), np.random.default_rng(1))
+
+
+def _gpu_subjects(case: Case, direction: str) -> dict[str, Subject]:
+    from cephray.benchmark import roi_crop_torch as torch
+
+    inputs = torch.Inputs(case, np.random.default_rng(0), "cuda")
+    subjects = {OURS: torch.cuda_subject(inputs, direction)}
+    if torch.HAS_ROI_ALIGN:
+        subjects["torchvision"] = torch.roi_align_subject(inputs, direction)
+    subjects[FLOOR] = torch.cuda_copying(inputs, _floor_bytes(case, direction))
+    return subjects
+
+
+def _gpu_peak_bytes(subject: Subject) -> int | None:
+    from cephray.benchmark.roi_crop_torch import peak_bytes
+
+    return peak_bytes(subject)
+
+
+def _floor_bytes(case: Case, direction: str) -> int:
+    return floor_bytes(case, draw_boxes(case, np.random.default_rng(0)), direction)
+
+
+def slower_cases(rows: Iterable[Row], subject: str = "tensorflow") -> list[dict[str, Any]]:
+    """Return the cases in which `subject` is faster than ours."""
+    return [
+        {**row.case, "direction": row.direction, "ratio_to_ours": row.ratio_to_ours}
+        for row in rows
+        if row.subject == subject and row.ratio_to_ours < 1
+    ]

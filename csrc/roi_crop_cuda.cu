@@ -1,0 +1,201 @@
+// See roi_crop_cuda.h. Launches what roi_crop_gpu.h says one thread does; decides only how many.
+// Compile with -fmad=false, see there.
+
+#include "roi_crop_cuda.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "roi_crop_gpu.h"
+#include "roi_crop_gpu_launch.h"
+
+namespace cephray {
+namespace {
+
+constexpr int kCropThreads = 128;
+constexpr int kFillThreads = 256;
+constexpr int kSumThreads = 128;
+
+// A grid is at most this large along x, and along y and z; kernels go on in steps of its size.
+constexpr int64_t kMostBlocksX = 0x7fffffff;
+constexpr int64_t kMostBlocksY = 0xffff;
+
+// What every device has without asking for more.
+constexpr int64_t kSharedBytes = 48 << 10;
+
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kCropThreads)
+    CropKernel(const __grid_constant__ GpuProblem<T> problem) {
+  const int64_t rows = problem.batch * problem.boxes * problem.crop_height;
+  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
+    CropThread<T, kCount>(problem, row, blockIdx.y, threadIdx.x, kCropThreads);
+  }
+}
+
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kFillThreads)
+    GradFeaturesKernel(const __grid_constant__ GpuProblem<T> problem) {
+  extern __shared__ uint32_t mask[];
+  for (int64_t image = blockIdx.y; image < problem.batch; image += gridDim.y) {
+    for (int64_t at = blockIdx.x; at < problem.tiles; at += gridDim.x) {
+      const Tile tile = TileAt<T, kCount>(problem, at);
+      GradFeaturesPhaseClear(problem.boxes, threadIdx.x, kFillThreads, mask);
+      __syncthreads();
+      GradFeaturesPhaseMark(problem, image, tile, threadIdx.x, kFillThreads, mask);
+      __syncthreads();
+      GradFeaturesPhaseGather<T, kCount>(problem, image, tile, threadIdx.x, kFillThreads, mask);
+      __syncthreads();
+    }
+  }
+}
+
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kSumThreads)
+    GradBoxesKernel(const __grid_constant__ GpuProblem<T> problem) {
+  __shared__ BoxSums sums[kSumThreads];
+  const int64_t image_boxes = problem.batch * problem.boxes;
+  for (int64_t image_box = blockIdx.x; image_box < image_boxes; image_box += gridDim.x) {
+    GradBoxesPhaseSum<T, kCount>(problem, image_box, blockIdx.y, threadIdx.x, kSumThreads, sums);
+    for (int half = kSumThreads / 2; half > 0; half /= 2) {
+      __syncthreads();
+      GradBoxesPhaseAdd(half, threadIdx.x, sums);
+    }
+    __syncthreads();
+    GradBoxesPhaseWrite(problem, image_box, blockIdx.y, threadIdx.x, sums);
+    __syncthreads();
+  }
+}
+
+unsigned Blocks(int64_t wanted, int64_t most) {
+  return static_cast<unsigned>(std::min(wanted, most));
+}
+
+std::string Describe(cudaError_t error) {
+  if (error == cudaSuccess) return "";
+  return std::string("CUDA: ") + cudaGetErrorName(error) + ": " + cudaGetErrorString(error);
+}
+
+template <typename T, int kCount>
+void LaunchCrop(const GpuProblem<T>& problem, cudaStream_t stream) {
+  const dim3 grid(Blocks(problem.batch * problem.boxes * problem.crop_height, kMostBlocksX),
+                  static_cast<unsigned>(problem.levels_here));
+  CropKernel<T, kCount><<<grid, kCropThreads, 0, stream>>>(problem);
+}
+
+template <typename T, int kCount>
+void LaunchGradFeatures(const GpuProblem<T>& problem, cudaStream_t stream) {
+  if (problem.tiles == 0) return;  // levels without channels
+  const dim3 grid(Blocks(problem.tiles, kMostBlocksX), Blocks(problem.batch, kMostBlocksY));
+  const size_t shared = MaskWords(problem.boxes) * sizeof(uint32_t);
+  GradFeaturesKernel<T, kCount><<<grid, kFillThreads, shared, stream>>>(problem);
+}
+
+template <typename T, int kCount>
+void LaunchGradBoxes(const GpuProblem<T>& problem, cudaStream_t stream) {
+  const dim3 grid(Blocks(problem.batch * problem.boxes, kMostBlocksX),
+                  static_cast<unsigned>(problem.levels_here));
+  GradBoxesKernel<T, kCount><<<grid, kSumThreads, 0, stream>>>(problem);
+}
+
+// Calls launch(problem, count) for each launch; the type of `count` holds the width of a pack.
+template <int kValue>
+struct Count {
+  static constexpr int value = kValue;
+};
+
+template <typename T, typename Launch>
+std::string LaunchAll(const RoiCropShape& shape, const GpuTensors<T>& tensors,
+                      const Launch& launch) {
+  const int pack_count = PackCount(shape, tensors);
+  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, pack_count)) {
+    if (pack_count == 1) {
+      launch(problem, Count<1>());
+    } else {
+      launch(problem, Count<16 / sizeof(T)>());
+    }
+    const std::string error = Describe(cudaGetLastError());
+    if (!error.empty()) return error;
+  }
+  return "";
+}
+
+}  // namespace
+
+template <typename T>
+std::string RoiCropCuda(const RoiCropShape& shape, const T* const* features, const float* boxes,
+                        T* crops, void* stream) {
+  if (shape.batch == 0 || shape.boxes == 0 || shape.channels == 0) return "";
+  GpuTensors<T> tensors;
+  tensors.features = features;
+  tensors.boxes = boxes;
+  tensors.crops = crops;
+  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+    LaunchCrop<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
+  });
+}
+
+template <typename T>
+std::string RoiCropGradFeaturesCuda(const RoiCropShape& shape, const float* boxes,
+                                    const T* crops_gradient, T* const* features_gradient,
+                                    void* stream) {
+  if (shape.batch == 0 || shape.channels == 0) return "";
+  const int64_t most_boxes = kSharedBytes / static_cast<int64_t>(sizeof(uint32_t)) * 32;
+  if (shape.boxes > most_boxes) {
+    return "the CUDA kernel takes at most " + std::to_string(most_boxes) +
+           " boxes for each image; got " + std::to_string(shape.boxes) + ".";
+  }
+  GpuTensors<T> tensors;
+  tensors.boxes = boxes;
+  tensors.crops_gradient = crops_gradient;
+  tensors.features_gradient = features_gradient;
+  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+    LaunchGradFeatures<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
+  });
+}
+
+template <typename T>
+std::string RoiCropGradBoxesCuda(const RoiCropShape& shape, const T* const* features,
+                                 const float* boxes, const T* crops_gradient,
+                                 float* boxes_gradient, void* stream) {
+  if (shape.batch == 0 || shape.boxes == 0) return "";
+  GpuTensors<T> tensors;
+  tensors.features = features;
+  tensors.boxes = boxes;
+  tensors.crops_gradient = crops_gradient;
+  tensors.boxes_gradient = boxes_gradient;
+  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+    LaunchGradBoxes<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
+  });
+}
+
+CudaDeviceScope::CudaDeviceScope(int device) {
+  int current = 0;
+  cudaError_t error = cudaGetDevice(&current);
+  if (error == cudaSuccess && current != device) {
+    error = cudaSetDevice(device);
+    if (error == cudaSuccess) previous_ = current;
+  }
+  error_ = Describe(error);
+}
+
+CudaDeviceScope::~CudaDeviceScope() {
+  if (previous_ >= 0) cudaSetDevice(previous_);
+}
+
+#define CEPHRAY_INSTANTIATE(T)                                                                  \
+  template std::string RoiCropCuda<T>(const RoiCropShape&, const T* const*, const float*, T*,   \
+                                      void*);                                                   \
+  template std::string RoiCropGradFeaturesCuda<T>(const RoiCropShape&, const float*, const T*,  \
+                                                  T* const*, void*);                            \
+  template std::string RoiCropGradBoxesCuda<T>(const RoiCropShape&, const T* const*,            \
+                                               const float*, const T*, float*, void*);
+
+CEPHRAY_INSTANTIATE(float)
+CEPHRAY_INSTANTIATE(double)
+CEPHRAY_INSTANTIATE(Half)
+CEPHRAY_INSTANTIATE(BFloat16)
+
+#undef CEPHRAY_INSTANTIATE
+
+}  // namespace cephray
