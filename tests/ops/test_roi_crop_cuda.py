@@ -29,6 +29,20 @@ class FakeArray:
         self.__cuda_array_interface__ = interface
 
 
+class FakeDlpack:
+    """A NumPy array that says by DLPack that it lies on a GPU."""
+
+    def __init__(self, array: Array, wanted_stream: int = 1) -> None:
+        self.array, self.wanted_stream = array, wanted_stream
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return 2, 0
+
+    def __dlpack__(self, stream: int) -> Any:
+        assert stream == self.wanted_stream
+        return self.array.__dlpack__()
+
+
 needs_kernels = pytest.mark.skipif(not HAS_KERNELS, reason="built without CUDA (CEPHRAY_CUDA)")
 
 
@@ -273,6 +287,28 @@ def test_wrong_arrays_are_refused_in_words(
 ) -> None:
     with pytest.raises((ValueError, TypeError), match=words):
         _core.roi_crop_cuda([features], boxes, crops)
+
+
+@needs_kernels
+def test_dlpack_is_read() -> None:
+    """Sizes, type, strides and stream arrive, which the refusals tell."""
+    box = FakeDlpack(np.ones((1, 1, 1, 4), np.float32))
+    feature = np.ones((1, 4, 5, 2), np.float16)
+    for wrong, words in (
+        (np.ones((1, 1, 2, 2, 3), np.float16), r"shape \[1, 1, 2, 2, 2\]; got \[1, 1, 2, 2, 3\]"),
+        (np.ones((1, 1, 2, 2, 2), np.float64), "dtype float16 as the others; got float64"),
+        (np.ones((1, 1, 2, 2, 4), np.float16)[..., ::2], "must be dense and row-major"),
+        (np.ones((1, 1, 2, 2, 2), np.int16), "as the others; got DLPack type 0 of 16 bits"),
+    ):
+        with pytest.raises((ValueError, TypeError), match="`crops` .*" + words):
+            _core.roi_crop_cuda([FakeDlpack(feature)], box, FakeDlpack(wrong))
+    with pytest.raises(ValueError, match=r"`crops` must have shape"):
+        _core.roi_crop_cuda(
+            [FakeDlpack(feature, 77)],
+            FakeDlpack(box.array, 77),
+            FakeDlpack(np.ones((1, 1, 1, 1, 1), np.float16), 77),
+            stream=77,
+        )
 
 
 @pytest.mark.skipif(HAS_KERNELS, reason="built with CUDA")
