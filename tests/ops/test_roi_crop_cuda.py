@@ -50,7 +50,7 @@ needs_kernels = pytest.mark.skipif(not HAS_KERNELS, reason="built without CUDA (
 def torch() -> Any:
     if not HAS_KERNELS:
         pytest.skip("cephray._core was built without CUDA (CEPHRAY_CUDA)")
-    torch = pytest.importorskip("torch", reason="PyTorch holds the arrays on the GPU")
+    torch = pytest.importorskip("torch", reason="no PyTorch, which holds the arrays on the GPU")
     if not torch.cuda.is_available():
         pytest.skip("no NVIDIA GPU that PyTorch can use")
     return torch
