@@ -137,7 +137,9 @@ def _cpu_subjects(case: Case, direction: str) -> dict[str, Subject]:
         subjects["torchvision"] = torch.roi_align_subject(torch_inputs, direction)
     byte_count = _floor_bytes(case, direction)
     repeats = int(np.clip(4e8 / byte_count, 1, 100))
-    subjects[FLOOR] = copying(byte_count, cpu_count(), repeats)
+    # The crop reads here and there in the features, and its gradient writes them all.
+    ends = (case.features_bytes, 0) if direction == "forward" else (0, case.features_bytes)
+    subjects[FLOOR] = copying(byte_count, cpu_count(), repeats, *ends)
     return subjects
 
 
