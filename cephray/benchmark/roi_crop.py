@@ -138,8 +138,14 @@ def _cpu_subjects(case: Case, direction: str) -> dict[str, Subject]:
     byte_count = _floor_bytes(case, direction)
     repeats = int(np.clip(4e8 / byte_count, 1, 100))
     # The crop reads here and there in the features, and its gradient writes them all.
-    ends = (case.features_bytes, 0) if direction == "forward" else (0, case.features_bytes)
-    subjects[FLOOR] = copying(byte_count, cpu_count(), repeats, *ends)
+    source, target = (1, 0) if direction == "forward" else (0, 1)
+    subjects[FLOOR] = copying(
+        byte_count,
+        cpu_count(),
+        repeats,
+        source * case.features_bytes,
+        target * case.features_bytes,
+    )
     return subjects
 
 

@@ -106,11 +106,9 @@ def copying(
 
     def copy(part: int) -> None:
         for i in range(repeats):
-            pieces = []
-            for block in (target, source):
-                first = i * size % (len(block) - size + 1)
-                pieces.append(block[first + edges[part] : first + edges[part + 1]])
-            np.copyto(*pieces)
+            to, start = (i * size % (len(block) - size + 1) for block in (target, source))
+            low, high = edges[part], edges[part + 1]
+            np.copyto(target[to + low : to + high], source[start + low : start + high])
 
     def run() -> float:
         begin = time.perf_counter()
