@@ -58,12 +58,11 @@ int64_t UnitCount(const RoiCropShape& shape) {
   return shape.batch * shape.boxes * static_cast<int64_t>(shape.levels.size());
 }
 
-// What the loops do in a cycle, roughly: a thread pool cuts its work by cost.
-constexpr int64_t kValuesPerCycle = 4;
-
+// In cycles, as measured: a thread pool cuts its work by cost, and the loops wait for memory.
 int64_t UnitCost(const RoiCropShape& shape) {
+  constexpr int64_t kCyclesPerValue = 2;
   return shape.crop_height * shape.crop_width *
-         (shape.channels / static_cast<int64_t>(shape.levels.size()) / kValuesPerCycle + 8);
+         (shape.channels / static_cast<int64_t>(shape.levels.size()) * kCyclesPerValue + 16);
 }
 
 // Crops that no cache would hold until they are read are written past the caches.

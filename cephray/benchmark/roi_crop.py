@@ -137,7 +137,15 @@ def _cpu_subjects(case: Case, direction: str) -> dict[str, Subject]:
         subjects["torchvision"] = torch.roi_align_subject(torch_inputs, direction)
     byte_count = _floor_bytes(case, direction)
     repeats = int(np.clip(4e8 / byte_count, 1, 100))
-    subjects[FLOOR] = copying(byte_count, cpu_count(), repeats)
+    # The crop reads here and there in the features, and its gradient writes them all.
+    source, target = (1, 0) if direction == "forward" else (0, 1)
+    subjects[FLOOR] = copying(
+        byte_count,
+        cpu_count(),
+        repeats,
+        source * case.features_bytes,
+        target * case.features_bytes,
+    )
     return subjects
 
 

@@ -90,17 +90,25 @@ def measure(
     ]
 
 
-def copying(byte_count: int, threads: int, repeats: int) -> Subject:
-    """Return a subject that moves `byte_count` bytes: it copies half of them, on all threads."""
+def copying(
+    byte_count: int, threads: int, repeats: int, source_bytes: int = 0, target_bytes: int = 0
+) -> Subject:
+    """Return a subject that moves `byte_count` bytes: it copies half of them, on all threads.
+
+    Each repetition goes on where the last one ended in a source and a target of the given sizes,
+    or at least of what is copied: a copy of the same few bytes would measure the caches.
+    """
     size = max(byte_count // 2, threads)
-    source, target = np.ones(size, np.uint8), np.zeros(size, np.uint8)
+    source = np.ones(max(source_bytes, size), np.uint8)
+    target = np.zeros(max(target_bytes, size), np.uint8)
     edges = np.linspace(0, size, threads + 1).astype(int)
     pool = concurrent.futures.ThreadPoolExecutor(threads)
 
     def copy(part: int) -> None:
-        piece = slice(edges[part], edges[part + 1])
-        for _ in range(repeats):
-            np.copyto(target[piece], source[piece])
+        for i in range(repeats):
+            to, start = (i * size % (len(block) - size + 1) for block in (target, source))
+            low, high = edges[part], edges[part + 1]
+            np.copyto(target[to + low : to + high], source[start + low : start + high])
 
     def run() -> float:
         begin = time.perf_counter()
