@@ -192,7 +192,7 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from cephray.data.formats import read_dataset
     from cephray.landmarks import landmark_set
-    from cephray.metrics import format_table
+    from cephray.metrics import format_table, summarise
     from cephray.progress import progress
     from cephray.train.checkpoint import find_checkpoint
 
@@ -216,7 +216,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         f"checkpoint {checkpoint.folder}\n"
     )
     print(format_table(landmarks.names, result.refined_mm))
-    coarse, refined = (float(e[e == e].mean()) for e in (result.coarse_mm, result.refined_mm))
+    coarse, refined = (summarise(e).mre_mm for e in (result.coarse_mm, result.refined_mm))
     print(f"\nMRE of stage one {coarse:.2f} mm, after refinement {refined:.2f} mm")
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)

@@ -59,6 +59,11 @@ def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
 
 
+def steps_per_epoch(count: int, global_batch_size: int) -> int:
+    """Return the number of batches that visit `count` films."""
+    return -(-count // global_batch_size)
+
+
 def epoch_batches(
     count: int, global_batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
@@ -73,7 +78,7 @@ def epoch_batches(
         seed: of the order.
         epoch: number of the epoch.
     """
-    steps = -(-count // global_batch_size)
+    steps = steps_per_epoch(count, global_batch_size)
     return np.array_split(epoch_order(count, seed, epoch), steps)
 
 
@@ -110,7 +115,7 @@ def training_batches(
         yield Batch(
             indices=mine,
             image=to_input(images, table.image_size),
-            truth=np.array(points, np.float32).reshape(-1, *table.landmarks_norm.shape[1:]),
+            truth=np.stack(points),
             extent_mm=extent_mm[mine],
             counts=visible[whole].sum(axis=0).astype(np.float32),
         )

@@ -134,6 +134,11 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     fault = _fault(folder)
     if fault is not None:
         raise InputError(f"checkpoint {folder}: {fault}")
+    return _read(folder)
+
+
+def _read(folder: Path) -> Checkpoint:
+    """Read the settings of a checkpoint that has been verified."""
     progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
     return Checkpoint(folder, load_config(folder / CONFIG), Progress(**progress))
 
@@ -141,7 +146,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 def checkpoints_in(run: Path) -> list[Checkpoint]:
     """Open every complete checkpoint of a run's folder, the oldest first."""
     folders = (path.parent for path in run.glob(f"*/{MANIFEST}"))
-    complete = [open_checkpoint(folder) for folder in folders if _fault(folder) is None]
+    complete = [_read(folder) for folder in folders if _fault(folder) is None]
     return sorted(complete, key=lambda checkpoint: checkpoint.progress.epoch)
 
 

@@ -6,7 +6,6 @@ The context says who this worker is, takes reports and checkpoints, and hands ba
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +19,13 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import Config
-from cephray.data.pipeline import epoch_batches, evaluation_batches, prefetch, training_batches
+from cephray.data.pipeline import (
+    epoch_batches,
+    evaluation_batches,
+    prefetch,
+    steps_per_epoch,
+    training_batches,
+)
 from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.metrics import summarise
@@ -115,12 +120,12 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
         if world_size > 1
         else tf.distribute.get_strategy()
     )
-    steps_per_epoch = math.ceil(len(training) / config.train.global_batch_size)
+    steps = steps_per_epoch(len(training), config.train.global_batch_size)
     with strategy.scope():
         model = build_network(config, synchronise=world_size > 1 and config.model.sync_batch_norm)
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
-        optimizer = build_optimizer(config.train, steps_per_epoch)
+        optimizer = build_optimizer(config.train, steps)
         optimizer.build(model.trainable_variables)
     return Replica(
         strategy,
@@ -206,11 +211,12 @@ def _validate(
     num_films, num_landmarks, _ = table.landmarks_norm.shape
     errors_mm = np.zeros((2, num_films, num_landmarks), np.float32)
     share = max(1, config.train.global_batch_size // context.world_size)
+    extent_mm = table.extent_mm
     batches = evaluation_batches(table, share, context.rank, context.world_size)
     for indices, image in prefetch(batches):
         for stage, points in enumerate(replica.predict_step(image)):
             errors_mm[stage, indices] = geometry.radial_errors_mm(
-                points.numpy(), table.landmarks_norm[indices], table.extent_mm[indices]
+                points.numpy(), table.landmarks_norm[indices], extent_mm[indices]
             )
     # Each film's row is zero on all workers but one.
     coarse_mm, refined_mm = replica.sum_over_workers(tf.constant(errors_mm)).numpy()
