@@ -4,6 +4,7 @@
 #include "channel_loops.h"
 
 #include <atomic>
+#include <cstring>
 
 #include "roi_crop.h"
 
@@ -22,6 +23,9 @@ namespace {
 constexpr int64_t kLanes = 32;
 constexpr int64_t kSumLanes = 64;
 
+// More than the caches beside one core hold.
+std::atomic<int64_t> streamed_bytes{int64_t{8} << 20};
+
 #define CEPHRAY_INLINE inline __attribute__((always_inline))
 
 template <typename T>
@@ -38,10 +42,10 @@ CEPHRAY_INLINE void BlendLoop(const Cells<T>& cells, int64_t channels, float wei
   }
 }
 
-// Up to kSumLanes channels, which the compiler holds in vector registers.
+// Sums up to kSumLanes channels, which the compiler holds in vector registers.
 template <typename T>
 CEPHRAY_INLINE void SumLanes(const Contribution<T>* first, int64_t channel, int64_t lanes,
-                             T* __restrict__ target) {
+                             T* __restrict__ sum) {
   using A = Accumulator<T>;
   A sums[kSumLanes] = {};
   for (const Contribution<T>* part = first; part != nullptr; part = part->next) {
@@ -49,14 +53,14 @@ CEPHRAY_INLINE void SumLanes(const Contribution<T>* first, int64_t channel, int6
     const A scale = part->scale;
     for (int64_t lane = 0; lane < lanes; ++lane) sums[lane] += scale * Widen(source[lane]);
   }
-  for (int64_t lane = 0; lane < lanes; ++lane) target[channel + lane] = Narrow<T>(sums[lane]);
+  for (int64_t lane = 0; lane < lanes; ++lane) sum[lane] = Narrow<T>(sums[lane]);
 }
 
 template <typename T>
 CEPHRAY_INLINE void SumScaledLoop(const Contribution<T>* first, int64_t channels, T* target) {
   int64_t c = 0;
-  for (; c + kSumLanes <= channels; c += kSumLanes) SumLanes(first, c, kSumLanes, target);
-  if (c < channels) SumLanes(first, c, channels - c, target);
+  for (; c + kSumLanes <= channels; c += kSumLanes) SumLanes(first, c, kSumLanes, target + c);
+  if (c < channels) SumLanes(first, c, channels - c, target + c);
 }
 
 template <typename T>
@@ -97,6 +101,11 @@ CEPHRAY_INLINE Slope<Accumulator<T>> SumSlopesLoop(const Cells<T>& cells, int64_
   return sum;
 }
 
+template <typename T>
+void Clear(T* target, int64_t count) {
+  std::memset(target, 0, count * sizeof(T));
+}
+
 // The loops for one instruction set; `flatten` inlines all that they call into it.
 #define CEPHRAY_CHANNEL_LOOPS(NAME, TARGET)                                                     \
   template <typename T>                                                                         \
@@ -113,8 +122,7 @@ CEPHRAY_INLINE Slope<Accumulator<T>> SumSlopesLoop(const Cells<T>& cells, int64_
                                      float weight_x, const T* gradient) {                       \
       return SumSlopesLoop<T>(cells, channels, weight_y, weight_x, gradient);                   \
     }                                                                                           \
-    static constexpr ChannelLoops<T> kTable = {Blend, nullptr, nullptr, SumScaled,             \
-                                               SumSlopes};                                      \
+    static constexpr ChannelLoops<T> kTable = {Blend, SumScaled, Clear<T>, SumSlopes, [] {}};   \
   };
 
 CEPHRAY_CHANNEL_LOOPS(Portable, )
@@ -128,31 +136,57 @@ CEPHRAY_CHANNEL_LOOPS(Avx2, CEPHRAY_AVX2)
 CEPHRAY_CHANNEL_LOOPS(Avx512, CEPHRAY_AVX512)
 
 template <typename T>
+CEPHRAY_AVX512 void Stream(const T* values, int64_t count, T* target) {
+  constexpr int64_t kVector = 64 / sizeof(T);
+  for (int64_t i = 0; i < count; i += kVector) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i),
+                        _mm512_load_si512(reinterpret_cast<const __m512i*>(values + i)));
+  }
+}
+
+template <typename T>
 CEPHRAY_AVX512 void BlendStreaming(const Cells<T>& cells, int64_t channels, float weight_y,
                                    float weight_x, T* crop) {
   constexpr int64_t kChunk = 4096 / sizeof(T);
-  constexpr int64_t kVector = 64 / sizeof(T);
   alignas(64) T chunk[kChunk];
   for (int64_t c = 0; c < channels; c += kChunk) {
     const int64_t count = channels - c < kChunk ? channels - c : kChunk;
     BlendLoop<T>({cells.top_left + c, cells.top_right + c, cells.bottom_left + c,
                   cells.bottom_right + c},
                  count, weight_y, weight_x, chunk);
-    for (int64_t i = 0; i < count; i += kVector) {
-      _mm512_stream_si512(reinterpret_cast<__m512i*>(crop + c + i),
-                          _mm512_load_si512(reinterpret_cast<const __m512i*>(chunk + i)));
-    }
+    Stream(chunk, count, crop + c);
+  }
+}
+
+template <typename T>
+CEPHRAY_AVX512 void SumScaledStreaming(const Contribution<T>* first, int64_t channels,
+                                       T* target) {
+  alignas(64) T chunk[kSumLanes];
+  int64_t c = 0;
+  for (; c + kSumLanes <= channels; c += kSumLanes) {
+    SumLanes(first, c, kSumLanes, chunk);
+    Stream(chunk, kSumLanes, target + c);
+  }
+  if (c == channels) return;
+  SumLanes(first, c, channels - c, chunk);
+  Stream(chunk, channels - c, target + c);
+}
+
+template <typename T>
+CEPHRAY_AVX512 void ClearStreaming(T* target, int64_t count) {
+  constexpr int64_t kVector = 64 / sizeof(T);
+  const __m512i zero = _mm512_setzero_si512();
+  for (int64_t i = 0; i < count; i += kVector) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(target + i), zero);
   }
 }
 
 void FinishStreams() { _mm_sfence(); }
 
 template <typename T>
-ChannelLoops<T> WithStreams(ChannelLoops<T> loops) {
-  loops.blend_streaming = BlendStreaming<T>;
-  loops.finish_streams = FinishStreams;
-  return loops;
-}
+constexpr ChannelLoops<T> kAvx512Streams = {BlendStreaming<T>, SumScaledStreaming<T>,
+                                            ClearStreaming<T>, Avx512<T>::SumSlopes,
+                                            FinishStreams};
 #endif
 
 std::atomic<InstructionSet>& InUse() {
@@ -177,19 +211,32 @@ InstructionSet InstructionSetInUse() { return InUse(); }
 
 void UseInstructionSet(InstructionSet set) { InUse() = set; }
 
+void StreamFrom(int64_t bytes) { streamed_bytes = bytes; }
+
 template <typename T>
 const ChannelLoops<T>& ChannelLoopsInUse() {
 #if CEPHRAY_X86
-  static const ChannelLoops<T> avx512 = WithStreams(Avx512<T>::kTable);
-  if (InUse() == InstructionSet::kAvx512) return avx512;
+  if (InUse() == InstructionSet::kAvx512) return Avx512<T>::kTable;
   if (InUse() == InstructionSet::kAvx2) return Avx2<T>::kTable;
 #endif
   return Portable<T>::kTable;
 }
 
-template const ChannelLoops<float>& ChannelLoopsInUse<float>();
-template const ChannelLoops<double>& ChannelLoopsInUse<double>();
-template const ChannelLoops<Half>& ChannelLoopsInUse<Half>();
-template const ChannelLoops<BFloat16>& ChannelLoopsInUse<BFloat16>();
+template <typename T>
+const ChannelLoops<T>& ChannelLoopsToWrite(int64_t bytes, bool is_aligned) {
+#if CEPHRAY_X86
+  const bool streams = is_aligned && bytes >= streamed_bytes;
+  if (streams && InUse() == InstructionSet::kAvx512) return kAvx512Streams<T>;
+#endif
+  return ChannelLoopsInUse<T>();
+}
+
+#define CEPHRAY_INSTANTIATE(T)                            \
+  template const ChannelLoops<T>& ChannelLoopsInUse<T>(); \
+  template const ChannelLoops<T>& ChannelLoopsToWrite<T>(int64_t, bool);
+
+CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
+
+#undef CEPHRAY_INSTANTIATE
 
 }  // namespace cephray

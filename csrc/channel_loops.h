@@ -41,21 +41,19 @@ struct ChannelLoops {
   // crop = the value between the cells.
   void (*blend)(const Cells<T>& cells, int64_t channels, float weight_y, float weight_x, T* crop);
 
-  // The same, past the caches; the crop must be aligned to kStreamAlignment bytes and be followed
-  // by `finish_streams` before another thread reads it. Null where the machine has no such stores.
-  void (*blend_streaming)(const Cells<T>& cells, int64_t channels, float weight_y, float weight_x,
-                          T* crop);
-  void (*finish_streams)();
-
   // target = the sum of scale * source over the list, in its order; it is not empty.
   void (*sum_scaled)(const Contribution<T>* first, int64_t channels, T* target);
+
+  // target = 0, `count` values.
+  void (*clear)(T* target, int64_t count);
 
   // The slopes between the cells, weighted with the gradient and added over the channels.
   Slope<A> (*sum_slopes)(const Cells<T>& cells, int64_t channels, float weight_y, float weight_x,
                          const T* gradient);
-};
 
-constexpr int64_t kStreamAlignment = 64;
+  // Lets other threads see what this one has written with this table; call it last.
+  void (*finish)();
+};
 
 enum class InstructionSet { kPortable, kAvx2, kAvx512 };
 
@@ -69,6 +67,16 @@ void UseInstructionSet(InstructionSet set);
 // The loops for the instruction set in use.
 template <typename T>
 const ChannelLoops<T>& ChannelLoopsInUse();
+
+// The loops to write `bytes` of results with. Results that no cache would hold until they are read
+// are written past the caches where the machine has such stores and every run of channels
+// `is_aligned` to kStreamAlignment bytes in place and in length.
+constexpr int64_t kStreamAlignment = 64;
+template <typename T>
+const ChannelLoops<T>& ChannelLoopsToWrite(int64_t bytes, bool is_aligned);
+
+// A test may set how large such results are at least.
+void StreamFrom(int64_t bytes);
 
 }  // namespace cephray
 

@@ -27,6 +27,9 @@ struct BFloat16 {  // the upper half of a binary32
 template <typename T>
 using Accumulator = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
+// The types of features and crops, to instantiate templates for.
+#define CEPHRAY_FOR_EACH_TYPE(USE) USE(float) USE(double) USE(Half) USE(BFloat16)
+
 CEPHRAY_HOST_DEVICE inline float FloatOfBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));

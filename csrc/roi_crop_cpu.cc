@@ -4,7 +4,6 @@
 #include "roi_crop_cpu.h"
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "channel_loops.h"
@@ -65,18 +64,16 @@ int64_t UnitCost(const RoiCropShape& shape) {
          (shape.channels / static_cast<int64_t>(shape.levels.size()) * kCyclesPerValue + 16);
 }
 
-// Crops that no cache would hold until they are read are written past the caches.
-constexpr int64_t kStreamedBytes = int64_t{8} << 20;
-
 template <typename T>
-bool SuitsStreaming(const RoiCropShape& shape, const T* crops) {
+const ChannelLoops<T>& LoopsToWriteCrops(const RoiCropShape& shape, const T* crops) {
   const int64_t values = shape.batch * shape.boxes * shape.crop_height * shape.crop_width *
                          shape.channels;
-  return values * static_cast<int64_t>(sizeof(T)) >= kStreamedBytes &&
-         reinterpret_cast<uintptr_t>(crops) % kStreamAlignment == 0 &&
-         std::all_of(shape.levels.begin(), shape.levels.end(), [](const Level& level) {
-           return level.channels * sizeof(T) % kStreamAlignment == 0;
-         });
+  const bool is_aligned =
+      reinterpret_cast<uintptr_t>(crops) % kStreamAlignment == 0 &&
+      std::all_of(shape.levels.begin(), shape.levels.end(), [](const Level& level) {
+        return level.channels * sizeof(T) % kStreamAlignment == 0;
+      });
+  return ChannelLoopsToWrite<T>(values * static_cast<int64_t>(sizeof(T)), is_aligned);
 }
 
 }  // namespace
@@ -85,9 +82,7 @@ template <typename T>
 bool RoiCrop(const RoiCropShape& shape, const T* const* features, const float* boxes, T* crops,
              const ParallelFor& parallel_for) {
   if (shape.channels == 0) return true;
-  const ChannelLoops<T>& loops = ChannelLoopsInUse<T>();
-  const bool streams = loops.blend_streaming != nullptr && SuitsStreaming(shape, crops);
-  const auto blend = streams ? loops.blend_streaming : loops.blend;
+  const ChannelLoops<T>& loops = LoopsToWriteCrops(shape, crops);
   return Run(parallel_for, UnitCount(shape), UnitCost(shape), [&](int64_t begin, int64_t end) {
     BoxSamples samples(shape);
     for (int64_t i = begin; i < end; ++i) {
@@ -103,16 +98,16 @@ bool RoiCrop(const RoiCropShape& shape, const T* const* features, const float* b
       for (const AxisSample& row : samples.rows) {
         for (const AxisSample& column : samples.columns) {
           if (is_finite && row.inside && column.inside) {
-            blend(CellsAround(image, level, row, column), level.channels, row.weight,
-                  column.weight, crop);
+            loops.blend(CellsAround(image, level, row, column), level.channels, row.weight,
+                        column.weight, crop);
           } else {
-            std::memset(crop, 0, level.channels * sizeof(T));
+            loops.clear(crop, level.channels);
           }
           crop += shape.channels;
         }
       }
     }
-    if (streams) loops.finish_streams();
+    loops.finish();
   });
 }
 
@@ -162,10 +157,7 @@ bool RoiCropGradBoxes(const RoiCropShape& shape, const T* const* features, const
   template bool RoiCropGradBoxes<T>(const RoiCropShape&, const T* const*, const float*,      \
                                     const T*, float*, const ParallelFor&);
 
-CEPHRAY_INSTANTIATE(float)
-CEPHRAY_INSTANTIATE(double)
-CEPHRAY_INSTANTIATE(Half)
-CEPHRAY_INSTANTIATE(BFloat16)
+CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
 
 #undef CEPHRAY_INSTANTIATE
 

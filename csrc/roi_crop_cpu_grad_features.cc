@@ -2,7 +2,6 @@
 // each value of a map is written once, by the turn that owns its band.
 
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "channel_loops.h"
@@ -66,7 +65,7 @@ class RowContributions {
   void WriteTo(const ChannelLoops<T>& loops, T* row) {
     int64_t next = 0;  // first cell that is not written yet
     const auto clear_until = [&](int64_t cell) {
-      std::memset(row + next * channels_, 0, (cell - next) * channels_ * sizeof(T));
+      loops.clear(row + next * channels_, (cell - next) * channels_);
     };
     const int64_t cells = static_cast<int64_t>(lists_.size());
     for (int64_t cell = 0; count_ > 0 && cell < cells; ++cell) {
@@ -148,11 +147,10 @@ class BandSamples {
 template <typename T>
 void FillRows(const RoiCropShape& shape, const float* boxes, const T* crops_gradient,
               int64_t image, int64_t l, int64_t first_row, int64_t last_row,
-              T* features_gradient) {
+              const ChannelLoops<T>& loops, T* features_gradient) {
   using A = Accumulator<T>;
   const Level& level = shape.levels[l];
   const BandSamples samples(shape, boxes, image, l, first_row, last_row);
-  const ChannelLoops<T>& loops = ChannelLoopsInUse<T>();
   RowContributions<T> row_sums(level, samples.most_in_row() * 2);
   for (int64_t row = first_row; row < last_row; ++row) {
     for (const BandSamples::Box& box : samples.boxes()) {
@@ -177,6 +175,20 @@ void FillRows(const RoiCropShape& shape, const float* boxes, const T* crops_grad
   }
 }
 
+template <typename T>
+const ChannelLoops<T>& LoopsToWriteGradient(const RoiCropShape& shape,
+                                            T* const* features_gradient) {
+  int64_t values = 0;
+  bool is_aligned = true;
+  for (size_t l = 0; l < shape.levels.size(); ++l) {
+    const Level& level = shape.levels[l];
+    values += shape.batch * level.height * level.width * level.channels;
+    is_aligned = is_aligned && level.channels * sizeof(T) % kStreamAlignment == 0 &&
+                 reinterpret_cast<uintptr_t>(features_gradient[l]) % kStreamAlignment == 0;
+  }
+  return ChannelLoopsToWrite<T>(values * static_cast<int64_t>(sizeof(T)), is_aligned);
+}
+
 }  // namespace
 
 template <typename T>
@@ -188,6 +200,7 @@ bool RoiCropGradFeatures(const RoiCropShape& shape, const float* boxes, const T*
   const int64_t sums_per_band = shape.boxes * shape.crop_height * shape.crop_width *
                                 shape.channels * 4 / bands_per_image;
   const int64_t cost = kBandBytes / kBytesPerCycle + sums_per_band / kValuesPerCycle;
+  const ChannelLoops<T>& loops = LoopsToWriteGradient(shape, features_gradient);
   return Run(parallel_for, shape.batch * bands_per_image, cost,
              [&](int64_t begin, int64_t end) {
                while (begin < end) {
@@ -201,11 +214,12 @@ bool RoiCropGradFeatures(const RoiCropShape& shape, const float* boxes, const T*
                  const int64_t last_row =
                      std::min(first_row + count * rows, shape.levels[l].height);
                  if (shape.levels[l].channels > 0) {
-                   FillRows(shape, boxes, crops_gradient, image, l, first_row, last_row,
+                   FillRows(shape, boxes, crops_gradient, image, l, first_row, last_row, loops,
                             features_gradient[l]);
                  }
                  begin += count;
                }
+               loops.finish();
              });
 }
 
@@ -213,10 +227,7 @@ bool RoiCropGradFeatures(const RoiCropShape& shape, const float* boxes, const T*
   template bool RoiCropGradFeatures<T>(const RoiCropShape&, const float*, const T*,     \
                                        T* const*, const ParallelFor&);
 
-CEPHRAY_INSTANTIATE(float)
-CEPHRAY_INSTANTIATE(double)
-CEPHRAY_INSTANTIATE(Half)
-CEPHRAY_INSTANTIATE(BFloat16)
+CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
 
 #undef CEPHRAY_INSTANTIATE
 

@@ -191,10 +191,7 @@ CudaDeviceScope::~CudaDeviceScope() {
   template std::string RoiCropGradBoxesCuda<T>(const RoiCropShape&, const T* const*,            \
                                                const float*, const T*, float*, void*);
 
-CEPHRAY_INSTANTIATE(float)
-CEPHRAY_INSTANTIATE(double)
-CEPHRAY_INSTANTIATE(Half)
-CEPHRAY_INSTANTIATE(BFloat16)
+CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
 
 #undef CEPHRAY_INSTANTIATE
 

@@ -12,8 +12,7 @@
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
-#include "tensorflow/core/platform/denormal.h"
-#include "tensorflow/core/util/work_sharder.h"
+#include "tf_threads.h"
 #if defined(CEPHRAY_CUDA)
 #include "roi_crop_cuda.h"
 #include "xla/stream_executor/stream.h"
@@ -74,18 +73,6 @@ std::vector<Dims> ToDims(const OpInputList& tensors) {
 
 absl::Status AsStatus(const std::string& error) {
   return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
-}
-
-ParallelFor OnThreadsOf(OpKernelContext* ctx) {
-  const auto* workers = ctx->device()->tensorflow_cpu_worker_threads();
-  return [workers](int64_t total, int64_t cost, const RangeBody& body) {
-    tensorflow::Shard(workers->num_threads, workers->workers, total, cost,
-                      [&body](int64_t begin, int64_t end) {
-                        // The calling thread may treat denormals otherwise than the pool's do.
-                        const tensorflow::port::ScopedFlushDenormal flush;
-                        body(begin, end);
-                      });
-  };
 }
 
 // Where a kernel runs. The template parameter of the functions is the element type.

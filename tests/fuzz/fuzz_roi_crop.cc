@@ -12,6 +12,7 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -64,7 +65,7 @@ RoiCropShape DrawShape(Random& random) {
   const int64_t batch = Draw(random, 0, 9) == 0 ? 0 : Draw(random, 1, 3);
   const int64_t boxes = Draw(random, 0, 19) == 0 ? Draw(random, 30, 70) : Draw(random, 0, 4);
   const int64_t levels = Draw(random, 0, 49) == 0 ? 9 : Draw(random, 1, 3);
-  const int64_t multiple = int64_t{1} << Draw(random, 0, 4);
+  const int64_t multiple = int64_t{1} << Draw(random, 0, 5);
   std::vector<Dims> features;
   for (int64_t l = 0; l < levels; ++l) {
     // Now and then a map with more than one tile in a row.
@@ -84,12 +85,14 @@ RoiCropShape DrawShape(Random& random) {
   return shape;
 }
 
-// A block of exactly this many values, or one value into a larger one, which breaks alignment.
+// A block of exactly this many values, aligned as a tensor, or one value into a larger one.
 template <typename T>
 class Block {
  public:
   Block(int64_t size, bool is_aligned)
-      : size_(size), skip_(is_aligned ? 0 : 1), data_(new T[size + skip_]) {}
+      : size_(size),
+        skip_(is_aligned ? 0 : 1),
+        data_(static_cast<T*>(operator new[]((size + skip_) * sizeof(T), kAlignment))) {}
 
   T* get() { return data_.get() + skip_; }
   const T* get() const { return data_.get() + skip_; }
@@ -112,9 +115,15 @@ class Block {
   }
 
  private:
+  static constexpr std::align_val_t kAlignment{kStreamAlignment};
+
+  struct Delete {
+    void operator()(T* data) const { operator delete[](data, kAlignment); }
+  };
+
   int64_t size_;
   int64_t skip_;
-  std::unique_ptr<T[]> data_;
+  std::unique_ptr<T[], Delete> data_;
 };
 
 struct Failure {
@@ -157,6 +166,7 @@ void CheckOnce(Random& random) {
   const bool is_aligned = Draw(random, 0, 3) > 0;
   UseInstructionSet(static_cast<InstructionSet>(
       Draw(random, 0, static_cast<int64_t>(BestInstructionSet()))));
+  StreamFrom(Draw(random, 0, 1) * 2000);  // past the caches all, or the large ones
 
   std::vector<Block<T>> features, gradients, on_gpu;
   std::vector<const T*> feature_data;

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -247,13 +250,51 @@ def test_operation_repeats_and_equals_the_bindings_bit_for_bit() -> None:
 
 
 @pytest.mark.parametrize("channels", [64, 63])
-def test_large_crops_equal_small_ones(channels: int) -> None:
-    """Crops too large for the caches may be stored in another way."""
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_large_results_equal_small_ones(dtype: str, channels: int) -> None:
+    """Results too large for the caches may be stored in another way."""
     rng = np.random.default_rng(0)
-    features = [rng.standard_normal((1, s, s, channels)).astype(np.float32) for s in (9, 5)]
-    boxes = rng.uniform(-0.1, 1.1, (1, 800, 2, 4)).astype(np.float32)
-    crops = _core.roi_crop(features, boxes, (5, 5), threads=2)
-    assert crops.nbytes > 9 << 20
-    for first in range(0, 800, 200):
-        some = _core.roi_crop(features, boxes[:, first : first + 200], (5, 5))
-        assert some.tobytes() == crops[:, first : first + 200].tobytes()
+    batch = 6
+    features = [
+        tf.cast(rng.standard_normal((batch, size, size, channels)), dtype) for size in (100, 40)
+    ]
+    boxes = tf.constant(rng.uniform(-0.1, 1.1, (batch, 350, 2, 4)), tf.float32)
+    weights = tf.cast(rng.standard_normal((batch, 350, 4, 4, 2 * channels)), dtype)
+
+    def crop_and_gradients(films: slice) -> list[Array]:
+        some = [feature[films] for feature in features]
+        with tf.GradientTape() as tape:
+            tape.watch(some)
+            crops = roi_crop(some, boxes[films], 4)
+        return [crops.numpy(), *(g.numpy() for g in tape.gradient(crops, some, weights[films]))]
+
+    together = crop_and_gradients(slice(None))
+    assert together[0].nbytes > 8 << 20
+    assert sum(gradient.nbytes for gradient in together[1:]) > 8 << 20
+    for film in range(batch):
+        alone = crop_and_gradients(slice(film, film + 1))
+        assert max(alone[0].nbytes, sum(gradient.nbytes for gradient in alone[1:])) < 8 << 20
+        for part, whole in zip(alone, together, strict=True):
+            assert part[0].tobytes() == whole[film].tobytes()
+
+
+def test_threads_of_tensorflow_change_no_bit() -> None:
+    script = (
+        "import hashlib, sys; import numpy as np; import tensorflow as tf;"
+        "tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]));"
+        "from cephray.ops import roi_crop;"
+        "from tests.ops.cases import run_with_gradients;"
+        "rng = np.random.default_rng(0);"
+        "maps = [rng.standard_normal((3, s, s, 64)).astype(np.float32) for s in (40, 20)];"
+        "boxes = rng.uniform(-0.1, 1.1, (3, 60, 2, 4)).astype(np.float32);"
+        "crops, gradients = run_with_gradients(roi_crop, maps, boxes, (5, 5));"
+        "print(hashlib.sha256(b''.join(a.tobytes() for a in [crops, *gradients])).hexdigest())"
+    )
+    digests = [
+        subprocess.run(
+            [sys.executable, "-c", script, str(threads)], stdout=subprocess.PIPE, check=True
+        ).stdout
+        for threads in (1, 2, 4)
+    ]
+    assert len(digests[0]) > 64
+    assert digests[0] == digests[1] == digests[2]
