@@ -23,8 +23,8 @@ namespace {
 constexpr int64_t kLanes = 32;
 constexpr int64_t kSumLanes = 64;
 
-// More than the caches beside one core hold.
-std::atomic<int64_t> streamed_bytes{int64_t{8} << 20};
+// More than most last-level caches keep until it is read.
+std::atomic<int64_t> streamed_bytes{int64_t{32} << 20};
 
 #define CEPHRAY_INLINE inline __attribute__((always_inline))
 

@@ -256,10 +256,10 @@ def test_large_results_equal_small_ones(dtype: str, channels: int) -> None:
     rng = np.random.default_rng(0)
     batch = 6
     features = [
-        tf.cast(rng.standard_normal((batch, size, size, channels)), dtype) for size in (100, 40)
+        tf.cast(rng.standard_normal((batch, size, size, channels)), dtype) for size in (210, 55)
     ]
-    boxes = tf.constant(rng.uniform(-0.1, 1.1, (batch, 350, 2, 4)), tf.float32)
-    weights = tf.cast(rng.standard_normal((batch, 350, 4, 4, 2 * channels)), dtype)
+    boxes = tf.constant(rng.uniform(-0.1, 1.1, (batch, 1465, 2, 4)), tf.float32)
+    weights = tf.cast(rng.standard_normal((batch, 1465, 4, 4, 2 * channels)), dtype)
 
     def crop_and_gradients(films: slice) -> list[Array]:
         some = [feature[films] for feature in features]
@@ -269,11 +269,11 @@ def test_large_results_equal_small_ones(dtype: str, channels: int) -> None:
         return [crops.numpy(), *(g.numpy() for g in tape.gradient(crops, some, weights[films]))]
 
     together = crop_and_gradients(slice(None))
-    assert together[0].nbytes > 8 << 20
-    assert sum(gradient.nbytes for gradient in together[1:]) > 8 << 20
+    assert together[0].nbytes > 32 << 20
+    assert sum(gradient.nbytes for gradient in together[1:]) > 32 << 20
     for film in range(batch):
         alone = crop_and_gradients(slice(film, film + 1))
-        assert max(alone[0].nbytes, sum(gradient.nbytes for gradient in alone[1:])) < 8 << 20
+        assert max(alone[0].nbytes, sum(gradient.nbytes for gradient in alone[1:])) < 32 << 20
         for part, whole in zip(alone, together, strict=True):
             assert part[0].tobytes() == whole[film].tobytes()
 
