@@ -133,10 +133,11 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
 
     benchmark = add("benchmark", _benchmark, "time what cephray is made of, both sides in one run")
-    benchmark.add_argument("what", choices=("roi-crop",))
+    benchmark.add_argument("what", choices=("roi-crop", "train-step", "input"))
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
     benchmark.add_argument("--picture", type=Path, metavar="FILE", help="draw a PNG")
     benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of benchmark input")
     return parser
 
 
@@ -261,9 +262,23 @@ def _predict(options: argparse.Namespace) -> None:
 
 
 def _benchmark(options: argparse.Namespace) -> None:
-    from cephray.benchmark.roi_crop import run
+    taken = {"roi-crop": ("full", "picture"), "train-step": ("full",), "input": ("data",)}
+    for name in ("full", "picture", "data"):
+        if getattr(options, name) and name not in taken[options.what]:
+            valid = ", ".join(f"--{option}" for option in ("json", *taken[options.what]))
+            raise InputError(f"benchmark {options.what} takes no --{name}; it takes {valid}")
+    if options.what == "roi-crop":
+        from cephray.benchmark import roi_crop
 
-    run(options.full, options.json, options.picture)
+        roi_crop.run(options.full, options.json, options.picture)
+    elif options.what == "train-step":
+        from cephray.benchmark import train_step
+
+        train_step.run(options.full, options.json)
+    else:
+        from cephray.benchmark import input as benchmark_input
+
+        benchmark_input.run(options.data, options.json)
 
 
 if __name__ == "__main__":

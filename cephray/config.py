@@ -211,6 +211,20 @@ class TrainConfig(Section):
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = Field(0.0, description="linear warm-up; may be a fraction")
     clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
+    precision: Literal["float32", "mixed_bfloat16"] = Field(
+        "float32",
+        description="mixed: backbone, fusion, crop and heads compute in bfloat16; weights, "
+        "landmarks and loss stay float32, and bfloat16's range needs no loss scaling",
+    )
+    accumulation_steps: PositiveInt = Field(
+        1, description="parts that a worker's share of a batch is computed in, for less memory"
+    )
+    exchange_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="type that gradients travel in between workers"
+    )
+    average_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        None, description="of the weights' moving average, which is validated and saved"
+    )
     early_stop_patience: PositiveInt | None = Field(
         None, description="epochs without a better validation MRE before the run ends"
     )

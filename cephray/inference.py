@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.data.ahead import prefetch
 from cephray.data.films import Film
-from cephray.data.pipeline import prefetch, to_input
+from cephray.data.pipeline import to_input
 from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint
 from cephray.train.step import build_predict_step

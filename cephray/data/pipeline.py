@@ -1,16 +1,15 @@
-"""From decoded films to batches: ordered, sliced for workers, augmented, prefetched.
+"""From decoded films to batches: ordered, sliced for workers, augmented.
 
 Order and augmentation depend on (seed, epoch, film) alone, so that N workers see what one would.
-It knows NumPy and threads; neither the model nor the training.
+Batches come as functions that make them, for `ahead.py` to call on threads. It knows NumPy, and
+neither threads nor the training.
 """
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,6 @@ from cephray.data.augment import augment
 from cephray.data.films import GrayImage
 from cephray.data.table import FilmTable
 
-Item = TypeVar("Item")
 FloatArray = NDArray[np.float32]
 
 # The last entry of a random generator's seed; one for each purpose, so that they are independent.
@@ -90,8 +88,8 @@ def training_batches(
     epoch: int,
     rank: int = 0,
     world_size: int = 1,
-) -> Iterator[Batch]:
-    """Yield one worker's share of each global batch of an epoch; every film comes once.
+) -> list[Callable[[], Batch]]:
+    """Return what makes one worker's share of each global batch; every film comes once an epoch.
 
     Args:
         table: the training films.
@@ -104,7 +102,8 @@ def training_batches(
     """
     visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
-    for whole in epoch_batches(len(table), global_batch_size, seed, epoch):
+
+    def make(whole: NDArray[np.int64]) -> Batch:
         mine = np.array_split(whole, world_size)[rank]
         images, points = [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
@@ -112,7 +111,7 @@ def training_batches(
             image, landmarks = augment(image, table.landmarks_norm[index], rng, augmentation)
             images.append(image)
             points.append(landmarks)
-        yield Batch(
+        return Batch(
             indices=mine,
             image=to_input(images, table.image_size),
             truth=np.stack(points),
@@ -120,15 +119,21 @@ def training_batches(
             counts=visible[whole].sum(axis=0).astype(np.float32),
         )
 
+    batches = epoch_batches(len(table), global_batch_size, seed, epoch)
+    return [partial(make, whole) for whole in batches]
+
 
 def evaluation_batches(
     table: FilmTable, batch_size: int, rank: int = 0, world_size: int = 1
-) -> Iterator[tuple[NDArray[np.int64], FloatArray]]:
-    """Yield (indices [b], image [b, H, W, 3]) of one worker's films; every film comes once."""
+) -> list[Callable[[], tuple[NDArray[np.int64], FloatArray]]]:
+    """Return what makes (indices [b], image [b, H, W, 3]) of a worker's films, each once."""
+
+    def make(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
+        return indices, to_input(table.fetch(indices.tolist()), table.image_size)
+
     mine = np.arange(len(table))[rank::world_size]
-    for start in range(0, len(mine), batch_size):
-        indices = mine[start : start + batch_size]
-        yield indices, to_input(table.fetch(indices.tolist()), table.image_size)
+    starts = range(0, len(mine), batch_size)
+    return [partial(make, mine[start : start + batch_size]) for start in starts]
 
 
 def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
@@ -145,43 +150,3 @@ def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
     for target, image in zip(stacked, images, strict=True):
         np.multiply(image[..., None], np.float32(1 / 255), out=target)
     return stacked
-
-
-def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
-    """Draw items in a thread of its own, up to `depth` ahead; errors come out where they belong.
-
-    The thread ends when the iterator is used up, closed or dropped.
-    """
-    buffer: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(entry: tuple[bool, Any]) -> bool:
-        while not stopped.is_set():
-            try:
-                buffer.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def draw() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:  # handed to the consumer
-            put((False, error))
-
-    threading.Thread(target=draw, name="cephray-prefetch", daemon=True).start()
-    try:
-        while True:
-            more, value = buffer.get()
-            if more:
-                yield value
-            elif value is None:
-                return
-            else:
-                raise value
-    finally:
-        stopped.set()

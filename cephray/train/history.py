@@ -59,7 +59,9 @@ class HistoryWriter:
 
     def _write(self) -> None:
         with self._path.open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.DictWriter(stream, fieldnames=list(self._rows[0]))
+            # A run may have begun with a version that said less.
+            names = dict.fromkeys(name for row in self._rows for name in row)
+            writer = csv.DictWriter(stream, fieldnames=list(names))
             writer.writeheader()
             writer.writerows(self._rows)
 
@@ -77,6 +79,10 @@ class HistoryWriter:
                 + (" (best)" if row["score"] <= best else "")
             )
         parts.append(f"{row['films_per_s']:.1f} films/s")
+        parts.append(
+            f"waiting {row['waiting_percent']:.1f} %  exchange {row['exchange_percent']:.1f} %  "
+            f"{row['memory_gb']:.1f} GB"
+        )
         done = epoch - self._epochs_before
         left_s = (time.perf_counter() - self._started) / max(done, 1) * (self._epochs - epoch)
         parts.append(f"{_duration(left_s)} left")

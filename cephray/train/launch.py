@@ -199,10 +199,11 @@ def _cause(error: ray.train.TrainingFailedError) -> str:
 class _RayContext:
     """Ray Train's answers to what the loop asks."""
 
-    def __init__(self, output: Path, messages: Queue) -> None:
+    def __init__(self, output: Path, messages: Queue, threads: int) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
+        self.threads = threads
         self._output = output
         self._messages = messages
 
@@ -235,7 +236,7 @@ def _worker(settings: dict[str, Any]) -> None:
 
     tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
     tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
-    context = _RayContext(settings["output"], settings["messages"])
+    context = _RayContext(settings["output"], settings["messages"], settings["cpus"])
     try:
         train(settings["config"], settings["films"], context)
     except (InputError, RunError) as error:

@@ -7,7 +7,8 @@ The context says who this worker is, takes reports and checkpoints, and hands ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,10 +20,10 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import Config
+from cephray.data.ahead import Waiting, work_ahead
 from cephray.data.pipeline import (
     epoch_batches,
     evaluation_batches,
-    prefetch,
     steps_per_epoch,
     training_batches,
 )
@@ -31,7 +32,9 @@ from cephray.errors import RunError
 from cephray.metrics import summarise
 from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint, Progress, Row, save_checkpoint
-from cephray.train.optimizer import build_optimizer
+from cephray.train.costs import memory_bytes as memory_in_use
+from cephray.train.costs import time_exchange
+from cephray.train.optimizer import DistributedAdam, build_optimizer
 from cephray.train.step import (
     PredictStep,
     StepSums,
@@ -49,6 +52,7 @@ class Context(Protocol):
 
     rank: int
     world_size: int
+    threads: int  # that may prepare films
 
     def report(self, row: Row, save: Save) -> None:
         """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill."""
@@ -63,10 +67,20 @@ class Replica:
 
     strategy: tf.distribute.Strategy
     model: keras.Model
-    optimizer: keras.optimizers.Optimizer
+    optimizer: DistributedAdam
     train_step: TrainStep
     predict_step: PredictStep
     sum_over_workers: Callable[[Any], Any]
+    exchange_s: float  # that one exchange of all gradients takes
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averages in the weights' place, where there are averages."""
+        self.optimizer.swap_averages()
+        try:
+            yield
+        finally:
+            self.optimizer.swap_averages()
 
 
 def train(config: Config, films: Films, context: Context) -> Progress:
@@ -89,6 +103,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     if checkpoint is not None:
         checkpoint.load_weights(replica.model)
         checkpoint.load_optimizer(replica.optimizer)
+        replica.optimizer.swap_averages()
         progress = checkpoint.progress
 
     while progress.epoch < config.train.epochs and not _is_stale(
@@ -100,7 +115,8 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         def save(folder: Path, reached: Progress = progress) -> None:
             save_checkpoint(folder, config, reached, replica.model, replica.optimizer)
 
-        context.report(row, save)
+        with replica.averaged():
+            context.report(row, save)
     return progress
 
 
@@ -121,8 +137,10 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
         else tf.distribute.get_strategy()
     )
     steps = steps_per_epoch(len(training), config.train.global_batch_size)
+    synchronise = world_size > 1 and config.model.sync_batch_norm
     with strategy.scope():
-        model = build_network(config, synchronise=world_size > 1 and config.model.sync_batch_norm)
+        with _precision(config.train.precision):
+            model = build_network(config, synchronise)
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)
@@ -131,10 +149,22 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
         strategy,
         model,
         optimizer,
-        build_train_step(model, optimizer, config.loss, strategy),
+        build_train_step(model, optimizer, config.loss, strategy, config.train.accumulation_steps),
         build_predict_step(model),
         build_sum_over_workers(strategy),
+        time_exchange(model.trainable_variables, config.train.exchange_dtype, strategy),
     )
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Build layers of a Keras dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def run_epoch(config: Config, films: Films, context: Context, replica: Replica, epoch: int) -> Row:
@@ -144,8 +174,8 @@ def run_epoch(config: Config, films: Films, context: Context, replica: Replica, 
         The epoch's row: losses, errors in millimetres, speed, and the score, less is better.
     """
     started = time.perf_counter()
-    sums = _train_epoch(config, films.training, context, replica, epoch)
-    trained = time.perf_counter()
+    sums, waited_s = _train_epoch(config, films.training, context, replica, epoch)
+    train_s = time.perf_counter() - started
     row: Row = {
         "epoch": epoch,
         "loss": float(np.mean(sums.loss)),
@@ -156,12 +186,19 @@ def run_epoch(config: Config, films: Films, context: Context, replica: Replica, 
     }
     score = -float(epoch)
     if films.validation is not None:
-        coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
+        with replica.averaged():
+            coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
         refined = summarise(refined_mm)
         row["coarse_mre_mm"] = summarise(coarse_mm).mre_mm
         row["refined_mre_mm"] = score = refined.mre_mm
         row["refined_sdr_2mm_percent"] = refined.sdr_percent[2.0]
-    row["films_per_s"] = len(films.training) / (trained - started)
+    waited_percent, memory_bytes = _over_workers(
+        context, replica, 100 * waited_s / train_s, memory_in_use()
+    )
+    row["films_per_s"] = len(films.training) / train_s
+    row["waiting_percent"] = float(waited_percent.mean())
+    row["exchange_percent"] = 100 * replica.exchange_s * len(sums.loss) / train_s
+    row["memory_gb"] = float(memory_bytes.max()) / 1e9
     row["seconds"] = time.perf_counter() - started
     row["score"] = score
     return row
@@ -169,8 +206,13 @@ def run_epoch(config: Config, films: Films, context: Context, replica: Replica, 
 
 def _train_epoch(
     config: Config, table: FilmTable, context: Context, replica: Replica, epoch: int
-) -> StepSums:
-    """Take all steps of an epoch; return each term as an array [steps], summed over workers."""
+) -> tuple[StepSums, float]:
+    """Take all steps of an epoch.
+
+    Returns:
+        Each term as an array [steps], summed over workers; seconds that this worker waited for
+        its films.
+    """
     batches = training_batches(
         table,
         config.augment,
@@ -180,13 +222,22 @@ def _train_epoch(
         context.rank,
         context.world_size,
     )
+    waiting = Waiting(work_ahead(batches, context.threads))
     steps = [
         replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
-        for batch in prefetch(batches)
+        for batch in waiting
     ]
     sums = StepSums(*replica.sum_over_workers(tf.stack(steps)).numpy().T)
     _require_finite(sums.loss, table, config, epoch)
-    return sums
+    return sums, waiting.seconds
+
+
+def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray[np.float32]:
+    """Return each value of every worker: [values, workers]."""
+    table = np.zeros((len(values), context.world_size), np.float32)
+    table[:, context.rank] = values
+    gathered: NDArray[np.float32] = replica.sum_over_workers(tf.constant(table)).numpy()
+    return gathered
 
 
 def _require_finite(
@@ -213,7 +264,7 @@ def _validate(
     share = max(1, config.train.global_batch_size // context.world_size)
     extent_mm = table.extent_mm
     batches = evaluation_batches(table, share, context.rank, context.world_size)
-    for indices, image in prefetch(batches):
+    for indices, image in work_ahead(batches, context.threads):
         for stage, points in enumerate(replica.predict_step(image)):
             errors_mm[stage, indices] = geometry.radial_errors_mm(
                 points.numpy(), table.landmarks_norm[indices], extent_mm[indices]

@@ -1,4 +1,4 @@
-"""Adam whose gradients are summed over the workers in one exchange and clipped as a whole.
+"""Adam over all workers: gradients summed in one exchange, clipped as a whole, averaged weights.
 
 It knows the optimisation settings, and no model, loss or file.
 """
@@ -6,6 +6,7 @@ It knows the optimisation settings, and no model, loss or file.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -56,36 +57,115 @@ class DistributedAdam(keras.optimizers.Adam):
     """Adam on the sum of all replicas' gradients.
 
     Keras clips before it sums, so that its norm depends on how a batch is shared out. Here the
-    sum comes first, and N workers clip as one would.
+    sum comes first, and N workers clip as one would. Each update is one pass over the memory of
+    a variable and its moments, where Keras takes a pass for each operation of the formula.
 
     Args:
         sum_clip_norm: largest global norm of the summed gradients; none: no clipping.
+        exchange_dtype: type that gradients travel in.
+        average_decay: of the exponential moving average of the weights; none: no average. The
+            first steps decay faster, by (1 + step) / (10 + step), to forget the fresh weights.
     """
 
-    def __init__(self, *args: Any, sum_clip_norm: float | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        sum_clip_norm: float | None = None,
+        exchange_dtype: str = "float32",
+        average_decay: float | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(*args, **options)
         self.sum_clip_norm = sum_clip_norm
+        self.exchange_dtype = exchange_dtype
+        self.average_decay = average_decay
+        self._averages: list[keras.Variable] = []
+
+    def build(self, var_list: list[keras.Variable]) -> None:
+        """Create the moments, and the averages where they are wanted, equal to the weights."""
+        if self.built:
+            return
+        super().build(var_list)
+        if self.average_decay is not None:
+            self._averages = self.add_optimizer_variables(var_list, "average")
+            for average, variable in zip(self._averages, var_list, strict=True):
+                average.assign(variable)
+
+    def swap_averages(self) -> None:
+        """Exchange the weights with their averages; nothing where there are none.
+
+        Validation and checkpoints see the averages in the weights' place, and the weights in
+        the averages'. A second call takes it back.
+        """
+        for average, variable in zip(self._averages, self._trainable_variables, strict=False):
+            weights = variable.numpy()
+            variable.assign(average)
+            average.assign(weights)
+
+    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+        """Update one variable with its whole gradient."""
+        index = self._get_variable_index(variable)
+        step = tf.cast(self.iterations + 1, variable.dtype)
+        beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
+        tf.raw_ops.ResourceApplyAdam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            beta1_power=beta_1**step,
+            beta2_power=beta_2**step,
+            lr=tf.cast(learning_rate, variable.dtype),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.constant(self.epsilon, variable.dtype),
+            grad=gradient,
+        )
+        if self._averages:
+            decay = tf.minimum(self.average_decay, step / (step + 9.0))
+            average = self._averages[index]
+            self.assign_sub(average, (average - variable) * (1.0 - decay))
 
     def _all_reduce_sum_gradients(
         self, grads_and_vars: list[tuple[Tensor, Tensor]]
     ) -> list[tuple[Tensor, Tensor]]:
-        grads_and_vars = super()._all_reduce_sum_gradients(grads_and_vars)
-        if self.sum_clip_norm is None:
-            return grads_and_vars
-        gradients, variables = zip(*grads_and_vars, strict=True)
-        clipped, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)
-        return list(zip(clipped, variables, strict=True))
+        gradients = [gradient for gradient, _ in grads_and_vars]
+        context = tf.distribute.get_replica_context()
+        if context is not None and context.num_replicas_in_sync > 1:
+            gradients = sum_over_replicas(gradients, self.exchange_dtype)
+        if self.sum_clip_norm is not None:
+            gradients, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)
+        return [(g, variable) for g, (_, variable) in zip(gradients, grads_and_vars, strict=True)]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "sum_clip_norm": self.sum_clip_norm}
+        return {
+            **super().get_config(),
+            "sum_clip_norm": self.sum_clip_norm,
+            "exchange_dtype": self.exchange_dtype,
+            "average_decay": self.average_decay,
+        }
+
+
+def sum_over_replicas(tensors: Sequence[Tensor], dtype: str = "float32") -> list[Tensor]:
+    """Sum each tensor over the replicas, in their own context.
+
+    Args:
+        tensors: as many, and of the same shapes, on every replica.
+        dtype: type that they travel in.
+
+    Returns:
+        The sums, in the type of the tensors.
+    """
+    context = tf.distribute.get_replica_context()
+    travelling = [tf.cast(tensor, dtype) for tensor in tensors]
+    sums = context.all_reduce(tf.distribute.ReduceOp.SUM, travelling)
+    return [tf.cast(total, t.dtype) for total, t in zip(sums, tensors, strict=True)]
 
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAdam:
     """Build the optimiser of a run; call it inside the strategy's scope.
 
     Args:
-        config: learning rate, schedule and clipping.
+        config: learning rate, schedule, clipping, exchange and average.
         steps_per_epoch: to turn epochs into steps.
     """
     schedule = WarmUp(
@@ -93,5 +173,10 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAda
         warmup_steps=round(config.warmup_epochs * steps_per_epoch),
         cosine_steps=config.epochs * steps_per_epoch if config.schedule == "cosine" else None,
     )
-    # A fixed name: Keras numbers the others, and checkpoints hold the names of variables.
-    return DistributedAdam(schedule, sum_clip_norm=config.clip_norm, name="adam")
+    return DistributedAdam(
+        schedule,
+        sum_clip_norm=config.clip_norm,
+        exchange_dtype=config.exchange_dtype,
+        average_decay=config.average_decay,
+        name="adam",  # fixed: Keras numbers the others, and checkpoints hold variables' names
+    )

@@ -109,3 +109,9 @@ def _require_a_film_each(count: int, config: Config) -> None:
             f"({count} films, train.global_batch_size {batch_size}); use at most {smallest}, or "
             "a larger batch"
         )
+    parts = config.train.accumulation_steps
+    if parts > smallest // workers:
+        raise InputError(
+            f"a worker's share of {smallest // workers} films cannot be computed in {parts} parts "
+            f"(train.accumulation_steps); use at most {smallest // workers}"
+        )

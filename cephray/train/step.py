@@ -43,6 +43,7 @@ def build_train_step(
     optimizer: keras.optimizers.Optimizer,
     loss: LossConfig,
     strategy: tf.distribute.Strategy,
+    accumulation_steps: int = 1,
 ) -> TrainStep:
     """Compile the training step.
 
@@ -51,6 +52,8 @@ def build_train_step(
         optimizer: built inside the strategy's scope, on the model's trainable variables.
         loss: the weights of the loss.
         strategy: whose replicas share the batch.
+        accumulation_steps: parts, nearly equal, that a worker's films are computed in; each needs
+            a film. Batch normalisation sees a part at a time.
 
     Returns:
         A function of image [b, H, W, 3], truth [b, K, 2], extent_mm [b, 2] (width and height of
@@ -59,21 +62,50 @@ def build_train_step(
         convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
     """
 
-    def replica_step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
+    def gradients_of(
+        image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
         with tf.GradientTape() as tape:
             prediction = predict(model, image, training=True)
             terms = two_stage_loss(prediction.coarse, prediction.refined, truth, loss, counts)
-        gradients = tape.gradient(terms.total, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
         visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
-        return tf.stack(
-            StepSums(
-                *terms,
-                coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
-                refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
-                landmarks=tf.reduce_sum(tf.cast(visible, tf.float32)),
-            )
+        sums = StepSums(
+            *terms,
+            coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
+            refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
+            landmarks=tf.reduce_sum(tf.cast(visible, tf.float32)),
         )
+        return tape.gradient(terms.total, model.trainable_variables), tf.stack(sums)
+
+    def accumulate(
+        image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        films = tf.shape(image)[0]
+
+        def add(part: Tensor, gradients: list[Tensor], sums: Tensor) -> tuple[Any, ...]:
+            begin = part * films // accumulation_steps
+            end = (part + 1) * films // accumulation_steps
+            some, terms = gradients_of(
+                image[begin:end], truth[begin:end], extent_mm[begin:end], counts
+            )
+            added = [total + part for total, part in zip(gradients, some, strict=True)]
+            return part + 1, added, sums + terms
+
+        zeros = [tf.zeros(variable.shape) for variable in model.trainable_variables]
+        _, gradients, sums = tf.while_loop(
+            lambda part, *_: part < accumulation_steps,
+            add,
+            (tf.constant(0), zeros, tf.zeros(len(StepSums._fields))),
+            parallel_iterations=1,  # more would hold the memory of several parts
+        )
+        return gradients, sums
+
+    compute = gradients_of if accumulation_steps == 1 else accumulate
+
+    def replica_step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
+        gradients, sums = compute(image, truth, extent_mm, counts)
+        optimizer.apply(gradients, model.trainable_variables)
+        return sums
 
     num_landmarks = model.output["coarse"].shape[1]
     image_shape = model.input_shape[1:]

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,7 +12,6 @@ from cephray.data.pipeline import (
     epoch_batches,
     evaluation_batches,
     holdout,
-    prefetch,
     training_batches,
 )
 from cephray.data.table import FilmTable
@@ -47,9 +44,9 @@ def test_workers_together_see_what_one_sees(workers: int, make_table: MakeTable)
     augmentation = load_config(
         overrides=[f"augment.{name}.enabled=true" for name in AugmentConfig.model_fields]
     ).augment
-    whole = list(training_batches(table, augmentation, 5, seed=4, epoch=7))
+    whole = [make() for make in training_batches(table, augmentation, 5, seed=4, epoch=7)]
     shares = [
-        list(training_batches(table, augmentation, 5, 4, 7, rank, workers))
+        [make() for make in training_batches(table, augmentation, 5, 4, 7, rank, workers)]
         for rank in range(workers)
     ]
     for step, batch in enumerate(whole):
@@ -64,7 +61,7 @@ def test_workers_together_see_what_one_sees(workers: int, make_table: MakeTable)
 def test_counts_leave_out_missing_landmarks(make_table: MakeTable) -> None:
     table = make_table(4)
     table.landmarks_norm[2, 5] = np.nan
-    counts = sum(batch.counts for batch in training_batches(table, AugmentConfig(), 2, 0, 1))
+    counts = sum(make().counts for make in training_batches(table, AugmentConfig(), 2, 0, 1))
     np.testing.assert_array_equal(counts, [4] * 5 + [3] + [4] * 13)
 
 
@@ -73,7 +70,8 @@ def test_evaluation_counts_each_film_once(workers: int, make_table: MakeTable) -
     table = make_table(4)
     seen: list[int] = []
     for rank in range(workers):
-        for indices, image in evaluation_batches(table, 3, rank, workers):
+        for make in evaluation_batches(table, 3, rank, workers):
+            indices, image = make()
             seen += indices.tolist()
             assert image.shape == (len(indices), 96, 64, 3)
             expected = np.stack([table.images[i] for i in indices])[..., None] / np.float32(255)
@@ -96,33 +94,3 @@ def test_fingerprint_sees_every_part(make_table: MakeTable) -> None:
     rescaled.spacing_mm[1] *= 2
     prints = {t.fingerprint for t in (make_table(3), make_table(4), moved, rescaled)}
     assert len(prints) == 4
-
-
-def test_prefetch_keeps_order_and_hands_errors_on() -> None:
-    def items() -> Iterator[int]:
-        yield from range(5)
-        raise OSError("disk")
-
-    drawn: list[int] = []
-    with pytest.raises(OSError, match="disk"):
-        drawn.extend(prefetch(items()))
-    assert drawn == [0, 1, 2, 3, 4]
-    assert list(prefetch(iter(range(5)))) == [0, 1, 2, 3, 4]
-
-
-def test_prefetch_works_ahead_and_stops_when_dropped() -> None:
-    drawn: list[int] = []
-
-    def items() -> Iterator[int]:
-        for number in range(1000):
-            drawn.append(number)
-            yield number
-
-    ahead = prefetch(items(), depth=2)
-    assert next(ahead) == 0
-    time.sleep(0.3)
-    assert 3 <= len(drawn) <= 5
-    ahead.close()  # type: ignore[attr-defined]
-    time.sleep(0.3)
-    assert len(drawn) <= 5
-    assert not [t for t in threading.enumerate() if t.name == "cephray-prefetch"]

@@ -6,12 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from cephray.config import Config
 from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
+from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint, Row, checkpoints_in
 from cephray.train.loop import train
 
@@ -22,7 +25,7 @@ MakeTable = Callable[[int], FilmTable]
 class FolderContext:
     """One worker, its checkpoints in a folder; gives up after some epochs, as if killed."""
 
-    rank, world_size = 0, 1
+    rank, world_size, threads = 0, 1, 2
 
     def __init__(self, folder: Path, killed_after: int | None = None) -> None:
         self.folder = folder
@@ -47,10 +50,22 @@ def weights_of(folder: Path) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        (
+            "train.average_decay=0.9",
+            "train.accumulation_steps=2",
+            "train.precision=mixed_bfloat16",
+        ),
+    ],
+)
 def test_resumed_after_two_epochs_equals_uninterrupted_four(
-    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable, options: tuple[str, ...]
 ) -> None:
     config = small_config(
+        *options,
         "train.epochs=4",
         "train.schedule=cosine",
         "augment.flip.enabled=true",
@@ -109,6 +124,44 @@ def test_a_loss_that_is_not_finite_names_step_and_films(
     with pytest.raises(RunError, match=r"the loss is inf at epoch 1, step \d \(films 002\)"):
         train(config, broken, FolderContext(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+def test_the_average_is_what_is_saved_and_the_weights_are_what_is_trained(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    """One step: the average is a tenth of the fresh weights and nine tenths of the new ones."""
+    saved = {}
+    for name, options in {"plain": (), "averaged": ("train.average_decay=0.99",)}.items():
+        config = small_config("train.epochs=1", *options)
+        train(config, Films(make_table(4), None), FolderContext(tmp_path / name))
+        saved[name] = load_file(tmp_path / name / "epoch-0001/weights.safetensors")
+    moments = load_file(tmp_path / "averaged/epoch-0001/optimizer.safetensors")
+    path = "detection/linear/kernel"
+    keras.utils.set_random_seed(config.train.seed)
+    fresh = {v.path: v.numpy() for v in build_network(config).variables}[path]
+    trained = next(
+        value for name, value in moments.items() if "detection" in name and "average" in name
+    )
+    np.testing.assert_array_equal(trained, saved["plain"][path])
+    np.testing.assert_allclose(
+        saved["averaged"][path], 0.1 * fresh + 0.9 * saved["plain"][path], rtol=1e-5, atol=1e-7
+    )
+
+
+def test_mixed_precision_learns_as_float32_does(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    ends = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        context = FolderContext(tmp_path / precision)
+        config = small_config("train.epochs=1", f"train.precision={precision}")
+        train(config, Films(make_table(4), None), context)
+        ends[precision] = context.rows[0]["loss"]
+        saved = load_file(tmp_path / precision / "epoch-0001/weights.safetensors")
+        assert {value.dtype for value in saved.values()} == {np.dtype(np.float32)}
+    assert keras.config.dtype_policy().name == "float32"
+    assert ends["mixed_bfloat16"] != ends["float32"]
+    assert ends["mixed_bfloat16"] == pytest.approx(ends["float32"], rel=5e-2)
 
 
 def test_missing_landmarks_are_trained_around(

@@ -1,0 +1,103 @@
+"""Threads that work ahead of a consumer, and how long it waits for them nevertheless.
+
+It knows threads and time, and nothing of films.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+def work_ahead(
+    tasks: Iterable[Callable[[], Item]], threads: int = 1, depth: int = 2
+) -> Iterator[Item]:
+    """Call functions on threads of their own, and yield what they return in their order.
+
+    Args:
+        tasks: the functions; what one raises comes out in its place.
+        threads: that call them.
+        depth: results that may wait for the consumer, beside those that the threads work on.
+    """
+    pending: deque[Future[Item]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="cephray-ahead")
+    try:
+        for task in tasks:
+            pending.append(pool.submit(task))
+            if len(pending) > threads + depth:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+    """Draw items in a thread of its own, up to `depth` ahead; errors come out where they belong.
+
+    The thread ends when the iterator is used up, closed or dropped.
+    """
+    buffer: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
+    stopped = threading.Event()
+
+    def put(entry: tuple[bool, Any]) -> bool:
+        while not stopped.is_set():
+            try:
+                buffer.put(entry, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+    def draw() -> None:
+        try:
+            for item in items:
+                if not put((True, item)):
+                    return
+            put((False, None))
+        except BaseException as error:  # handed to the consumer
+            put((False, error))
+
+    threading.Thread(target=draw, name="cephray-prefetch", daemon=True).start()
+    try:
+        while True:
+            more, value = buffer.get()
+            if more:
+                yield value
+            elif value is None:
+                return
+            else:
+                raise value
+    finally:
+        stopped.set()
+
+
+class Waiting(Generic[Item]):
+    """Passes items on and adds up the seconds that the consumer waited for them.
+
+    Args:
+        items: what is passed on.
+    """
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Item]:
+        """Return itself; it can be gone through once."""
+        return self
+
+    def __next__(self) -> Item:
+        """Return the next item."""
+        begin = time.perf_counter()
+        try:
+            return next(self._items)
+        finally:
+            self.seconds += time.perf_counter() - begin
