@@ -90,6 +90,7 @@ def training_batches(
     epoch: int,
     rank: int = 0,
     world_size: int = 1,
+    steps_taken: int = 0,
 ) -> Iterator[Batch]:
     """Yield one worker's share of each global batch of an epoch; every film comes once.
 
@@ -101,10 +102,11 @@ def training_batches(
         epoch: number of the epoch.
         rank: number of this worker, from 0.
         world_size: number of workers.
+        steps_taken: batches to leave out, from the first on.
     """
     visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
-    for whole in epoch_batches(len(table), global_batch_size, seed, epoch):
+    for whole in epoch_batches(len(table), global_batch_size, seed, epoch)[steps_taken:]:
         mine = np.array_split(whole, world_size)[rank]
         images, points = [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):

@@ -1,5 +1,8 @@
 """The training loop: epochs, validation, best epoch, early stop, against a small context.
 
+What ends a run early is agreed upon by all workers, in the sum that they take of each step's
+report: a loss that is not finite, or a wish to stop. None leaves the others waiting for it.
+
 The context says who this worker is, takes reports and checkpoints, and hands back the last one;
 `launch.py` gives Ray's. The loop knows no Ray and no folder.
 """
@@ -7,6 +10,7 @@ The context says who this worker is, takes reports and checkpoints, and hands ba
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +47,9 @@ from cephray.train.step import (
 
 Save = Callable[[Path], None]
 
+# A step's report is read while so many later ones run, so that no step waits for it.
+_STEPS_BEHIND = 2
+
 
 class Context(Protocol):
     """What the loop asks of whatever runs it."""
@@ -51,7 +58,17 @@ class Context(Protocol):
     world_size: int
 
     def report(self, row: Row, save: Save) -> None:
-        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill."""
+        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill.
+
+        Raises:
+            RunError: the checkpoint could not be saved; the loop tells the other workers.
+        """
+
+    def pause(self, progress: Progress, save: Save) -> None:
+        """Take a checkpoint within an epoch, before the run stops; otherwise as `report`."""
+
+    def should_stop(self) -> bool:
+        """Tell whether this worker was asked to stop; asked at every step."""
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Open the checkpoint to go on from; none for a new run."""
@@ -81,7 +98,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         The progress at the end.
 
     Raises:
-        RunError: the loss is not finite; names the step and its films.
+        RunError: the loss is not finite, or a checkpoint could not be saved; on all workers.
     """
     replica = build_replica(config, films.training, context.world_size)
     progress = Progress(data_fingerprint=films.fingerprint)
@@ -94,13 +111,23 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     while progress.epoch < config.train.epochs and not _is_stale(
         progress, config.train.early_stop_patience
     ):
-        row = run_epoch(config, films, context, replica, progress.epoch + 1)
-        progress = progress.advance(row)
+        row, progress = run_epoch(config, films, context, replica, progress)
 
         def save(folder: Path, reached: Progress = progress) -> None:
             save_checkpoint(folder, config, reached, replica.model, replica.optimizer)
 
-        context.report(row, save)
+        failure: RunError | None = None
+        try:
+            if row is None:
+                context.pause(progress, save)
+            else:
+                context.report(row, save)
+        except RunError as error:
+            failure = error
+        if replica.sum_over_workers(tf.constant(float(failure is not None))).numpy():
+            raise failure or RunError("another worker could not save the checkpoint")
+        if row is None:
+            break
     return progress
 
 
@@ -137,70 +164,99 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
     )
 
 
-def run_epoch(config: Config, films: Films, context: Context, replica: Replica, epoch: int) -> Row:
-    """Train and validate for one epoch.
+def run_epoch(
+    config: Config, films: Films, context: Context, replica: Replica, progress: Progress
+) -> tuple[Row | None, Progress]:
+    """Train and validate for one epoch, or for what is left of it.
 
     Returns:
-        The epoch's row: losses, errors in millimetres, speed, and the score, less is better.
+        The epoch's row: losses, errors in millimetres, speed, and the score, less is better; none
+        if the run was asked to stop. And the progress, after the epoch or within it.
     """
     started = time.perf_counter()
-    sums = _train_epoch(config, films.training, context, replica, epoch)
+    step_sums, stopped = _train_epoch(config, films.training, context, replica, progress)
     trained = time.perf_counter()
+    if stopped:
+        return None, progress.within_epoch(step_sums.tolist())
+    sums = StepSums(*step_sums.T)
     row: Row = {
-        "epoch": epoch,
+        "epoch": progress.epoch + 1,
         "loss": float(np.mean(sums.loss)),
         "detection_loss": float(np.mean(sums.detection_loss)),
         "refinement_loss": float(np.mean(sums.refinement_loss)),
         "train_coarse_mre_mm": float(sums.coarse_error_mm.sum() / sums.landmarks.sum()),
         "train_refined_mre_mm": float(sums.refined_error_mm.sum() / sums.landmarks.sum()),
     }
-    score = -float(epoch)
+    score = -float(progress.epoch + 1)
     if films.validation is not None:
         coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
         refined = summarise(refined_mm)
         row["coarse_mre_mm"] = summarise(coarse_mm).mre_mm
         row["refined_mre_mm"] = score = refined.mre_mm
         row["refined_sdr_2mm_percent"] = refined.sdr_percent[2.0]
-    row["films_per_s"] = len(films.training) / (trained - started)
+    share_taken = 1 - progress.step / len(step_sums)
+    row["films_per_s"] = share_taken * len(films.training) / (trained - started)
     row["seconds"] = time.perf_counter() - started
     row["score"] = score
-    return row
+    return row, progress.advance(row)
 
 
 def _train_epoch(
-    config: Config, table: FilmTable, context: Context, replica: Replica, epoch: int
-) -> StepSums:
-    """Take all steps of an epoch; return each term as an array [steps], summed over workers."""
+    config: Config, table: FilmTable, context: Context, replica: Replica, progress: Progress
+) -> tuple[NDArray[np.float32], bool]:
+    """Take the steps of an epoch that are left.
+
+    Returns:
+        The `StepSums` of each step, summed over workers, [steps, 6]; and whether a worker was
+        asked to stop, so that steps may be missing.
+    """
     batches = training_batches(
         table,
         config.augment,
         config.train.global_batch_size,
         config.train.seed,
-        epoch,
+        progress.epoch + 1,
         context.rank,
         context.world_size,
+        progress.step,
     )
-    steps = [
-        replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
-        for batch in prefetch(batches)
-    ]
-    sums = StepSums(*replica.sum_over_workers(tf.stack(steps)).numpy().T)
-    _require_finite(sums.loss, table, config, epoch)
-    return sums
+    taken = list(progress.step_sums)
+    unread: deque[Any] = deque()
+
+    def read_step() -> bool:
+        *sums, stops = unread.popleft().numpy().tolist()
+        taken.append(sums)
+        _require_finite(StepSums(*sums).loss, len(taken), table, config, progress)
+        return bool(stops)
+
+    stopped = False
+    for batch in prefetch(batches):
+        mine = replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
+        stop = tf.constant([float(context.should_stop())])
+        unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
+        if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
+            break
+    while unread:
+        stopped |= read_step()
+    return np.array(taken, np.float32), stopped
 
 
 def _require_finite(
-    losses: NDArray[np.float32], table: FilmTable, config: Config, epoch: int
+    loss: float, step: int, table: FilmTable, config: Config, progress: Progress
 ) -> None:
-    if np.isfinite(losses).all():
+    if np.isfinite(loss):
         return
-    step = int(np.flatnonzero(~np.isfinite(losses))[0])
+    epoch = progress.epoch + 1
     batches = epoch_batches(len(table), config.train.global_batch_size, config.train.seed, epoch)
-    names = [table.films[index] for index in batches[step]]
+    names = [table.films[index] for index in batches[step - 1]]
+    intact = (
+        f"the checkpoint of {progress} is intact"
+        if progress.epoch or progress.step
+        else "no epoch had ended yet, so there is no checkpoint"
+    )
     raise RunError(
-        f"the loss is {losses[step]} at epoch {epoch}, step {step + 1} "
-        f"(films {', '.join(names)}); the checkpoint of the epoch before is intact: lower "
-        "train.learning_rate or set train.clip_norm, and start again"
+        f"the loss is {loss} at epoch {epoch}, step {step} (films {', '.join(names)}); {intact}: "
+        "lower train.learning_rate or set train.clip_norm, and start again"
     )
 
 
