@@ -1,26 +1,22 @@
-"""The only file that wires Ray Train: films to the cluster, workers, rows back, one clear line.
+"""The driver's side of Ray Train: films to the cluster, workers, rows back, one clear line.
 
-The driver has the films of a plan decoded on the cluster and hands references to the workers.
-Each worker runs `loop.train`; rank 0's rows come back through a queue, its checkpoints through
-Ray into the output folder. A second queue tells the workers to stop.
+It has the films of a plan decoded on the cluster and hands references to the workers, which run
+`worker.run`; rank 0's rows come back through a queue, a second one tells it to stop.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import signal
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import ray
 import ray.train
 from ray.train.tensorflow import TensorflowTrainer
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2.api.config import ScalingConfig
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -29,29 +25,23 @@ from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
 from cephray.progress import progress
+from cephray.train import worker
 from cephray.train.checkpoint import (
     CONFIG,
     Checkpoint,
     Progress,
     Row,
-    checkpoints_in,
     find_checkpoint,
     last_intact,
 )
 from cephray.train.history import HistoryWriter
-from cephray.train.ownership import require_ownership, take_ownership
+from cephray.train.ownership import take_ownership
+from cephray.train.patience import Patience
 from cephray.train.plan import Plan, Show
 from cephray.train.resources import cpus_per_worker
 from cephray.train.signals import StopRequest, stop_signals
 from cephray.train.snapshot import forget_damaged_snapshot
-from cephray.train.supervise import POLL_S, supervise
-
-# Set on every worker: the backend that the op is written for, and no log but errors.
-_WORKER_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "GLOG_minloglevel": "2",
-}
+from cephray.train.supervise import supervise
 
 
 def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
@@ -70,43 +60,52 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
         RunError: the cluster cannot hold the workers, or the run failed.
         Stopped: a signal came; says what to go on from.
     """
-    config, output, last = plan.config, plan.output, plan.last
+    config, output = plan.config, plan.output
     if plan.is_finished:
         show(f"the run in {output} has all its {config.train.epochs} epochs")
         return find_checkpoint(output)
-    with _cluster(verbose), stop_signals() as stop:
-        cpus = cpus_per_worker(
-            config.train.num_workers,
-            config.train.use_gpu,
-            config.train.cpus_per_worker,
-            config.train.wait_for_resources_s,
-            show=show,
-        )
-        films = _decode(plan)
-        if last is not None and last.progress.data_fingerprint != films.fingerprint:
-            raise InputError(
-                f"these are not the films that the run in {output} began with; give the same "
-                "--data, or another --output for a new run"
-            )
-        show(
-            f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
-            f"validate on; {config.train.num_workers} × {cpus} CPU"
-            + (", 1 GPU each" if config.train.use_gpu else "")
-        )
-        output.mkdir(parents=True, exist_ok=True)
-        earlier = last.progress.history if last else []
-        try:
-            replace_text(output / CONFIG, dump_config(config))
-            owner = take_ownership(output)
-            forget_damaged_snapshot(output)
-            history = HistoryWriter(output, config.train.epochs, earlier, show)
-        except OSError as error:
-            raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
-        try:
-            _fit(plan, films, cpus, owner, history, stop, show)
-        finally:
-            history.close()
+    try:
+        with _cluster(verbose), stop_signals() as stop:
+            _run(plan, stop, show)
+    except Stopped as stopped:
+        raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
     return find_checkpoint(output)
+
+
+def _run(plan: Plan, stop: StopRequest, show: Show) -> None:
+    """Find room, decode, train; everything that needs the cluster."""
+    config, output, last = plan.config, plan.output, plan.last
+    cpus = cpus_per_worker(
+        config.train.num_workers,
+        config.train.use_gpu,
+        config.train.cpus_per_worker,
+        config.train.wait_for_resources_s,
+        show=show,
+    )
+    films = _decode(plan)
+    if last is not None and last.progress.data_fingerprint != films.fingerprint:
+        raise InputError(
+            f"these are not the films that the run in {output} began with; give the same "
+            "--data, or another --output for a new run"
+        )
+    show(
+        f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
+        f"validate on; {config.train.num_workers} × {cpus} CPU"
+        + (", 1 GPU each" if config.train.use_gpu else "")
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = last.progress.history if last else []
+    try:
+        replace_text(output / CONFIG, dump_config(config))
+        owner = take_ownership(output)
+        forget_damaged_snapshot(output)
+        history = HistoryWriter(output, config.train.epochs, earlier, show)
+    except OSError as error:
+        raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
+    try:
+        _fit(plan, films, cpus, owner, history, stop, show)
+    finally:
+        history.close()
 
 
 def _decode(plan: Plan) -> Films:
@@ -131,9 +130,7 @@ def _cluster(verbose: bool) -> Iterator[None]:
     try:
         ray.init(log_to_driver=verbose, logging_level=level)
     except SystemExit:  # what Ray makes of SIGTERM until our handler is there
-        raise Stopped(
-            signal.SIGTERM, "stopped by SIGTERM before anything was saved: start again"
-        ) from None
+        raise Stopped(signal.SIGTERM, "stopped by SIGTERM at once") from None
     try:
         yield
     finally:
@@ -153,8 +150,14 @@ def _fit(
     config, output = plan.config, plan.output
     messages, stopping = _queue(), _queue()
     resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
+    most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
+    least = config.train.min_workers or most
+    asked = f"{least} worker{'' if least == 1 else 's'} of {cpus} CPU"
+    asked += " and 1 GPU each" if config.train.use_gpu else " each"
+    # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = f"{max(wait_s / 6, 5):g}"
     trainer = TensorflowTrainer(
-        _worker,
+        worker.run,
         train_loop_config={
             "config": config,
             "output": output,
@@ -164,8 +167,10 @@ def _fit(
             "stopping": stopping,
             "cpus": cpus,
         },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=config.train.num_workers,
+        scaling_config=ScalingConfig(
+            num_workers=most if least == most else (least, most),
+            # Each change of the number starts the epoch under way again: only where it must be.
+            elastic_resize_monitor_interval_s=float("inf"),
             use_gpu=config.train.use_gpu,
             resources_per_worker=resources,
         ),
@@ -180,7 +185,8 @@ def _fit(
                 checkpoint_score_attribute="score",
                 checkpoint_score_order="min",
             ),
-            worker_runtime_env={"env_vars": _WORKER_ENVIRONMENT},  # type: ignore[call-arg]
+            worker_runtime_env={"env_vars": worker.ENVIRONMENT},  # type: ignore[call-arg]
+            callbacks=[Patience(wait_s, asked)],  # type: ignore[list-item]
         ),
     )
     failures: list[str] = []
@@ -202,12 +208,10 @@ def _fit(
         supervise(trainer.fit, messages, stopping, stop, take, show)
     except ray.train.TrainingFailedError as error:
         raise RunError(f"{_cause(error)}; {last_intact(output)}") from error
-    except Stopped as stopped:
-        raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
     if failures:
         raise RunError(failures[0])
     if paused:
-        raise stop.stopped(f"after {paused[0]}; {last_intact(output)}")
+        raise stop.stopped(f"after {paused[0]}")
 
 
 def _queue() -> Queue:
@@ -227,94 +231,3 @@ def _cause(error: ray.train.TrainingFailedError) -> str:
         return f"the run failed: {str(error).strip().splitlines()[-1]}"
     rank, reason = min(reasons.items())
     return f"the run failed, worker {rank}: {reason}"
-
-
-class _RayContext:
-    """Ray Train's answers to what the loop asks."""
-
-    def __init__(self, output: Path, owner: str, messages: Queue, stopping: Queue) -> None:
-        context = ray.train.get_context()
-        self.rank = context.get_world_rank()
-        self.world_size = context.get_world_size()
-        self._output = output
-        self._owner = owner
-        self._messages = messages
-        self._stopping = stopping
-        self._stop = threading.Event()
-        if self.rank == 0:
-            threading.Thread(target=self._watch, name="cephray-stop", daemon=True).start()
-
-    def _watch(self) -> None:
-        while self._stopping.empty():
-            time.sleep(POLL_S)
-        self._stop.set()
-
-    def should_stop(self) -> bool:
-        """Tell whether the driver asked this worker to stop; it asks the first one only."""
-        return self._stop.is_set()
-
-    def report(self, row: Row, save: Callable[[Path], None]) -> None:
-        """Report a row; rank 0 saves a checkpoint, which Ray moves into the output folder."""
-        if self.rank == 0:
-            self._messages.put(row)
-        self._report(f"epoch-{int(row['epoch']):04d}", row, save)
-
-    def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
-        """Save within an epoch, likewise; without a score, so that it is never the best."""
-        self._report(
-            f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}",
-            {"epoch": progress.epoch, "step": progress.step},
-            save,
-        )
-        if self.rank == 0:
-            self._messages.put(progress)
-
-    def _report(self, name: str, row: Row, save: Callable[[Path], None]) -> None:
-        if self.rank != 0:
-            ray.train.report(row, checkpoint_dir_name=name)
-            return
-        checkpoint, failure = None, None
-        with ExitStack() as stack:
-            try:
-                require_ownership(self._output, self._owner)
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cephray-"))
-                save(Path(folder))
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-            except (OSError, RunError) as error:
-                failure = error
-            try:
-                # Without a checkpoint too: the other workers wait for this report.
-                ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=name)
-            except OSError as error:
-                failure = error
-                shutil.rmtree(self._output / name, ignore_errors=True)
-        if isinstance(failure, OSError):
-            raise RunError(
-                f"checkpoint {self._output / name} could not be written: {failure}; make room; "
-                f"{last_intact(self._output)}"
-            ) from failure
-        if failure is not None:
-            raise failure
-
-    def last_checkpoint(self) -> Checkpoint | None:
-        """Open the last complete checkpoint; Ray's own last one may be cut short."""
-        complete = checkpoints_in(self._output)
-        return complete[-1] if complete else None
-
-
-def _worker(settings: dict[str, Any]) -> None:
-    """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
-    import tensorflow as tf
-
-    from cephray.train.loop import train
-
-    tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
-    tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
-    context = _RayContext(
-        settings["output"], settings["owner"], settings["messages"], settings["stopping"]
-    )
-    try:
-        train(settings["config"], settings["films"], context)
-    except (InputError, RunError) as error:
-        if context.rank == 0:
-            settings["messages"].put(str(error))

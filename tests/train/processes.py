@@ -79,4 +79,4 @@ def training(
     finally:
         for pid in [process.pid, *descendants(process.pid)] if process.poll() is None else []:
             os.kill(pid, 9)
-        process.wait()
+        process.communicate()  # closes its pipes too
