@@ -1,7 +1,8 @@
 """The command line: options to calls, errors to one line and an exit code.
 
-Exit code 2 is wrong input, 1 a failed run, 130 an interrupt. Heavy packages are imported by the
-command that needs them, so that `cephray --help` answers at once.
+Exit code 2 is wrong input, 1 a failed run, 143 a run stopped by SIGTERM (pre-emption, or
+`ray job stop`), 130 one stopped by Ctrl-C; the line says how to go on. Heavy packages are
+imported by the command that needs them, so that `cephray --help` answers at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from cephray import __version__
-from cephray.errors import InputError, RunError
+from cephray.errors import InputError, RunError, Stopped
 
 SPLITS = ("train", "test1", "test2", "all")
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error, 1)
     except OSError as error:
         return _fail(RunError(_describe(error)), 1)
+    except Stopped as stopped:
+        return _fail(stopped, stopped.code)
     except KeyboardInterrupt:
         print("cephray: interrupted", file=sys.stderr)
         return 130
@@ -58,7 +61,7 @@ def _import_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
-def _fail(error: Exception, code: int) -> int:
+def _fail(error: BaseException, code: int) -> int:
     print(f"cephray: {' '.join(str(error).split())}", file=sys.stderr)
     return code
 

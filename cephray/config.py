@@ -235,12 +235,26 @@ class TrainConfig(Section):
     cpus_per_worker: PositiveInt | None = Field(
         None, description="none: the cluster's CPUs, shared evenly"
     )
+    min_workers: PositiveInt | None = Field(
+        None, description="go on with as few where nodes are lost for good; none: with all only"
+    )
     wait_for_resources_s: PositiveFloat = Field(
-        30.0, description="how long to wait for the workers' resources before giving up"
+        30.0,
+        description="how long to wait for room for the workers before giving up, at the start and "
+        "when a node is lost",
     )
     max_failures: Annotated[int, Field(ge=0)] = Field(
         2, description="times that lost workers are replaced before the run fails"
     )
+
+    @model_validator(mode="after")
+    def _fewer_workers(self) -> TrainConfig:
+        if self.min_workers is not None and self.min_workers > self.num_workers:
+            raise ValueError(
+                f"min_workers must not exceed num_workers; got {self.min_workers} > "
+                f"{self.num_workers}"
+            )
+        return self
 
 
 class Config(Section):

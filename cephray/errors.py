@@ -1,4 +1,4 @@
-"""The two ways in which a cephray command ends badly; each message is one line for the user.
+"""The ways in which a cephray command ends badly; each message is one line for the user.
 
 A message says what was given, what is allowed, and the cure. `cli.py` turns them into exit codes.
 """
@@ -16,3 +16,23 @@ class RunError(RuntimeError):
 
     Exit code 1.
     """
+
+
+class Stopped(BaseException):
+    """A signal ended the command: SIGTERM (pre-emption, `ray job stop`) or Ctrl-C.
+
+    Exit code 143 or 130, 128 and the signal's number. No `except Exception` may swallow it.
+
+    Args:
+        signal: its number.
+        message: what was saved, and how to go on.
+    """
+
+    def __init__(self, signal: int, message: str) -> None:
+        super().__init__(message)
+        self.signal = signal
+
+    @property
+    def code(self) -> int:
+        """Exit code of the command."""
+        return 128 + self.signal

@@ -88,6 +88,7 @@ def training_batches(
     epoch: int,
     rank: int = 0,
     world_size: int = 1,
+    steps_taken: int = 0,
 ) -> list[Callable[[], Batch]]:
     """Return what makes one worker's share of each global batch; every film comes once an epoch.
 
@@ -99,6 +100,7 @@ def training_batches(
         epoch: number of the epoch.
         rank: number of this worker, from 0.
         world_size: number of workers.
+        steps_taken: batches to leave out, from the first on.
     """
     visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
@@ -120,7 +122,7 @@ def training_batches(
         )
 
     batches = epoch_batches(len(table), global_batch_size, seed, epoch)
-    return [partial(make, whole) for whole in batches]
+    return [partial(make, whole) for whole in batches[steps_taken:]]
 
 
 def evaluation_batches(

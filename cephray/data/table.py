@@ -6,6 +6,7 @@ It knows records, films and Ray's tasks, and neither the order of films nor batc
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -101,6 +102,9 @@ def decode_on_cluster(
 ) -> FilmTable:
     """Decode films in Ray tasks, one a film; the images stay in the object store.
 
+    A film whose node is lost is decoded again when a batch needs it. The tasks ask for no CPU, so
+    that they can run while workers hold all; no more run at a time than there are CPUs.
+
     Args:
         records: the films; their paths must be readable on every node.
         size: (H, W) of the images, pixels.
@@ -111,16 +115,24 @@ def decode_on_cluster(
     """
     import ray
 
-    task: Any = ray.remote(num_cpus=1, num_returns=2)(_decode_task)
-    pairs = [tuple(task.remote(record, size)) for record in records]
-    pending = [film for _, film in pairs]
-    while pending:
-        done, pending = ray.wait(pending, num_returns=min(len(pending), 8))
+    task: Any = ray.remote(num_cpus=0, num_returns=2, scheduling_strategy="SPREAD")(_decode_task)
+    cpus = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
+    at_once = max(1, int(cpus))
+    waiting = iter(records)
+    pairs: list[tuple[Any, Any]] = []
+    pending: list[Any] = []
+    while True:
+        for record in itertools.islice(waiting, at_once - len(pending)):
+            pairs.append(tuple(task.remote(record, size)))
+            pending.append(pairs[-1][1])
+        if not pending:
+            break
+        done, pending = ray.wait(pending)
         try:
             ray.get(done)
         except ray.exceptions.RayTaskError as error:
-            for waiting in pending:
-                ray.cancel(waiting, force=False)
+            for running in pending:
+                ray.cancel(running, force=False)
             if isinstance(error.cause, InputError):
                 raise error.cause from None
             raise

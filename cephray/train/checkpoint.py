@@ -12,12 +12,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cephray.config import Config, dump_config, load_config
@@ -36,22 +37,37 @@ Row = dict[str, float]
 class Progress:
     """How far a run has come.
 
-    `history` holds one row per finished epoch; `data_fingerprint` tells the training and
-    validation films apart from any others.
+    `epoch` counts the finished ones and `history` holds a row of each; `data_fingerprint` tells
+    the training and validation films apart from any others. A run that was stopped within an
+    epoch has `step_sums` besides: what each step taken in that epoch reports.
     """
 
     epoch: int = 0
     data_fingerprint: str = ""
     history: list[Row] = field(default_factory=list)
+    step_sums: list[list[float]] = field(default_factory=list)
 
     def advance(self, row: Row) -> Progress:
         """Return the progress after one more epoch."""
         return Progress(self.epoch + 1, self.data_fingerprint, [*self.history, row])
 
+    def within_epoch(self, step_sums: list[list[float]]) -> Progress:
+        """Return the progress after some steps of the epoch after the last finished one."""
+        return replace(self, step_sums=step_sums)
+
+    @property
+    def step(self) -> int:
+        """Steps taken in the epoch under way; 0 between epochs."""
+        return len(self.step_sums)
+
     @property
     def score(self) -> float:
-        """Score of the last epoch, less is better; infinite before the first."""
-        return self.history[-1]["score"] if self.history else float("inf")
+        """Score of the last epoch, less is better; infinite within an epoch."""
+        return self.history[-1]["score"] if self.history and not self.step else float("inf")
+
+    def __str__(self) -> str:
+        """Name the point reached, as messages do."""
+        return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
 
 
 @dataclass(frozen=True)
@@ -110,11 +126,14 @@ def save_checkpoint(
         progress: of the run.
         model: its weights are saved.
         optimizer: without it the checkpoint cannot be resumed from.
+
+    Raises:
+        OSError: a file could not be written; the folder is then not complete.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(_arrays(model.variables), folder / WEIGHTS)
+    _save_arrays(model.variables, folder / WEIGHTS)
     if optimizer is not None:
-        save_file(_arrays(optimizer.variables), folder / OPTIMIZER)
+        _save_arrays(optimizer.variables, folder / OPTIMIZER)
     (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     manifest = {
@@ -147,7 +166,15 @@ def checkpoints_in(run: Path) -> list[Checkpoint]:
     """Open every complete checkpoint of a run's folder, the oldest first."""
     folders = (path.parent for path in run.glob(f"*/{MANIFEST}"))
     complete = [_read(folder) for folder in folders if _fault(folder) is None]
-    return sorted(complete, key=lambda checkpoint: checkpoint.progress.epoch)
+    return sorted(complete, key=lambda found: (found.progress.epoch, found.progress.step))
+
+
+def last_intact(run: Path) -> str:
+    """Say what a run that failed can go on from, for the end of its message."""
+    complete = checkpoints_in(run)
+    if not complete:
+        return "no epoch had ended yet, so there is no checkpoint: start again with --resume"
+    return f"the checkpoint of {complete[-1].progress} is intact: go on with --resume"
 
 
 def find_checkpoint(path: Path) -> Checkpoint:
@@ -194,11 +221,15 @@ def _fault(folder: Path) -> str | None:
     return None
 
 
-def _arrays(variables: Iterable[keras.Variable]) -> dict[str, NDArray[Any]]:
-    return {
-        path: np.asarray(variable.numpy(), order="C")
-        for path, variable in _by_path(variables).items()
+def _save_arrays(variables: Iterable[keras.Variable], path: Path) -> None:
+    arrays: dict[str, NDArray[Any]] = {
+        name: np.asarray(variable.numpy(), order="C")
+        for name, variable in _by_path(variables).items()
     }
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:  # what the library makes of a full disk
+        raise OSError(f"{path}: {error}") from error
 
 
 def _by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:

@@ -16,6 +16,7 @@ FREE = {
     "train.epochs",
     "train.early_stop_patience",
     "train.num_workers",
+    "train.min_workers",
     "train.use_gpu",
     "train.cpus_per_worker",
     "train.wait_for_resources_s",

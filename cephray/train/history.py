@@ -6,12 +6,17 @@ It is written by the driver from the rows that workers report, and knows neither
 from __future__ import annotations
 
 import csv
+import io
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.proto.summary_pb2 import Summary
 
+from cephray.files import replace_text
 from cephray.train.checkpoint import Row
 
 HISTORY, EVENTS = "history.csv", "tensorboard"
@@ -33,37 +38,51 @@ class HistoryWriter:
     def __init__(
         self, folder: Path, epochs: int, earlier: Sequence[Row], show: Callable[[str], None]
     ) -> None:
-        self._path = folder / HISTORY
+        self.path = folder / HISTORY
         self._epochs = epochs
         self._rows = list(earlier)
         self._show = show
-        self._events = SummaryWriter(str(folder / EVENTS), flush_secs=10)
+        (folder / EVENTS).mkdir(exist_ok=True)
+        # Without tensorboardX's thread and queue: on a full disk they never end.
+        self._events = EventsWriter(str(folder / EVENTS / "events"))
         self._started = time.perf_counter()
         self._epochs_before = len(earlier)
         if earlier:
             self._write()
 
     def add(self, row: Row) -> None:
-        """Take the row of one epoch."""
+        """Take the row of one epoch.
+
+        Raises:
+            OSError: the files could not be written; the line was shown.
+        """
         epoch = int(row["epoch"])
         self._rows = [*self._rows[: epoch - 1], row]
-        self._write()
-        for name, value in row.items():
-            if name not in ("epoch", "score"):
-                self._events.add_scalar(name, value, epoch)
         self._show(self._line(row))
+        self._write()
+        values = [
+            Summary.Value(tag=name, simple_value=value)
+            for name, value in row.items()
+            if name not in ("epoch", "score")
+        ]
+        self._events.write_event(
+            Event(wall_time=time.time(), step=epoch, summary=Summary(value=values))
+        )
+        self._events.flush()
 
     def close(self) -> None:
-        """Flush the events."""
-        self._events.close()
+        """End the events; what `add` could not write is given up."""
+        with suppress(OSError):
+            self._events.close()
 
     def _write(self) -> None:
-        with self._path.open("w", newline="", encoding="utf-8") as stream:
-            # A run may have begun with a version that said less.
-            names = dict.fromkeys(name for row in self._rows for name in row)
-            writer = csv.DictWriter(stream, fieldnames=list(names))
-            writer.writeheader()
-            writer.writerows(self._rows)
+        table = io.StringIO(newline="")
+        # A run may have begun with a version that said less.
+        names = dict.fromkeys(name for row in self._rows for name in row)
+        writer = csv.DictWriter(table, fieldnames=list(names))
+        writer.writeheader()
+        writer.writerows(self._rows)
+        replace_text(self.path, table.getvalue())
 
     def _line(self, row: Row) -> str:
         epoch = int(row["epoch"])

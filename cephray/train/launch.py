@@ -1,46 +1,47 @@
-"""The only file that wires Ray Train: films to the cluster, workers, rows back, one clear line.
+"""The driver's side of Ray Train: films to the cluster, workers, rows back, one clear line.
 
-The driver has the films of a plan decoded on the cluster and hands references to the workers.
-Each worker runs `loop.train`; rank 0's rows come back through a queue, its checkpoints through
-Ray into the output folder.
+It has the films of a plan decoded on the cluster and hands references to the workers, which run
+`worker.run`; rank 0's rows come back through a queue, a second one tells it to stop.
 """
 
 from __future__ import annotations
 
 import logging
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
+import os
+import signal
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
 import ray
 import ray.train
 from ray.train.tensorflow import TensorflowTrainer
-from ray.util.queue import Empty, Queue
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2.api.config import ScalingConfig
+from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from cephray.config import Config, dump_config
+from cephray.config import dump_config
 from cephray.data.table import Films, decode_on_cluster
-from cephray.errors import InputError, RunError
+from cephray.errors import InputError, RunError, Stopped
+from cephray.files import replace_text
 from cephray.progress import progress
+from cephray.train import worker
 from cephray.train.checkpoint import (
     CONFIG,
     Checkpoint,
+    Progress,
     Row,
-    checkpoints_in,
     find_checkpoint,
+    last_intact,
 )
 from cephray.train.history import HistoryWriter
+from cephray.train.ownership import take_ownership
+from cephray.train.patience import Patience
 from cephray.train.plan import Plan, Show
 from cephray.train.resources import cpus_per_worker
-
-# Set on every worker: the backend that the op is written for, and no log but errors.
-_WORKER_ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "GLOG_minloglevel": "2",
-}
+from cephray.train.signals import StopRequest, stop_signals
+from cephray.train.snapshot import forget_damaged_snapshot
+from cephray.train.supervise import supervise
 
 
 def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
@@ -57,39 +58,54 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
     Raises:
         InputError: a film cannot be used, or is not the run's; nothing was written.
         RunError: the cluster cannot hold the workers, or the run failed.
+        Stopped: a signal came; says what to go on from.
     """
-    config, output, last = plan.config, plan.output, plan.last
+    config, output = plan.config, plan.output
     if plan.is_finished:
         show(f"the run in {output} has all its {config.train.epochs} epochs")
         return find_checkpoint(output)
-    with _cluster(verbose):
-        cpus = cpus_per_worker(
-            config.train.num_workers,
-            config.train.use_gpu,
-            config.train.cpus_per_worker,
-            config.train.wait_for_resources_s,
-            show=show,
-        )
-        films = _decode(plan)
-        if last is not None and last.progress.data_fingerprint != films.fingerprint:
-            raise InputError(
-                f"these are not the films that the run in {output} began with; give the same "
-                "--data, or another --output for a new run"
-            )
-        show(
-            f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
-            f"validate on; {config.train.num_workers} × {cpus} CPU"
-            + (", 1 GPU each" if config.train.use_gpu else "")
-        )
-        output.mkdir(parents=True, exist_ok=True)
-        (output / CONFIG).write_text(dump_config(config), encoding="utf-8")
-        earlier = last.progress.history if last else []
-        history = HistoryWriter(output, config.train.epochs, earlier, show)
-        try:
-            _fit(output, config, films, cpus, history)
-        finally:
-            history.close()
+    try:
+        with _cluster(verbose), stop_signals() as stop:
+            _run(plan, stop, show)
+    except Stopped as stopped:
+        raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
     return find_checkpoint(output)
+
+
+def _run(plan: Plan, stop: StopRequest, show: Show) -> None:
+    """Find room, decode, train; everything that needs the cluster."""
+    config, output, last = plan.config, plan.output, plan.last
+    cpus = cpus_per_worker(
+        config.train.num_workers,
+        config.train.use_gpu,
+        config.train.cpus_per_worker,
+        config.train.wait_for_resources_s,
+        show=show,
+    )
+    films = _decode(plan)
+    if last is not None and last.progress.data_fingerprint != films.fingerprint:
+        raise InputError(
+            f"these are not the films that the run in {output} began with; give the same "
+            "--data, or another --output for a new run"
+        )
+    show(
+        f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
+        f"validate on; {config.train.num_workers} × {cpus} CPU"
+        + (", 1 GPU each" if config.train.use_gpu else "")
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = last.progress.history if last else []
+    try:
+        replace_text(output / CONFIG, dump_config(config))
+        owner = take_ownership(output)
+        forget_damaged_snapshot(output)
+        history = HistoryWriter(output, config.train.epochs, earlier, show)
+    except OSError as error:
+        raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
+    try:
+        _fit(plan, films, cpus, owner, history, stop, show)
+    finally:
+        history.close()
 
 
 def _decode(plan: Plan) -> Films:
@@ -111,28 +127,50 @@ def _cluster(verbose: bool) -> Iterator[None]:
     level = logging.INFO if verbose else logging.ERROR
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
-    ray.init(log_to_driver=verbose, logging_level=level)
+    try:
+        ray.init(log_to_driver=verbose, logging_level=level)
+    except SystemExit:  # what Ray makes of SIGTERM until our handler is there
+        raise Stopped(signal.SIGTERM, "stopped by SIGTERM at once") from None
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _fit(output: Path, config: Config, films: Films, cpus: int, history: HistoryWriter) -> None:
+def _fit(
+    plan: Plan,
+    films: Films,
+    cpus: int,
+    owner: str,
+    history: HistoryWriter,
+    stop: StopRequest,
+    show: Show,
+) -> None:
     """Run the workers to their end; pass their rows on as they come."""
-    messages = Queue(actor_options={"num_cpus": 0})
+    config, output = plan.config, plan.output
+    messages, stopping = _queue(), _queue()
     resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
+    most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
+    least = config.train.min_workers or most
+    asked = f"{least} worker{'' if least == 1 else 's'} of {cpus} CPU"
+    asked += " and 1 GPU each" if config.train.use_gpu else " each"
+    # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = f"{max(wait_s / 6, 5):g}"
     trainer = TensorflowTrainer(
-        _worker,
+        worker.run,
         train_loop_config={
             "config": config,
             "output": output,
             "films": films,
+            "owner": owner,
             "messages": messages,
+            "stopping": stopping,
             "cpus": cpus,
         },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=config.train.num_workers,
+        scaling_config=ScalingConfig(
+            num_workers=most if least == most else (least, most),
+            # Each change of the number starts the epoch under way again: only where it must be.
+            elastic_resize_monitor_interval_s=float("inf"),
             use_gpu=config.train.use_gpu,
             resources_per_worker=resources,
         ),
@@ -147,37 +185,39 @@ def _fit(output: Path, config: Config, films: Films, cpus: int, history: History
                 checkpoint_score_attribute="score",
                 checkpoint_score_order="min",
             ),
-            worker_runtime_env={"env_vars": _WORKER_ENVIRONMENT},  # type: ignore[call-arg]
+            worker_runtime_env={"env_vars": worker.ENVIRONMENT},  # type: ignore[call-arg]
+            callbacks=[Patience(wait_s, asked)],  # type: ignore[list-item]
         ),
     )
-    finished = threading.Event()
     failures: list[str] = []
+    paused: list[Progress] = []
 
-    def listen() -> None:
-        while True:
+    def take(message: Row | Progress | str) -> None:
+        if isinstance(message, str):
+            failures.append(message)
+        elif isinstance(message, Progress):
+            paused.append(message)
+        else:
             try:
-                message = messages.get(timeout=0.5)
-            except Empty:
-                if finished.is_set():
-                    return
-                continue
-            if isinstance(message, str):
-                failures.append(message)
-            else:
                 history.add(message)
+            except OSError as error:
+                failures.append(f"{history.path} could not be written: {error}")
+                stopping.put(True)
 
-    listener = threading.Thread(target=listen, name="cephray-history")
-    listener.start()
     try:
-        trainer.fit()
+        supervise(trainer.fit, messages, stopping, stop, take, show)
     except ray.train.TrainingFailedError as error:
-        raise RunError(_cause(error)) from error
-    finally:
-        finished.set()
-        listener.join()
-        messages.shutdown()
+        raise RunError(f"{_cause(error)}; {last_intact(output)}") from error
     if failures:
         raise RunError(failures[0])
+    if paused:
+        raise stop.stopped(f"after {paused[0]}")
+
+
+def _queue() -> Queue:
+    """Make a queue that lives on the driver's node, so that no other node's loss ends it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:
@@ -190,55 +230,4 @@ def _cause(error: ray.train.TrainingFailedError) -> str:
     if not reasons:
         return f"the run failed: {str(error).strip().splitlines()[-1]}"
     rank, reason = min(reasons.items())
-    return (
-        f"the run failed, worker {rank}: {reason}; the last checkpoint is intact: go on with "
-        "--resume"
-    )
-
-
-class _RayContext:
-    """Ray Train's answers to what the loop asks."""
-
-    def __init__(self, output: Path, messages: Queue, threads: int) -> None:
-        context = ray.train.get_context()
-        self.rank = context.get_world_rank()
-        self.world_size = context.get_world_size()
-        self.threads = threads
-        self._output = output
-        self._messages = messages
-
-    def report(self, row: Row, save: Callable[[Path], None]) -> None:
-        """Report a row; rank 0 saves a checkpoint, which Ray moves into the output folder."""
-        name = f"epoch-{int(row['epoch']):04d}"
-        if self.rank != 0:
-            ray.train.report(row, checkpoint_dir_name=name)
-            return
-        with tempfile.TemporaryDirectory(prefix="cephray-") as folder:
-            save(Path(folder))
-            ray.train.report(
-                row,
-                checkpoint=ray.train.Checkpoint.from_directory(folder),
-                checkpoint_dir_name=name,
-            )
-        self._messages.put(row)
-
-    def last_checkpoint(self) -> Checkpoint | None:
-        """Open the last complete checkpoint; Ray's own last one may be cut short."""
-        complete = checkpoints_in(self._output)
-        return complete[-1] if complete else None
-
-
-def _worker(settings: dict[str, Any]) -> None:
-    """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
-    import tensorflow as tf
-
-    from cephray.train.loop import train
-
-    tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
-    tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
-    context = _RayContext(settings["output"], settings["messages"], settings["cpus"])
-    try:
-        train(settings["config"], settings["films"], context)
-    except (InputError, RunError) as error:
-        if context.rank == 0:
-            settings["messages"].put(str(error))
+    return f"the run failed, worker {rank}: {reason}"

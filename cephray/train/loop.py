@@ -1,5 +1,8 @@
 """The training loop: epochs, validation, best epoch, early stop, against a small context.
 
+What ends a run early is agreed upon by all workers, in the sum that they take of each step's
+report: a loss that is not finite, or a wish to stop. None leaves the others waiting for it.
+
 The context says who this worker is, takes reports and checkpoints, and hands back the last one;
 `launch.py` gives Ray's. The loop knows no Ray and no folder.
 """
@@ -7,13 +10,11 @@ The context says who this worker is, takes reports and checkpoints, and hands ba
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -24,27 +25,20 @@ from cephray.data.ahead import Waiting, work_ahead
 from cephray.data.pipeline import (
     epoch_batches,
     evaluation_batches,
-    steps_per_epoch,
     training_batches,
 )
 from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.metrics import summarise
-from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint, Progress, Row, save_checkpoint
 from cephray.train.costs import memory_bytes as memory_in_use
-from cephray.train.costs import time_exchange
-from cephray.train.optimizer import DistributedAdam, build_optimizer
-from cephray.train.step import (
-    PredictStep,
-    StepSums,
-    TrainStep,
-    build_predict_step,
-    build_sum_over_workers,
-    build_train_step,
-)
+from cephray.train.replica import Replica, build_replica
+from cephray.train.step import StepSums
 
 Save = Callable[[Path], None]
+
+# A step's report is read while so many later ones run, so that no step waits for it.
+_STEPS_BEHIND = 2
 
 
 class Context(Protocol):
@@ -55,32 +49,20 @@ class Context(Protocol):
     threads: int  # that may prepare films
 
     def report(self, row: Row, save: Save) -> None:
-        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill."""
+        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill.
+
+        Raises:
+            RunError: the checkpoint could not be saved; the loop tells the other workers.
+        """
+
+    def pause(self, progress: Progress, save: Save) -> None:
+        """Take a checkpoint within an epoch, before the run stops; otherwise as `report`."""
+
+    def should_stop(self) -> bool:
+        """Tell whether this worker was asked to stop; asked at every step."""
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Open the checkpoint to go on from; none for a new run."""
-
-
-@dataclass(frozen=True)
-class Replica:
-    """One worker's network with all that moves it."""
-
-    strategy: tf.distribute.Strategy
-    model: keras.Model
-    optimizer: DistributedAdam
-    train_step: TrainStep
-    predict_step: PredictStep
-    sum_over_workers: Callable[[Any], Any]
-    exchange_s: float  # that one exchange of all gradients takes
-
-    @contextmanager
-    def averaged(self) -> Iterator[None]:
-        """Put the averages in the weights' place, where there are averages."""
-        self.optimizer.swap_averages()
-        try:
-            yield
-        finally:
-            self.optimizer.swap_averages()
 
 
 def train(config: Config, films: Films, context: Context) -> Progress:
@@ -95,7 +77,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         The progress at the end.
 
     Raises:
-        RunError: the loss is not finite; names the step and its films.
+        RunError: the loss is not finite, or a checkpoint could not be saved; on all workers.
     """
     replica = build_replica(config, films.training, context.world_size)
     progress = Progress(data_fingerprint=films.fingerprint)
@@ -109,82 +91,51 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     while progress.epoch < config.train.epochs and not _is_stale(
         progress, config.train.early_stop_patience
     ):
-        row = run_epoch(config, films, context, replica, progress.epoch + 1)
-        progress = progress.advance(row)
+        row, progress = run_epoch(config, films, context, replica, progress)
 
         def save(folder: Path, reached: Progress = progress) -> None:
             save_checkpoint(folder, config, reached, replica.model, replica.optimizer)
 
-        with replica.averaged():
-            context.report(row, save)
+        failure: RunError | None = None
+        try:
+            with replica.averaged():
+                if row is None:
+                    context.pause(progress, save)
+                else:
+                    context.report(row, save)
+        except RunError as error:
+            failure = error
+        if replica.sum_over_workers(tf.constant(float(failure is not None))).numpy():
+            raise failure or RunError("another worker could not save the checkpoint")
+        if row is None:
+            break
     return progress
 
 
-def build_replica(config: Config, training: FilmTable, world_size: int) -> Replica:
-    """Build the network and its optimiser for this worker, alike on all workers.
-
-    Args:
-        config: of the run.
-        training: gives the length of an epoch, and the mean shape where it is the prior.
-        world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
-    """
-    keras.utils.set_random_seed(config.train.seed)
-    if config.train.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    strategy = (
-        tf.distribute.MultiWorkerMirroredStrategy()
-        if world_size > 1
-        else tf.distribute.get_strategy()
-    )
-    steps = steps_per_epoch(len(training), config.train.global_batch_size)
-    synchronise = world_size > 1 and config.model.sync_batch_norm
-    with strategy.scope():
-        with _precision(config.train.precision):
-            model = build_network(config, synchronise)
-        if config.model.detection_prior == "mean_shape":
-            model.get_layer("detection").prior.assign(training.mean_shape)
-        optimizer = build_optimizer(config.train, steps)
-        optimizer.build(model.trainable_variables)
-    return Replica(
-        strategy,
-        model,
-        optimizer,
-        build_train_step(model, optimizer, config.loss, strategy, config.train.accumulation_steps),
-        build_predict_step(model),
-        build_sum_over_workers(strategy),
-        time_exchange(model.trainable_variables, config.train.exchange_dtype, strategy),
-    )
-
-
-@contextmanager
-def _precision(policy: str) -> Iterator[None]:
-    """Build layers of a Keras dtype policy."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
-def run_epoch(config: Config, films: Films, context: Context, replica: Replica, epoch: int) -> Row:
-    """Train and validate for one epoch.
+def run_epoch(
+    config: Config, films: Films, context: Context, replica: Replica, progress: Progress
+) -> tuple[Row | None, Progress]:
+    """Train and validate for one epoch, or for what is left of it.
 
     Returns:
-        The epoch's row: losses, errors in millimetres, speed, and the score, less is better.
+        The epoch's row: losses, errors in millimetres, speed, and the score, less is better; none
+        if the run was asked to stop. And the progress, after the epoch or within it.
     """
     started = time.perf_counter()
-    sums, waited_s = _train_epoch(config, films.training, context, replica, epoch)
+    step_sums, waited_s, stopped = _train_epoch(config, films.training, context, replica, progress)
     train_s = time.perf_counter() - started
+    if stopped:
+        return None, progress.within_epoch(step_sums.tolist())
+    sums = StepSums(*step_sums.T)
     row: Row = {
-        "epoch": epoch,
+        "epoch": progress.epoch + 1,
         "loss": float(np.mean(sums.loss)),
         "detection_loss": float(np.mean(sums.detection_loss)),
         "refinement_loss": float(np.mean(sums.refinement_loss)),
         "train_coarse_mre_mm": float(sums.coarse_error_mm.sum() / sums.landmarks.sum()),
         "train_refined_mre_mm": float(sums.refined_error_mm.sum() / sums.landmarks.sum()),
     }
-    score = -float(epoch)
+    score = -float(progress.epoch + 1)
     if films.validation is not None:
         with replica.averaged():
             coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
@@ -195,41 +146,55 @@ def run_epoch(config: Config, films: Films, context: Context, replica: Replica, 
     waited_percent, memory_bytes = _over_workers(
         context, replica, 100 * waited_s / train_s, memory_in_use()
     )
-    row["films_per_s"] = len(films.training) / train_s
+    steps = len(step_sums) - progress.step
+    row["films_per_s"] = steps / len(step_sums) * len(films.training) / train_s
     row["waiting_percent"] = float(waited_percent.mean())
-    row["exchange_percent"] = 100 * replica.exchange_s * len(sums.loss) / train_s
+    row["exchange_percent"] = 100 * replica.exchange_s * steps / train_s
     row["memory_gb"] = float(memory_bytes.max()) / 1e9
     row["seconds"] = time.perf_counter() - started
     row["score"] = score
-    return row
+    return row, progress.advance(row)
 
 
 def _train_epoch(
-    config: Config, table: FilmTable, context: Context, replica: Replica, epoch: int
-) -> tuple[StepSums, float]:
-    """Take all steps of an epoch.
+    config: Config, table: FilmTable, context: Context, replica: Replica, progress: Progress
+) -> tuple[NDArray[np.float32], float, bool]:
+    """Take the steps of an epoch that are left.
 
     Returns:
-        Each term as an array [steps], summed over workers; seconds that this worker waited for
-        its films.
+        The `StepSums` of each step, summed over workers, [steps, 6]; the seconds that this worker
+        waited for its films; and whether a worker was asked to stop, so that steps may be missing.
     """
     batches = training_batches(
         table,
         config.augment,
         config.train.global_batch_size,
         config.train.seed,
-        epoch,
+        progress.epoch + 1,
         context.rank,
         context.world_size,
+        progress.step,
     )
+    taken = list(progress.step_sums)
+    unread: deque[Any] = deque()
+
+    def read_step() -> bool:
+        *sums, stops = unread.popleft().numpy().tolist()
+        taken.append(sums)
+        _require_finite(StepSums(*sums).loss, len(taken), table, config, progress)
+        return bool(stops)
+
+    stopped = False
     waiting = Waiting(work_ahead(batches, context.threads))
-    steps = [
-        replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
-        for batch in waiting
-    ]
-    sums = StepSums(*replica.sum_over_workers(tf.stack(steps)).numpy().T)
-    _require_finite(sums.loss, table, config, epoch)
-    return sums, waiting.seconds
+    for batch in waiting:
+        mine = replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
+        stop = tf.constant([float(context.should_stop())])
+        unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
+        if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
+            break
+    while unread:
+        stopped |= read_step()
+    return np.array(taken, np.float32), waiting.seconds, stopped
 
 
 def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray[np.float32]:
@@ -241,17 +206,21 @@ def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray
 
 
 def _require_finite(
-    losses: NDArray[np.float32], table: FilmTable, config: Config, epoch: int
+    loss: float, step: int, table: FilmTable, config: Config, progress: Progress
 ) -> None:
-    if np.isfinite(losses).all():
+    if np.isfinite(loss):
         return
-    step = int(np.flatnonzero(~np.isfinite(losses))[0])
+    epoch = progress.epoch + 1
     batches = epoch_batches(len(table), config.train.global_batch_size, config.train.seed, epoch)
-    names = [table.films[index] for index in batches[step]]
+    names = [table.films[index] for index in batches[step - 1]]
+    intact = (
+        f"the checkpoint of {progress} is intact"
+        if progress.epoch or progress.step
+        else "no epoch had ended yet, so there is no checkpoint"
+    )
     raise RunError(
-        f"the loss is {losses[step]} at epoch {epoch}, step {step + 1} "
-        f"(films {', '.join(names)}); the checkpoint of the epoch before is intact: lower "
-        "train.learning_rate or set train.clip_norm, and start again"
+        f"the loss is {loss} at epoch {epoch}, step {step} (films {', '.join(names)}); {intact}: "
+        "lower train.learning_rate or set train.clip_norm, and start again"
     )
 
 

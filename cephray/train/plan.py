@@ -79,7 +79,7 @@ def _last_checkpoint(output: Path, resume: bool, show: Show) -> Checkpoint | Non
     if not checkpoints:
         show(f"nothing to resume in {output}: the run starts anew")
         return None
-    show(f"resuming after epoch {checkpoints[-1].progress.epoch}")
+    show(f"resuming after {checkpoints[-1].progress}")
     return checkpoints[-1]
 
 

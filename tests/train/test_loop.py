@@ -15,7 +15,7 @@ from cephray.config import Config
 from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.model.network import build_network
-from cephray.train.checkpoint import Checkpoint, Row, checkpoints_in
+from cephray.train.checkpoint import Checkpoint, Progress, Row, checkpoints_in
 from cephray.train.loop import train
 
 MakeConfig = Callable[..., Config]
@@ -37,6 +37,12 @@ class FolderContext:
         self.rows.append(row)
         if len(self.rows) == self.killed_after:
             raise KeyboardInterrupt
+
+    def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
+        save(self.folder / f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}")
+
+    def should_stop(self) -> bool:
+        return False
 
     def last_checkpoint(self) -> Checkpoint | None:
         found = checkpoints_in(self.folder)

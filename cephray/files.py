@@ -1,0 +1,28 @@
+"""Files that are whole or as they were: a full disk or a kill never leaves half of one.
+
+It knows paths and bytes, and nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small text file beside its place, and put it there in one step.
+
+    Args:
+        path: of the file; its folder must exist.
+        text: all of its content, written as UTF-8.
+
+    Raises:
+        OSError: it could not be written; what was there before is still there.
+    """
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
