@@ -25,8 +25,8 @@ from cephray.errors import RunError
 
 PACKAGES = ("cephray", "tensorflow", "keras", "numpy")
 SIZES = ((416, 320), (800, 640))
-PARTS = ("backbone", "update")
-HEAD_BY_HEAD = "head by head"
+BACKBONE, UPDATE, HEAD_BY_HEAD = "backbone", "update", "head by head"
+PARTS = (BACKBONE, UPDATE)
 SECONDS = 15.0  # of one subject
 # Twenty passes at the larger size take more memory than machines have that train one film.
 HEAD_BY_HEAD_SIZE = SIZES[0]

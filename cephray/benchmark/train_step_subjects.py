@@ -14,6 +14,8 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from cephray.benchmark.timing import OURS
+from cephray.benchmark.train_step import BACKBONE, HEAD_BY_HEAD, UPDATE
 from cephray.config import Config
 from cephray.landmarks import landmark_set
 from cephray.losses import two_stage_loss
@@ -149,7 +151,6 @@ def _count(variables: list[keras.Variable]) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-BACKBONE, UPDATE, HEAD_BY_HEAD, OURS = "backbone", "update", "head by head", "cephray"
 SUBJECTS: dict[str, Callable[[Config], tuple[Step, int]]] = {
     OURS: _ours,
     BACKBONE: _backbone,

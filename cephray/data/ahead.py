@@ -5,12 +5,12 @@ It knows threads and time, and nothing of films.
 
 from __future__ import annotations
 
-import queue
-import threading
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
@@ -44,39 +44,11 @@ def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
 
     The thread ends when the iterator is used up, closed or dropped.
     """
-    buffer: queue.Queue[tuple[bool, Any]] = queue.Queue(depth)
-    stopped = threading.Event()
-
-    def put(entry: tuple[bool, Any]) -> bool:
-        while not stopped.is_set():
-            try:
-                buffer.put(entry, timeout=0.1)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def draw() -> None:
-        try:
-            for item in items:
-                if not put((True, item)):
-                    return
-            put((False, None))
-        except BaseException as error:  # handed to the consumer
-            put((False, error))
-
-    threading.Thread(target=draw, name="cephray-prefetch", daemon=True).start()
-    try:
-        while True:
-            more, value = buffer.get()
-            if more:
-                yield value
-            elif value is None:
-                return
-            else:
-                raise value
-    finally:
-        stopped.set()
+    end: Any = object()
+    for item in work_ahead(itertools.repeat(partial(next, items, end)), depth=depth):
+        if item is end:
+            return
+        yield item
 
 
 class Waiting(Generic[Item]):

@@ -38,7 +38,7 @@ from cephray.train.history import HistoryWriter
 from cephray.train.ownership import take_ownership
 from cephray.train.patience import Patience
 from cephray.train.plan import Plan, Show
-from cephray.train.resources import cpus_per_worker
+from cephray.train.resources import cpus_per_worker, describe_workers
 from cephray.train.signals import StopRequest, stop_signals
 from cephray.train.snapshot import forget_damaged_snapshot
 from cephray.train.supervise import supervise
@@ -152,8 +152,7 @@ def _fit(
     resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
     most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
     least = config.train.min_workers or most
-    asked = f"{least} worker{'' if least == 1 else 's'} of {cpus} CPU"
-    asked += " and 1 GPU each" if config.train.use_gpu else " each"
+    asked = describe_workers(least, cpus, config.train.use_gpu)
     # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
     os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = f"{max(wait_s / 6, 5):g}"
     trainer = TensorflowTrainer(

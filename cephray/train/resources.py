@@ -75,8 +75,7 @@ def cpus_per_worker(
         for cpus in choices:
             if fits(there, workers, cpus, gpus):
                 return cpus
-        asked = f"{_count(workers, 'worker')} of {_count(wanted or 1, 'CPU')}"
-        asked += " and 1 GPU each" if use_gpu else " each"
+        asked = describe_workers(workers, wanted or 1, use_gpu)
         have = (
             f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
             f"and {_count(sum(n.gpus for n in there), 'GPU')}"
@@ -90,6 +89,12 @@ def cpus_per_worker(
             show(f"waiting up to {wait_s:g} s for room for {asked}; the cluster has {have}")
             told = True
         time.sleep(min(POLL_S, wait_s))
+
+
+def describe_workers(workers: int, cpus: int, use_gpu: bool) -> str:
+    """Name what is asked of a cluster, as messages do."""
+    each = " and 1 GPU each" if use_gpu else " each"
+    return f"{_count(workers, 'worker')} of {_count(cpus, 'CPU')}{each}"
 
 
 def _count(number: int, noun: str) -> str:

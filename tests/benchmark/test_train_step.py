@@ -7,17 +7,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from cephray.benchmark.timing import Row
-from cephray.benchmark.train_step import Case, _summary, full_cases
-from cephray.benchmark.train_step_subjects import (
+from cephray.benchmark.timing import OURS, Row
+from cephray.benchmark.train_step import (
     BACKBONE,
     HEAD_BY_HEAD,
-    OURS,
-    SUBJECTS,
     UPDATE,
-    build_step,
-    time_steps,
+    Case,
+    _summary,
+    full_cases,
 )
+from cephray.benchmark.train_step_subjects import SUBJECTS, build_step, time_steps
 from cephray.config import Config
 
 MakeConfig = Callable[..., Config]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -33,21 +31,6 @@ def launch(
     show: Callable[[str], None] = lambda line: None,
 ) -> Checkpoint:
     return launch_plan(plan_run(data, output, config, resume, show), show=show)
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[None]:
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    yield
-    ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw 22 films: 11 to train on, 11 in Test1."""
-    folder = tmp_path_factory.mktemp("data") / "films"
-    write_dataset(folder, 22, size_px=(192, 240))
-    return folder
 
 
 def weights_of(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
