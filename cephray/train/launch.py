@@ -24,6 +24,7 @@ from cephray.config import Config, dump_config
 from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError
 from cephray.progress import progress
+from cephray.storage import Place
 from cephray.train.checkpoint import (
     CONFIG,
     Checkpoint,
@@ -31,7 +32,7 @@ from cephray.train.checkpoint import (
     checkpoints_in,
     find_checkpoint,
 )
-from cephray.train.history import HistoryWriter
+from cephray.train.history import HistoryWriter, open_history
 from cephray.train.plan import Plan, Show
 from cephray.train.resources import cpus_per_worker
 
@@ -62,7 +63,7 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
     if plan.is_finished:
         show(f"the run in {output} has all its {config.train.epochs} epochs")
         return find_checkpoint(output)
-    with _cluster(verbose):
+    with _cluster(verbose, show):
         cpus = cpus_per_worker(
             config.train.num_workers,
             config.train.use_gpu,
@@ -84,7 +85,7 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
         output.mkdir(parents=True, exist_ok=True)
         (output / CONFIG).write_text(dump_config(config), encoding="utf-8")
         earlier = last.progress.history if last else []
-        history = HistoryWriter(output, config.train.epochs, earlier, show)
+        history = open_history(output, config.train.epochs, earlier, show)
         try:
             _fit(output, config, films, cpus, history)
         finally:
@@ -103,7 +104,7 @@ def _decode(plan: Plan) -> Films:
 
 
 @contextmanager
-def _cluster(verbose: bool) -> Iterator[None]:
+def _cluster(verbose: bool, show: Show) -> Iterator[None]:
     """Connect to Ray for the length of a run; a connection that was there is left alone."""
     if ray.is_initialized():
         yield
@@ -111,14 +112,16 @@ def _cluster(verbose: bool) -> Iterator[None]:
     level = logging.INFO if verbose else logging.ERROR
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
-    ray.init(log_to_driver=verbose, logging_level=level)
+    connected = ray.init(log_to_driver=verbose, logging_level=level)
+    if connected.dashboard_url:
+        show(f"Ray dashboard at http://{connected.dashboard_url}")
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _fit(output: Path, config: Config, films: Films, cpus: int, history: HistoryWriter) -> None:
+def _fit(output: Place, config: Config, films: Films, cpus: int, history: HistoryWriter) -> None:
     """Run the workers to their end; pass their rows on as they come."""
     messages = Queue(actor_options={"num_cpus": 0})
     resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
@@ -138,7 +141,7 @@ def _fit(output: Path, config: Config, films: Films, cpus: int, history: History
         ),
         run_config=ray.train.RunConfig(
             name=output.name,
-            storage_path=str(output.parent),
+            **_storage(output),
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 # The best; Ray keeps the last besides. Without validation the last is the best,
@@ -180,6 +183,14 @@ def _fit(output: Path, config: Config, films: Films, cpus: int, history: History
         raise RunError(failures[0])
 
 
+def _storage(output: Place) -> dict[str, Any]:
+    """Say to Ray Train where the output folder lies."""
+    if isinstance(output, Path):
+        return {"storage_path": str(output.parent)}
+    system, path = output.parent.in_store
+    return {"storage_path": path, "storage_filesystem": system}
+
+
 def _cause(error: ray.train.TrainingFailedError) -> str:
     """Boil a failed run down to one line."""
     failures = getattr(error, "worker_failures", None) or {}
@@ -199,7 +210,7 @@ def _cause(error: ray.train.TrainingFailedError) -> str:
 class _RayContext:
     """Ray Train's answers to what the loop asks."""
 
-    def __init__(self, output: Path, messages: Queue) -> None:
+    def __init__(self, output: Place, messages: Queue) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
