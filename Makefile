@@ -1,4 +1,4 @@
-# `make demo` and `make test` make the virtual environment that they need by themselves.
+# `make demo`, `make test` and `make wheel` make the virtual environment that they need by themselves.
 #   PYTHON  python 3.10 to 3.13, to make the environment with
 #   DATA    data set folder for the demo; none: films are drawn
 #   OUT     folder of the demo's results
@@ -11,7 +11,7 @@ CEPHRAY := $(VENV)/bin/cephray
 BUILT := $(VENV)/.built
 FILMS = $(or $(DATA),$(OUT)/films)
 
-.PHONY: demo test lint fuzz clean
+.PHONY: demo test lint fuzz wheel clean
 .DELETE_ON_ERROR:
 
 # A run goes on, or is found finished, only where it has the same films.
@@ -41,6 +41,12 @@ lint: $(BUILT)
 fuzz: $(BUILT)
 	PYTHON=$(VENV)/bin/python bash scripts/sanitize.sh
 
+# For clusters: fits the Python and the TensorFlow of this environment, and needs no compiler.
+wheel: $(BUILT)
+	rm -rf dist
+	$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
 $(BUILT): $(VENV)/.tensorflow pyproject.toml CMakeLists.txt $(wildcard csrc/*)
 	@echo "building cephray and installing what it needs"
 	$(VENV)/bin/pip install --quiet --no-build-isolation --editable '.[dev]'
@@ -58,4 +64,4 @@ $(VENV)/.tensorflow: pyproject.toml
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build
+	rm -rf $(VENV) build dist

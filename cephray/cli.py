@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 from cephray import __version__
 from cephray.errors import InputError, RunError, Stopped
+from cephray.storage import place
 
 SPLITS = ("train", "test1", "test2", "all")
 
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = add("train", _train, "train on a Ray cluster")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
-    train.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the run")
+    train.add_argument("--output", type=place, required=True, metavar="DIR|URI", help="of the run")
     train.add_argument("--config", type=Path, metavar="FILE", help="YAML")
     train.add_argument(
         "--set",
@@ -123,7 +124,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--verbose", action="store_true", help="logs of Ray and TensorFlow too")
 
     evaluate = add("evaluate", _evaluate, "measure a checkpoint on films with known landmarks")
-    evaluate.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--split", choices=SPLITS, required=True)
     evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
@@ -131,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--output", type=Path, metavar="DIR", help="draw DIR/overlays/NAME.png")
 
     predict = add("predict", _predict, "find the landmarks of films")
-    predict.add_argument("--checkpoint", type=Path, required=True, metavar="DIR")
+    predict.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
 

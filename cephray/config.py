@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from cephray.errors import InputError
 from cephray.landmarks import LANDMARK_SETS
+from cephray.storage import Place
 
 Backbone = Literal["vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "darknet19", "darknet53"]
 PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50")
@@ -282,7 +282,7 @@ class Config(Section):
         return self
 
 
-def load_config(path: Path | None = None, overrides: Sequence[str] = ()) -> Config:
+def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Config:
     """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
 
     Args:
@@ -329,7 +329,7 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def _read_yaml(path: Place) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:

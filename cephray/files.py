@@ -6,10 +6,11 @@ It knows paths and bytes, and nothing of what is in them.
 from __future__ import annotations
 
 import os
-from pathlib import Path
+
+from cephray.storage import Place, RemotePath
 
 
-def replace_text(path: Path, text: str) -> None:
+def replace_text(path: Place, text: str) -> None:
     """Write a small text file beside its place, and put it there in one step.
 
     Args:
@@ -18,7 +19,11 @@ def replace_text(path: Path, text: str) -> None:
 
     Raises:
         OSError: it could not be written; what was there before is still there.
+        InputError, RunError: likewise, of a store; see `RemotePath`.
     """
+    if isinstance(path, RemotePath):  # an object store puts a file there whole by itself
+        path.write_text(text)
+        return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_text(text, encoding="utf-8", newline="")

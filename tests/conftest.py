@@ -8,8 +8,11 @@ import os
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -67,3 +70,55 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no real films in {folder / 'data'} (CEPHRAY_SHARED names the folder)")
     return folder
+
+
+@dataclass(frozen=True)
+class Store:
+    """An S3 server on this machine, with one bucket."""
+
+    endpoint: str
+    bucket: str = "films"
+
+    def uri(self, folder: str) -> str:
+        """Return the URI of a folder in the bucket."""
+        return (
+            f"s3://{self.bucket}/{folder}?scheme=http&region=us-east-1"
+            f"&endpoint_override={self.endpoint.replace(':', '%3A')}"
+        )
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """Refuse all that comes, for a while."""
+        self._allow(0)
+        try:
+            yield
+        finally:
+            self._allow(10**9)
+
+    def _allow(self, requests: int) -> None:
+        request = Request(
+            f"http://{self.endpoint}/moto-api/reset-auth",
+            data=str(requests).encode(),
+            headers={"Content-Type": "text/plain"},
+        )
+        urlopen(request, timeout=10).close()
+
+
+@pytest.fixture(scope="session")
+def store() -> Iterator[Store]:
+    """Start an S3 server, and give the session credentials for it."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        found = Store(f"{host}:{port}")
+        client = boto3.client("s3", endpoint_url=f"http://{found.endpoint}")
+        client.create_bucket(Bucket=found.bucket)
+        yield found
+    server.stop()

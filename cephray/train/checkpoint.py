@@ -3,8 +3,9 @@
 A checkpoint is a folder that alone suffices to evaluate, predict and resume. Its manifest, with
 the size and SHA-256 of every other file, is written last: a folder that was cut short at any
 point does not match it and is never loaded. Arrays lie in safetensors files, settings in YAML
-and JSON; nothing is ever unpickled. It knows no Ray and no TensorFlow, so that weights trained on
-another Keras backend load as well.
+and JSON; nothing is ever unpickled. Of a checkpoint in an object store, arrays are fetched when
+they are used. It knows no Ray and no TensorFlow, so that weights trained on another Keras backend
+load as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from cephray.config import Config, dump_config, load_config
-from cephray.errors import InputError
+from cephray.errors import InputError, RunError
+from cephray.storage import Place, digest, fetched
 
 if TYPE_CHECKING:
     import keras
@@ -72,9 +74,9 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A complete checkpoint on disk: what it holds, and the way to its arrays."""
+    """A complete checkpoint: what it holds, and the way to its arrays."""
 
-    folder: Path
+    folder: Place
     config: Config
     progress: Progress
 
@@ -94,8 +96,19 @@ class Checkpoint:
         """
         self._fill(OPTIMIZER, optimizer.variables)
 
+    def file(self, name: str) -> Path:
+        """Return one of the files on this machine; a remote one is fetched and verified.
+
+        Raises:
+            InputError: its content is not what the manifest says.
+        """
+        if isinstance(self.folder, Path):
+            return self.folder / name
+        manifest = json.loads((self.folder / MANIFEST).read_text())
+        return fetched(self.folder / name, manifest[name]["sha256"])
+
     def _fill(self, name: str, variables: Iterable[keras.Variable]) -> None:
-        arrays = load_file(self.folder / name)
+        arrays = load_file(self.file(name))
         targets = _by_path(variables)
         where = f"checkpoint {self.folder}, {name}"
         for path in targets.keys() ^ arrays.keys():
@@ -137,14 +150,14 @@ def save_checkpoint(
     (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     manifest = {
-        path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
+        path.name: {"bytes": path.stat().st_size, "sha256": digest(path)}
         for path in sorted(folder.iterdir())
         if path.name != MANIFEST
     }
     (folder / MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
 
 
-def open_checkpoint(folder: Path) -> Checkpoint:
+def open_checkpoint(folder: Place) -> Checkpoint:
     """Verify a checkpoint and read its settings.
 
     Raises:
@@ -156,28 +169,31 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     return _read(folder)
 
 
-def _read(folder: Path) -> Checkpoint:
+def _read(folder: Place) -> Checkpoint:
     """Read the settings of a checkpoint that has been verified."""
     progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
     return Checkpoint(folder, load_config(folder / CONFIG), Progress(**progress))
 
 
-def checkpoints_in(run: Path) -> list[Checkpoint]:
+def checkpoints_in(run: Place) -> list[Checkpoint]:
     """Open every complete checkpoint of a run's folder, the oldest first."""
     folders = (path.parent for path in run.glob(f"*/{MANIFEST}"))
     complete = [_read(folder) for folder in folders if _fault(folder) is None]
     return sorted(complete, key=lambda found: (found.progress.epoch, found.progress.step))
 
 
-def last_intact(run: Path) -> str:
+def last_intact(run: Place) -> str:
     """Say what a run that failed can go on from, for the end of its message."""
-    complete = checkpoints_in(run)
+    try:
+        complete = checkpoints_in(run)
+    except (InputError, RunError):  # of a store; this only ends another message
+        return "its checkpoints cannot be listed now: go on with --resume"
     if not complete:
         return "no epoch had ended yet, so there is no checkpoint: start again with --resume"
     return f"the checkpoint of {complete[-1].progress} is intact: go on with --resume"
 
 
-def find_checkpoint(path: Path) -> Checkpoint:
+def find_checkpoint(path: Place) -> Checkpoint:
     """Open a checkpoint, or the best one of a run's folder.
 
     Args:
@@ -199,8 +215,11 @@ def find_checkpoint(path: Path) -> Checkpoint:
     return min(complete, key=lambda checkpoint: checkpoint.progress.score)
 
 
-def _fault(folder: Path) -> str | None:
-    """Say what is wrong with a checkpoint, or nothing."""
+def _fault(folder: Place) -> str | None:
+    """Say what is wrong with a checkpoint, or nothing.
+
+    The content of remote arrays is not read here: it is checked when it is fetched.
+    """
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except OSError:
@@ -211,13 +230,25 @@ def _fault(folder: Path) -> str | None:
         if name not in manifest:
             return f"not complete: {MANIFEST} does not list {name}"
     for name, entry in manifest.items():
+        if Path(name).name != name or name == "..":
+            return f"{MANIFEST} names {name!r}, which is no file of this folder"
         path = folder / name
         if not path.is_file():
             return f"not complete: {name} is missing"
-        if path.stat().st_size != entry["bytes"]:
-            return f"not complete: {name} has {path.stat().st_size} of {entry['bytes']} bytes"
-        if _sha256(path) != entry["sha256"]:
+        size = path.stat().st_size if isinstance(path, Path) else path.size
+        if size != entry["bytes"]:
+            return f"not complete: {name} has {size} of {entry['bytes']} bytes"
+        if _sha256(path) not in (entry["sha256"], None):
             return f"{name} was changed after it was written"
+    return None
+
+
+def _sha256(path: Place) -> str | None:
+    """Return the digest of a file's content; none of a remote file of arrays."""
+    if isinstance(path, Path):
+        return digest(path)
+    if path.name in (CONFIG, PROGRESS):
+        return hashlib.sha256(path.read_text().encode()).hexdigest()
     return None
 
 
@@ -238,11 +269,3 @@ def _by_path(variables: Iterable[keras.Variable]) -> dict[str, keras.Variable]:
     if len(by_path) != len(listed):
         raise ValueError("two variables share a path; give their layers names of their own")
     return by_path
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

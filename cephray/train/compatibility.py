@@ -5,11 +5,11 @@ It compares configurations, and knows no files.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from cephray.config import Config
 from cephray.errors import InputError
+from cephray.storage import Place
 
 # More epochs, other machines, more patience: the weights so far are still those of this run.
 FREE = {
@@ -24,7 +24,7 @@ FREE = {
 }
 
 
-def require_same_run(config: Config, saved: Config, source: Path) -> None:
+def require_same_run(config: Config, saved: Config, source: Place) -> None:
     """Refuse to resume with settings that would make it another run.
 
     Args:

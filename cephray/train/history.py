@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -16,7 +17,9 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 
+from cephray.errors import InputError, RunError
 from cephray.files import replace_text
+from cephray.storage import Place, RemotePath
 from cephray.train.checkpoint import Row
 
 HISTORY, EVENTS = "history.csv", "tensorboard"
@@ -106,6 +109,48 @@ class HistoryWriter:
         left_s = (time.perf_counter() - self._started) / max(done, 1) * (self._epochs - epoch)
         parts.append(f"{_duration(left_s)} left")
         return "  ".join(parts)
+
+
+class RemoteHistoryWriter(HistoryWriter):
+    """Writes on this machine, and uploads all of it after each epoch.
+
+    A store that cannot be reached for a while costs no more than a line: the next epoch's upload
+    brings what this one could not.
+    """
+
+    def __init__(
+        self, folder: RemotePath, epochs: int, earlier: Sequence[Row], show: Callable[[str], None]
+    ) -> None:
+        self._staging = tempfile.TemporaryDirectory(prefix="cephray-history-")
+        self._remote = folder
+        super().__init__(Path(self._staging.name), epochs, earlier, show)
+
+    def add(self, row: Row) -> None:
+        """Take the row of one epoch."""
+        super().add(row)
+        self._events.flush()
+        self._upload("tried again after the next epoch")
+
+    def close(self) -> None:
+        """Flush the events, and upload for the last time."""
+        super().close()
+        self._upload("it is lost, but for the rows that the checkpoints hold")
+        self._staging.cleanup()
+
+    def _upload(self, otherwise: str) -> None:
+        try:
+            self._remote.upload(Path(self._staging.name))
+        except (InputError, RunError) as error:
+            self._show(f"{HISTORY} could not be uploaded ({error}); {otherwise}")
+
+
+def open_history(
+    folder: Place, epochs: int, earlier: Sequence[Row], show: Callable[[str], None]
+) -> HistoryWriter:
+    """Open the history of a run in its output folder, local or remote; see `HistoryWriter`."""
+    if isinstance(folder, RemotePath):
+        return RemoteHistoryWriter(folder, epochs, earlier, show)
+    return HistoryWriter(folder, epochs, earlier, show)
 
 
 def _duration(seconds: float) -> str:

@@ -11,6 +11,8 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import ray
 import ray.train
@@ -25,6 +27,7 @@ from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
 from cephray.progress import progress
+from cephray.storage import Place
 from cephray.train import worker
 from cephray.train.checkpoint import (
     CONFIG,
@@ -34,7 +37,7 @@ from cephray.train.checkpoint import (
     find_checkpoint,
     last_intact,
 )
-from cephray.train.history import HistoryWriter
+from cephray.train.history import HistoryWriter, open_history
 from cephray.train.ownership import take_ownership
 from cephray.train.patience import Patience
 from cephray.train.plan import Plan, Show
@@ -65,7 +68,7 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
         show(f"the run in {output} has all its {config.train.epochs} epochs")
         return find_checkpoint(output)
     try:
-        with _cluster(verbose), stop_signals() as stop:
+        with _cluster(verbose, show), stop_signals() as stop:
             _run(plan, stop, show)
     except Stopped as stopped:
         raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
@@ -99,7 +102,7 @@ def _run(plan: Plan, stop: StopRequest, show: Show) -> None:
         replace_text(output / CONFIG, dump_config(config))
         owner = take_ownership(output)
         forget_damaged_snapshot(output)
-        history = HistoryWriter(output, config.train.epochs, earlier, show)
+        history = open_history(output, config.train.epochs, earlier, show)
     except OSError as error:
         raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
     try:
@@ -119,7 +122,7 @@ def _decode(plan: Plan) -> Films:
 
 
 @contextmanager
-def _cluster(verbose: bool) -> Iterator[None]:
+def _cluster(verbose: bool, show: Show) -> Iterator[None]:
     """Connect to Ray for the length of a run; a connection that was there is left alone."""
     if ray.is_initialized():
         yield
@@ -128,9 +131,11 @@ def _cluster(verbose: bool) -> Iterator[None]:
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
     try:
-        ray.init(log_to_driver=verbose, logging_level=level)
+        connected = ray.init(log_to_driver=verbose, logging_level=level)
     except SystemExit:  # what Ray makes of SIGTERM until our handler is there
         raise Stopped(signal.SIGTERM, "stopped by SIGTERM at once") from None
+    if connected.dashboard_url:
+        show(f"Ray dashboard at http://{connected.dashboard_url}")
     try:
         yield
     finally:
@@ -175,7 +180,7 @@ def _fit(
         ),
         run_config=ray.train.RunConfig(
             name=output.name,
-            storage_path=str(output.parent),
+            **_storage(output),
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
             checkpoint_config=ray.train.CheckpointConfig(
                 # The best; Ray keeps the last besides. Without validation the last is the best,
@@ -217,6 +222,14 @@ def _queue() -> Queue:
     """Make a queue that lives on the driver's node, so that no other node's loss ends it."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+
+
+def _storage(output: Place) -> dict[str, Any]:
+    """Say to Ray Train where the output folder lies."""
+    if isinstance(output, Path):
+        return {"storage_path": str(output.parent)}
+    system, path = output.parent.in_store
+    return {"storage_path": path, "storage_filesystem": system}
 
 
 def _cause(error: ray.train.TrainingFailedError) -> str:

@@ -7,15 +7,15 @@ by another command meanwhile, finds another token and writes nothing more. It kn
 from __future__ import annotations
 
 import uuid
-from pathlib import Path
 
 from cephray.errors import RunError
 from cephray.files import replace_text
+from cephray.storage import Place
 
 OWNER = ".owner"
 
 
-def take_ownership(run: Path) -> str:
+def take_ownership(run: Place) -> str:
     """Make a run's folder this command's; return the token that its workers show.
 
     Args:
@@ -29,7 +29,7 @@ def take_ownership(run: Path) -> str:
     return token
 
 
-def require_ownership(run: Path, token: str) -> None:
+def require_ownership(run: Place, token: str) -> None:
     """Refuse to write into a folder that another command has taken over.
 
     Args:

@@ -14,6 +14,7 @@ from cephray.config import Config
 from cephray.data.formats import Record, read_dataset
 from cephray.data.pipeline import epoch_batches, holdout
 from cephray.errors import InputError
+from cephray.storage import Place
 from cephray.train.checkpoint import CONFIG, Checkpoint, checkpoints_in
 
 Show = Callable[[str], None]
@@ -24,7 +25,7 @@ class Plan:
     """A run that can start: its films' records, and the checkpoint that it goes on from."""
 
     config: Config
-    output: Path
+    output: Place
     training: list[Record]
     validation: list[Record]
     last: Checkpoint | None
@@ -36,13 +37,13 @@ class Plan:
 
 
 def plan_run(
-    data: Path, output: Path, config: Config, resume: bool = False, show: Show = print
+    data: Path, output: Place, config: Config, resume: bool = False, show: Show = print
 ) -> Plan:
     """Check what a run needs.
 
     Args:
         data: folder of the data set.
-        output: folder of the run; must be empty unless the run is resumed.
+        output: folder of the run, local or remote; must be empty unless the run is resumed.
         config: of the run.
         resume: go on from the last complete checkpoint in `output`, if there is one.
         show: takes the line that says where a resumed run goes on.
@@ -50,14 +51,17 @@ def plan_run(
     Raises:
         InputError: data, configuration or output folder cannot be used.
     """
-    output = output.resolve()
+    if isinstance(output, Path):
+        output = output.resolve()
+    elif not output.name:
+        raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     last = _last_checkpoint(output, resume, show)
     training, validation = _read(data, config)
     _require_a_film_each(len(training), config)
     return Plan(config, output, training, validation, last)
 
 
-def _last_checkpoint(output: Path, resume: bool, show: Show) -> Checkpoint | None:
+def _last_checkpoint(output: Place, resume: bool, show: Show) -> Checkpoint | None:
     """Refuse an output folder that holds something else; find what a resumed run goes on from."""
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output}: is a file; give a folder")

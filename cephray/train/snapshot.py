@@ -7,12 +7,13 @@ refuses to start. Our own manifests say which checkpoints are complete; nothing 
 from __future__ import annotations
 
 import json
-from pathlib import Path
+
+from cephray.storage import Place
 
 SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
-def forget_damaged_snapshot(run: Path) -> None:
+def forget_damaged_snapshot(run: Place) -> None:
     """Remove Ray's note from a run's folder where Ray could not start from it.
 
     Args:

@@ -6,7 +6,6 @@ another tells it to stop. Its checkpoints go through Ray into the output folder.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import threading
 import time
@@ -19,6 +18,7 @@ import ray.train
 from ray.util.queue import Queue
 
 from cephray.errors import InputError, RunError
+from cephray.storage import Place, remove_folder
 from cephray.train.checkpoint import Checkpoint, Progress, Row, checkpoints_in, last_intact
 from cephray.train.ownership import require_ownership
 from cephray.train.supervise import POLL_S
@@ -35,7 +35,7 @@ class _RayContext:
     """Ray Train's answers to what the loop asks."""
 
     def __init__(
-        self, output: Path, owner: str, messages: Queue, stopping: Queue, threads: int
+        self, output: Place, owner: str, messages: Queue, stopping: Queue, threads: int
     ) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
@@ -85,14 +85,14 @@ class _RayContext:
                 folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cephray-"))
                 save(Path(folder))
                 checkpoint = ray.train.Checkpoint.from_directory(folder)
-            except (OSError, RunError) as error:
+            except (OSError, InputError, RunError) as error:
                 failure = error
             try:
                 # Without a checkpoint too: the other workers wait for this report.
                 ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=name)
             except OSError as error:
                 failure = error
-                shutil.rmtree(self._output / name, ignore_errors=True)
+                remove_folder(self._output / name)
         if isinstance(failure, OSError):
             raise RunError(
                 f"checkpoint {self._output / name} could not be written: {failure}; make room; "

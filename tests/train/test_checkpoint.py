@@ -88,6 +88,15 @@ def test_a_changed_byte(copy: Path) -> None:
         find_checkpoint(copy)
 
 
+@pytest.mark.parametrize("name", ["../weights.safetensors", "/etc/hostname", "a/b", ".."])
+def test_a_manifest_that_names_a_file_elsewhere(name: str, copy: Path) -> None:
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest[name] = manifest["weights.safetensors"]
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(InputError, match="which is no file of this folder"):
+        open_checkpoint(copy)
+
+
 def test_another_shape_is_named(copy: Path, small_config: MakeConfig) -> None:
     wider = build_network(small_config("model.head_units=9"))
     with pytest.raises(InputError, match=r"'refinement/\w+' has shape \[.*8.*\]; the model needs"):

@@ -34,7 +34,7 @@ def launch(
 
 
 def weights_of(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
-    return dict(load_file(checkpoint.folder / "weights.safetensors"))
+    return dict(load_file(checkpoint.file("weights.safetensors")))
 
 
 def test_two_workers_end_in_the_weights_of_one(
@@ -73,16 +73,15 @@ def test_a_run_that_ended_goes_on_where_it_was(
     with pytest.raises(InputError, match="holds another run"):
         launch(films, tmp_path / "parts", small_config("train.epochs=3"))
     # The last checkpoint is damaged: the run goes on from the one before.
-    weights = tmp_path / "parts/epoch-0002/weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
+    damaged = tmp_path / "parts/epoch-0002/weights.safetensors"
+    damaged.write_bytes(damaged.read_bytes()[:1000])
     parts = launch(
         films, tmp_path / "parts", small_config("train.epochs=3"), resume=True, show=lines.append
     )
     assert "resuming after epoch 1" in lines
     assert [row["epoch"] for row in parts.progress.history] == [1, 2, 3]
-    assert (parts.folder / "weights.safetensors").read_bytes() == (
-        whole.folder / "weights.safetensors"
-    ).read_bytes()
+    weights = "weights.safetensors"
+    assert parts.file(weights).read_bytes() == whole.file(weights).read_bytes()
     history = (tmp_path / "parts/history.csv").read_text().splitlines()
     assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3"]
     assert list((tmp_path / "parts/tensorboard").iterdir())
