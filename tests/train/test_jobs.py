@@ -29,6 +29,7 @@ from cephray.train.checkpoint import checkpoints_in
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CHECKOUT = Path(__file__).parents[2]
 MARK = "CEPHRAY_TEST_CLUSTER"
+COMMAND_S = 240
 MakeConfig = Callable[..., Config]
 
 
@@ -68,7 +69,7 @@ class Cluster:
         self.environment |= dict(pair.split("=") for pair in export)
         assert self.environment["RAY_AUTH_MODE"] == "token"
 
-    def run(self, command: str, timeout_s: float = 240, **variables: str) -> str:
+    def run(self, command: str, **variables: str) -> str:
         """Run a command; return what it printed."""
         log = self.folder / "output.log"
         with log.open("w") as stream:  # nodes outlive the command: a pipe would never end
@@ -79,19 +80,19 @@ class Cluster:
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                timeout=timeout_s,
+                timeout=COMMAND_S,
                 check=False,
             )
         said = log.read_text(errors="replace")
         assert ended.returncode == 0, f"{command}\n{said}"
         return said
 
-    def submit(self, command: str, job: str) -> None:
+    def submit(self, command: str, job: str, **variables: str) -> None:
         """Submit a job; the head takes jobs some seconds after its start."""
         deadline = time.monotonic() + 120
         while True:
             try:
-                self.run(command, JOB=job)
+                self.run(command, JOB=job, **variables)
                 return
             except AssertionError as error:
                 if "No available agent" not in str(error) or time.monotonic() > deadline:
@@ -178,7 +179,7 @@ def cluster(tmp_path: Path, wheel: Path, small_config: MakeConfig) -> Iterator[C
     cluster = Cluster(tmp_path, wheel)
     try:
         for node, command in enumerate(readme_commands("ray start")):
-            # As on two machines, each node has a disk and ports of its own: both install the wheel.
+            # As on two machines, each node has a disk and ports of its own.
             own = (
                 f"{cluster.environment['NODE_OPTIONS']} --temp-dir={cluster.disks}/{node}"
                 f" --dashboard-agent-listen-port={_free_ports(1)[0]}"
@@ -212,6 +213,15 @@ def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> N
     cluster.wait("second", "STOPPED", "FAILED")
     assert _last_epoch(run) >= 4
     assert "Sella" in cluster.run(f"{evaluate} --split test1")
+
+
+def test_real_films_from_an_empty_folder(cluster: Cluster, shared: Path) -> None:
+    output = cluster.folder / "real"
+    real = {"DATA": str(shared / "data/isbi2015"), "OUTPUT": str(output)}
+    cluster.submit(f"{readme_commands('ray job submit')[0]} --set train.epochs=1", "real", **real)
+    assert "150 films to train on" in cluster.wait("real", "SUCCEEDED")
+    command = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --data $DATA"
+    assert "Sella" in cluster.run(f"{command} --split test1 --json $OUTPUT/test1.json", **real)
 
 
 def test_the_job_server_asks_for_the_token(cluster: Cluster) -> None:
