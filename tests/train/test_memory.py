@@ -1,0 +1,69 @@
+"""Two hundred epochs in the memory of twenty: driver, workers, Ray's actors, object store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from ray._private.internal_api import get_memory_info_reply, get_state_from_address
+
+from cephray.config import Config
+from cephray.data.synthetic import write_dataset
+from tests.train.test_launch import launch
+
+EPOCHS, SETTLED, GROWTH = 200, 20, 1.05
+OBJECT_STORE = "object store"
+
+
+def memory_in_use() -> dict[str, int]:
+    """Return the bytes held by this process, by Ray's by their names, and in the store."""
+    held: dict[str, int] = defaultdict(int)
+    driver = psutil.Process()
+    held["driver"] = driver.memory_info().rss
+    for process in driver.children(recursive=True):
+        try:
+            name = process.cmdline()[0].split("(")[0]
+            if name.startswith("ray::") and "IDLE" not in name:
+                held[name] += process.memory_info().rss
+        except (psutil.NoSuchProcess, IndexError):
+            continue
+    reply = get_memory_info_reply(get_state_from_address())  # type: ignore[no-untyped-call]
+    held[OBJECT_STORE] = reply.store_stats.object_store_bytes_used
+    return dict(held)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_memory_is_flat(
+    cluster: None, tmp_path: Path, small_config: Callable[..., Config]
+) -> None:
+    write_dataset(tmp_path / "films", 8, size_px=(384, 480))
+    # Images of 110 KiB: smaller ones would not go through the object store.
+    config = small_config(
+        f"train.epochs={EPOCHS}",
+        "train.num_workers=2",
+        "data.image_height=352",
+        "data.image_width=320",
+        "data.validation=test1",
+    )
+    samples: list[dict[str, int]] = []
+
+    def show(line: str) -> None:
+        if line.startswith("epoch"):
+            samples.append(memory_in_use())
+
+    launch(tmp_path / "films", tmp_path / "run", config, show=show)
+    assert len(samples) == EPOCHS
+    settled = samples[SETTLED - 1]
+    assert any("TrainWorker" in name for name in settled), settled.keys()
+    assert settled[OBJECT_STORE] > 8 * 352 * 320
+    for name, before in settled.items():
+        most = max(sample.get(name, 0) for sample in samples[SETTLED:])
+        print(
+            f"{name}: {before / 1e6:.1f} MB after {SETTLED} epochs, then {most / 1e6:.1f} at most"
+        )
+    for name, before in settled.items():
+        assert max(sample.get(name, 0) for sample in samples[SETTLED:]) <= GROWTH * before, name
