@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import initializers, layers, ops
+from numpy.typing import NDArray
 
 Tensor = Any
 
@@ -40,7 +42,7 @@ class RefinementHeads(layers.Layer):
 
     A head is a 3 × 3 convolution with ReLU, a dense layer with ReLU, and a linear layer without
     bias. The K heads are K slices of each weight, and each layer is one batched matrix product:
-    the convolution multiplies the nine shifted copies of its input.
+    the convolution multiplies each cell's neighbourhood, nine cells side by side.
 
     Args:
         channels: filters of the convolution.
@@ -80,14 +82,10 @@ class RefinementHeads(layers.Layer):
     def call(self, crops: Tensor) -> Tensor:
         """Regress offsets [B, K, 2] from crops [B, K, S, S, C]."""
         _, heads, side, _, channels = crops.shape
-        padded = ops.pad(crops, [[0, 0], [0, 0], [1, 1], [1, 1], [0, 0]])
-        shifted = [
-            padded[:, :, row : row + side, column : column + side]
-            for row in range(3)
-            for column in range(3)
-        ]
-        x = ops.concatenate(shifted, axis=-1)  # [B, K, S, S, 9C]
-        x = ops.transpose(x, (1, 0, 2, 3, 4))
+        x = ops.reshape(crops, (-1, heads, side * side, channels))
+        x = ops.matmul(ops.cast(_neighbours(side), x.dtype), x)  # [B, K, S·S·9, C]
+        x = ops.reshape(x, (-1, heads, side * side, 9 * channels))
+        x = ops.transpose(x, (1, 0, 2, 3))
         x = ops.reshape(x, (heads, -1, 9 * channels))  # [K, B·S·S, 9C]
         kernel = ops.reshape(self.conv_kernel, (heads, 9 * channels, self.channels))
         x = ops.relu(ops.matmul(x, kernel) + self.conv_bias[:, None])
@@ -99,3 +97,22 @@ class RefinementHeads(layers.Layer):
     def compute_output_spec(self, crops: Tensor) -> keras.KerasTensor:
         """Return the shape and type of the offsets."""
         return keras.KerasTensor((*crops.shape[:2], 2), dtype="float32")
+
+
+def _neighbours(side: int) -> NDArray[np.float32]:
+    """Return the matrix that picks, for each cell of a square, the nine around it, or zero.
+
+    A product with it and its transpose is exact, and many times faster than slices and theirs.
+
+    Args:
+        side: S, cells.
+
+    Returns:
+        [S·S·9, S·S] of ones and zeros; rows are ordered by cell, then as a 3 × 3 kernel is.
+    """
+    rows, columns = np.divmod(np.arange(side * side), side)
+    around = np.array([(row, column) for row in (-1, 0, 1) for column in (-1, 0, 1)])
+    wanted = np.stack([rows, columns], -1)[:, None] + around  # [S·S, 9, 2]
+    picks = (wanted[:, :, None] == np.stack([rows, columns], -1)).all(-1)
+    matrix: NDArray[np.float32] = picks.reshape(-1, side * side).astype(np.float32)
+    return matrix

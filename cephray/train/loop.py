@@ -146,10 +146,11 @@ def run_epoch(
     waited_percent, memory_bytes = _over_workers(
         context, replica, 100 * waited_s / train_s, memory_in_use()
     )
+    exchange_s = replica.exchange.seconds()
     steps = len(step_sums) - progress.step
     row["films_per_s"] = steps / len(step_sums) * len(films.training) / train_s
     row["waiting_percent"] = float(waited_percent.mean())
-    row["exchange_percent"] = 100 * replica.exchange_s * steps / train_s
+    row["exchange_percent"] = 100 * exchange_s * steps / train_s
     row["memory_gb"] = float(memory_bytes.max()) / 1e9
     row["seconds"] = time.perf_counter() - started
     row["score"] = score

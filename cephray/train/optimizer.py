@@ -133,7 +133,12 @@ class DistributedAdam(keras.optimizers.Adam):
             gradients = sum_over_replicas(gradients, self.exchange_dtype)
         if self.sum_clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)
-        return [(g, variable) for g, (_, variable) in zip(gradients, grads_and_vars, strict=True)]
+        # An update while the backward pass still reads the weights would first copy them.
+        with tf.control_dependencies([tf.group(*gradients)]):
+            return [
+                (tf.identity(tf.convert_to_tensor(gradient, variable.dtype)), variable)
+                for gradient, (_, variable) in zip(gradients, grads_and_vars, strict=True)
+            ]
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""

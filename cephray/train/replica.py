@@ -17,7 +17,7 @@ from cephray.config import Config
 from cephray.data.pipeline import steps_per_epoch
 from cephray.data.table import FilmTable
 from cephray.model.network import build_network
-from cephray.train.costs import time_exchange
+from cephray.train.costs import ExchangeTimer
 from cephray.train.optimizer import DistributedAdam, build_optimizer
 from cephray.train.step import (
     PredictStep,
@@ -38,7 +38,7 @@ class Replica:
     train_step: TrainStep
     predict_step: PredictStep
     sum_over_workers: Callable[[Any], Any]
-    exchange_s: float  # that one exchange of all gradients takes
+    exchange: ExchangeTimer
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -82,7 +82,7 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
         build_train_step(model, optimizer, config.loss, strategy, config.train.accumulation_steps),
         build_predict_step(model),
         build_sum_over_workers(strategy),
-        time_exchange(model.trainable_variables, config.train.exchange_dtype, strategy),
+        ExchangeTimer(model.trainable_variables, config.train.exchange_dtype, strategy),
     )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+import ray
 from ray._private.internal_api import get_memory_info_reply, get_state_from_address
 
 from cephray.config import Config
@@ -30,7 +31,8 @@ def memory_in_use() -> dict[str, int]:
                 held[name] += process.memory_info().rss
         except (psutil.NoSuchProcess, IndexError):
             continue
-    reply = get_memory_info_reply(get_state_from_address())  # type: ignore[no-untyped-call]
+    address = ray.get_runtime_context().gcs_address
+    reply = get_memory_info_reply(get_state_from_address(address))  # type: ignore[no-untyped-call]
     held[OBJECT_STORE] = reply.store_stats.object_store_bytes_used
     return dict(held)
 
