@@ -271,6 +271,11 @@ def _benchmark(options: argparse.Namespace) -> None:
         if getattr(options, name) and name not in taken[options.what]:
             valid = ", ".join(f"--{option}" for option in ("json", *taken[options.what]))
             raise InputError(f"benchmark {options.what} takes no --{name}; it takes {valid}")
+    for path in filter(None, (options.json, options.picture)):  # not after an hour's run
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error}") from error
     if options.what == "roi-crop":
         from cephray.benchmark import roi_crop
 

@@ -15,6 +15,7 @@ SHORT = {"batch": "B", "landmarks": "K", "crop_size": "S", "depth": "L"}
 def draw(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
     """Draw a panel for each direction: a bar for each subject, grouped by case."""
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     cases = list(dict.fromkeys(tuple(row.case.items()) for row in rows))[:MOST_CASES]
     subjects = [s for s in dict.fromkeys(row.subject for row in rows) if s != FLOOR]
@@ -36,12 +37,12 @@ def draw(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
                     row.median_s / floor.median_s,
                     width,
                     color=f"C{place}",
-                    label=name if x == 0 else None,
                 )
         panel.axhline(1, color="black", linewidth=1)
         panel.set_yscale("log")
         panel.set_ylabel(f"{direction}\ntime / floor")
-        panel.legend(loc="upper right", ncols=len(subjects))
+    patches = [Patch(color=f"C{place}", label=name) for place, name in enumerate(subjects)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=len(subjects))
     panels[-1].set_xticks(range(len(cases)), [_label(dict(case)) for case in cases], fontsize=8)
     figure.suptitle(
         f"ROI crop: time relative to copying the bytes that it must move\n{machine['processor']}, "
