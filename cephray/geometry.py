@@ -23,6 +23,10 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
 
+# Boxes end this little before the centre of the last cell. If one ended at 1, its last sample
+# would lie within one rounding of the border, and beyond it count as 0: the crop would jump.
+_BOX_END = 1 - 2**-20
+
 
 def normalise(points_px: FloatArray, size_px: tuple[int, int]) -> FloatArray:
     """Convert pixels to normalised coordinates.
@@ -75,7 +79,7 @@ def windows(
     image_size: tuple[int, int],
     window_cells: Sequence[int],
 ) -> Any:
-    """Boxes around points, one per pyramid level, clipped to the image.
+    """Boxes around points, one per pyramid level, clipped to just inside the image.
 
     Args:
         points_norm: tensor [B, K, 2], normalised (x, y).
@@ -96,7 +100,7 @@ def windows(
     for (height, width), stride, cells in zip(level_sizes, strides, window_cells, strict=True):
         centre = points * (image_xy / stride) - 0.5  # [B, K, 2], cells (x, y)
         last_cell = np.array([max(width - 1, 1), max(height - 1, 1)], np.float32)
-        low = ops.clip((centre - cells / 2) / last_cell, 0.0, 1.0)
-        high = ops.clip((centre + cells / 2) / last_cell, 0.0, 1.0)
+        low = ops.clip((centre - cells / 2) / last_cell, 0.0, _BOX_END)
+        high = ops.clip((centre + cells / 2) / last_cell, 0.0, _BOX_END)
         boxes.append(ops.concatenate([low[..., ::-1], high[..., ::-1]], axis=-1))
     return ops.stack(boxes, axis=2)  # [B, K, L, 4]

@@ -128,7 +128,6 @@ class RemoteHistoryWriter(HistoryWriter):
     def add(self, row: Row) -> None:
         """Take the row of one epoch."""
         super().add(row)
-        self._events.flush()
         self._upload("tried again after the next epoch")
 
     def close(self) -> None:

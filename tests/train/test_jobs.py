@@ -30,6 +30,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 CHECKOUT = Path(__file__).parents[2]
 MARK = "CEPHRAY_TEST_CLUSTER"
 COMMAND_S = 240
+EVALUATE = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --data $DATA"
 MakeConfig = Callable[..., Config]
 
 
@@ -200,8 +201,7 @@ def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> N
     run = Path(cluster.environment["OUTPUT"])
     assert [found.progress.epoch for found in checkpoints_in(run)] == [1, 2]
 
-    evaluate = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --data $DATA"
-    assert "Sella" in cluster.run(f"{evaluate} --split test1")
+    assert "Sella" in cluster.run(f"{EVALUATE} --split test1")
 
     # Stopped in the middle of a longer run: what there is can be used.
     cluster.submit(f"{resume} --set train.epochs=500", "second")
@@ -212,7 +212,7 @@ def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> N
     cluster.run(readme_commands("ray job stop")[0], JOB="second")
     cluster.wait("second", "STOPPED", "FAILED")
     assert _last_epoch(run) >= 4
-    assert "Sella" in cluster.run(f"{evaluate} --split test1")
+    assert "Sella" in cluster.run(f"{EVALUATE} --split test1")
 
 
 def test_real_films_from_an_empty_folder(cluster: Cluster, shared: Path) -> None:
@@ -220,8 +220,7 @@ def test_real_films_from_an_empty_folder(cluster: Cluster, shared: Path) -> None
     real = {"DATA": str(shared / "data/isbi2015"), "OUTPUT": str(output)}
     cluster.submit(f"{readme_commands('ray job submit')[0]} --set train.epochs=1", "real", **real)
     assert "150 films to train on" in cluster.wait("real", "SUCCEEDED")
-    command = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --data $DATA"
-    assert "Sella" in cluster.run(f"{command} --split test1 --json $OUTPUT/test1.json", **real)
+    assert "Sella" in cluster.run(f"{EVALUATE} --split test1 --json $OUTPUT/test1.json", **real)
 
 
 def test_the_job_server_asks_for_the_token(cluster: Cluster) -> None:

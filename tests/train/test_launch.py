@@ -42,31 +42,39 @@ def test_two_workers_end_in_the_weights_of_one(
 ) -> None:
     """Three steps of 4, 4 and 3 films: shares of 2 + 2, 2 + 2 and 2 + 1.
 
-    Adam divides rounding by rounding where a gradient is almost nothing. So the steps are short,
-    and what is compared is its moments, which are linear in the gradients and in their squares.
+    The gradient jumps where an activation crosses 0, and the last bit of an image can make one do
+    so (in one process: up to 0.6 % of its length here); Adam's signs then lead elsewhere. So the
+    steps are all but nothing, values are compared tightly, gradients by their whole length.
     """
     ends = {}
+    momenta = {}
     rows = {}
     for workers in (1, 2):
         config = small_config(
             f"train.num_workers={workers}",
             "train.global_batch_size=5",
             "train.epochs=1",
-            "train.learning_rate=1e-6",
+            "train.seed=1",
+            "train.learning_rate=1e-9",
             "train.clip_norm=1.0",
             "data.validation=test1",
             "augment.flip.enabled=true",
             "augment.jitter.enabled=true",
         )
         best = launch(films, tmp_path / f"{workers}", config)
-        ends[workers] = weights_of(best) | dict(load_file(best.file("optimizer.safetensors")))
+        ends[workers] = weights_of(best)
+        moments = load_file(best.file("optimizer.safetensors"))
+        momenta[workers] = np.concatenate(
+            [moments[name].ravel() for name in sorted(moments) if name.endswith("_momentum")]
+        )
         rows[workers] = best.progress.history[-1]
-    for name, one in ends[1].items():
-        most = float(np.abs(one).max())
-        atol = 1e-4 * most if name.startswith("adam/") else 1e-5 * max(1.0, most)
-        np.testing.assert_allclose(ends[2][name], one, rtol=0, atol=atol, err_msg=name)
+    for name, one in ends[1].items():  # batch normalisation's statistics are among them
+        scale = max(1.0, float(np.abs(one).max()))
+        np.testing.assert_allclose(ends[2][name], one, rtol=0, atol=1e-5 * scale, err_msg=name)
+    difference = np.linalg.norm(momenta[2] - momenta[1])
+    assert difference < 0.02 * np.linalg.norm(momenta[1])
     for name in ("loss", "train_refined_mre_mm", "coarse_mre_mm", "refined_mre_mm"):
-        assert rows[2][name] == pytest.approx(rows[1][name], rel=1e-3)
+        assert rows[2][name] == pytest.approx(rows[1][name], rel=1e-5)
     assert rows[1]["exchange_percent"] == 0
     assert rows[2]["exchange_percent"] > 0
 
