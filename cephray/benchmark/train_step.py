@@ -22,6 +22,7 @@ import numpy as np
 from cephray.benchmark.timing import OURS, Row, format_rows, machine_facts, write_json
 from cephray.config import Backbone, Config, load_config
 from cephray.errors import RunError
+from cephray.quiet import quiet_stderr
 
 PACKAGES = ("cephray", "tensorflow", "keras", "numpy")
 SIZES = ((416, 320), (800, 640))
@@ -143,9 +144,10 @@ def _in_own_process(name: str, case: Case) -> Measured:
 def _subject(name: str, case: Case) -> Measured:
     """Run in the subject's process: build it, time it, read the process's peak."""
     _limit_memory()
-    from cephray.benchmark.train_step_subjects import build_step, time_steps
+    with quiet_stderr():
+        from cephray.benchmark.train_step_subjects import build_step, time_steps
 
-    step, parameters = build_step(name, case.config)
+        step, parameters = build_step(name, case.config)
     times_s = time_steps(step, SECONDS)
     # Not getrusage's peak, in which the process that was forked counts as well.
     return Measured(times_s, _kibibytes("/proc/self/status", "VmHWM") * 1024, parameters)

@@ -28,12 +28,11 @@ class Prediction(NamedTuple):
     refined: Tensor
 
 
-def build_network(config: Config, synchronise: bool = False) -> keras.Model:
+def build_network(config: Config) -> keras.Model:
     """Build CEPHMark-Net (Khalid et al. 2024) with fresh weights.
 
     Args:
         config: the sections `data` (image size, landmarks) and `model` are read.
-        synchronise: batch normalisation over all replicas of the running distribution strategy.
 
     Returns:
         A model from image [B, H, W, 3], grey values in [0, 1], to {"coarse", "refined"},
@@ -76,7 +75,6 @@ def build_network(config: Config, synchronise: bool = False) -> keras.Model:
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = model.batch_norm_momentum
-            layer.synchronized = synchronise
     return network
 
 

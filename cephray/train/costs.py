@@ -14,7 +14,7 @@ import keras
 import psutil
 import tensorflow as tf
 
-from cephray.train.optimizer import sum_over_replicas
+from cephray.train.exchange import sum_over_replicas
 
 Tensor = Any
 

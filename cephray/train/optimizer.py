@@ -6,7 +6,6 @@ It knows the optimisation settings, and no model, loss or file.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -14,6 +13,7 @@ import tensorflow as tf
 from keras import ops
 
 from cephray.config import TrainConfig
+from cephray.train.exchange import sum_over_replicas
 
 Tensor = Any
 
@@ -148,22 +148,6 @@ class DistributedAdam(keras.optimizers.Adam):
             "exchange_dtype": self.exchange_dtype,
             "average_decay": self.average_decay,
         }
-
-
-def sum_over_replicas(tensors: Sequence[Tensor], dtype: str = "float32") -> list[Tensor]:
-    """Sum each tensor over the replicas, in their own context.
-
-    Args:
-        tensors: as many, and of the same shapes, on every replica.
-        dtype: type that they travel in.
-
-    Returns:
-        The sums, in the type of the tensors.
-    """
-    context = tf.distribute.get_replica_context()
-    travelling = [tf.cast(tensor, dtype) for tensor in tensors]
-    sums = context.all_reduce(tf.distribute.ReduceOp.SUM, travelling)
-    return [tf.cast(total, t.dtype) for total, t in zip(sums, tensors, strict=True)]
 
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAdam:

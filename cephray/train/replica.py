@@ -18,6 +18,7 @@ from cephray.data.pipeline import steps_per_epoch
 from cephray.data.table import FilmTable
 from cephray.model.network import build_network
 from cephray.train.costs import ExchangeTimer
+from cephray.train.exchange import synchronise_batch_norm
 from cephray.train.optimizer import DistributedAdam, build_optimizer
 from cephray.train.step import (
     PredictStep,
@@ -67,10 +68,11 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
         else tf.distribute.get_strategy()
     )
     steps = steps_per_epoch(len(training), config.train.global_batch_size)
-    synchronise = world_size > 1 and config.model.sync_batch_norm
     with strategy.scope():
         with _precision(config.train.precision):
-            model = build_network(config, synchronise)
+            model = build_network(config)
+        if world_size > 1 and config.model.sync_batch_norm:
+            synchronise_batch_norm(model)
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)

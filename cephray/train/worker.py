@@ -114,7 +114,7 @@ def run(settings: dict[str, Any]) -> None:
     from cephray.train.loop import train
 
     tf.config.threading.set_intra_op_parallelism_threads(settings["cpus"])
-    tf.config.threading.set_inter_op_parallelism_threads(max(settings["cpus"], 2))
+    tf.config.threading.set_inter_op_parallelism_threads(settings["cpus"])
     context = _RayContext(
         settings["output"],
         settings["owner"],
