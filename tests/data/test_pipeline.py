@@ -12,6 +12,7 @@ from cephray.data.pipeline import (
     epoch_batches,
     evaluation_batches,
     holdout,
+    to_input,
     training_batches,
 )
 from cephray.data.table import FilmTable
@@ -94,3 +95,11 @@ def test_fingerprint_sees_every_part(make_table: MakeTable) -> None:
     rescaled.spacing_mm[1] *= 2
     prints = {t.fingerprint for t in (make_table(3), make_table(4), moved, rescaled)}
     assert len(prints) == 4
+
+
+def test_input_is_the_grey_values_three_times_between_0_and_1() -> None:
+    films = list(np.random.default_rng(0).integers(0, 256, (3, 7, 5), np.uint8))
+    expected = np.repeat((np.stack(films) / 255)[..., None], 3, axis=-1)
+    np.testing.assert_allclose(to_input(films, (7, 5)), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match=r"film of \(7, 5\) where \(5, 7\)"):
+        to_input(films, (5, 7))
