@@ -25,6 +25,7 @@ def test_films_beyond_the_object_store_are_spilled_and_come_back(tmp_path: Path)
     size = (2000, 1600)
     assert len(records) * size[0] * size[1] > 1.5 * STORE_BYTES
     ray.init(
+        "local",
         num_cpus=2,
         object_store_memory=STORE_BYTES,
         object_spilling_directory=str(tmp_path / "spilled"),
