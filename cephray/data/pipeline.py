@@ -156,6 +156,6 @@ def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
     for target, image in zip(stacked, images, strict=True):
         if image.shape != size:
             raise ValueError(f"a film of {image.shape} where {size} is wanted")
-        # NumPy takes six times as long: its innermost loop is over the three channels.
+        # NumPy takes seven times as long: its innermost loop is over the three channels.
         cv2.cvtColor(np.multiply(image, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB, dst=target)
     return stacked

@@ -52,9 +52,7 @@ def sums(dtype: str) -> list[list[Array]]:
     def exchange(*tensors: Any) -> Any:
         return strategy.run(lambda *mine: sum_over_replicas(mine, dtype), args=tensors)
 
-    return [
-        [one.numpy() for one in strategy.experimental_local_results(s)] for s in exchange(*shares)
-    ]
+    return [each(strategy, total) for total in exchange(*shares)]
 
 
 def values(replica: int, shape: tuple[int, ...]) -> Array:
@@ -91,15 +89,11 @@ def normalised(films: tuple[int, ...]) -> dict[str, Array]:
         return output, *tape.gradient(loss, [image, *model.trainable_variables])
 
     run = tf.function(lambda *shares: strategy.run(replica, args=shares))
-    if len(films) == 1:
-        output, slope, gamma, beta = (one.numpy() for one in run(image, weight))
-    else:
-        shares = [share(strategy, np.split(array, cuts)) for array in (image, weight)]
-        output, slope, gamma, beta = (each(strategy, result) for result in run(*shares))
-        output, slope = np.concatenate(output), np.concatenate(slope)
-        gamma, beta = sum(gamma), sum(beta)
+    shares = [share(strategy, np.split(array, cuts)) for array in (image, weight)]
+    output, slope, gamma, beta = (each(strategy, result) for result in run(*shares))
     moving = {v.name: v.numpy() for v in model.non_trainable_variables}
-    return {"output": output, "slope": slope, "gamma": gamma, "beta": beta, **moving}
+    joined = {"output": np.concatenate(output), "slope": np.concatenate(slope)}
+    return {**joined, "gamma": np.sum(gamma, axis=0), "beta": np.sum(beta, axis=0), **moving}
 
 
 def test_batch_norm_of_two_uneven_shares_is_that_of_the_whole() -> None:
