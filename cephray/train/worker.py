@@ -23,11 +23,14 @@ from cephray.train.checkpoint import Checkpoint, Progress, Row, checkpoints_in, 
 from cephray.train.ownership import require_ownership
 from cephray.train.supervise import POLL_S
 
-# Set on every worker: the backend that the op is written for, and no log but errors.
+# Set on every worker: the backend that the op is written for, no log but errors, and two heaps of
+# the C library: with one for each thread, memory grows for hundreds of epochs, as each step's
+# tensors come to lie in other heaps.
 ENVIRONMENT = {
     "KERAS_BACKEND": "tensorflow",
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "GLOG_minloglevel": "2",
+    "MALLOC_ARENA_MAX": "2",
 }
 
 
