@@ -1,23 +1,21 @@
-"""The command line: options to calls, errors to one line and an exit code.
+"""The command line: options to calls.
 
-Exit code 2 is wrong input, 1 a failed run, 143 a run stopped by SIGTERM (pre-emption, or
-`ray job stop`), 130 one stopped by Ctrl-C; the line says how to go on. Heavy packages are
-imported by the command that needs them, so that `cephray --help` answers at once.
+Heavy packages are imported by the command that needs them, so that `cephray --help` answers at
+once.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 from cephray import __version__
-from cephray.errors import InputError, RunError, Stopped
+from cephray.command import Parser, run_command
+from cephray.errors import InputError, RunError
+from cephray.quiet import import_tensorflow
 from cephray.storage import place
 
 SPLITS = ("train", "test1", "test2", "all")
@@ -25,64 +23,11 @@ SPLITS = ("train", "test1", "test2", "all")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    options = _parser().parse_args(arguments)
-    # Before TensorFlow is imported: its start-up notes are nothing that a user can act upon.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)  # a log file shows each epoch as it ends
-    command: Callable[[argparse.Namespace], None] = options.command
-    try:
-        command(options)
-    except InputError as error:
-        return _fail(error, 2)
-    except RunError as error:
-        return _fail(error, 1)
-    except OSError as error:
-        return _fail(RunError(_describe(error)), 1)
-    except Stopped as stopped:
-        return _fail(stopped, stopped.code)
-    except KeyboardInterrupt:
-        print("cephray: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_command(_parser(), arguments)
 
 
-def _describe(error: OSError) -> str:
-    where = f"{error.filename}: " if error.filename else ""
-    return f"{where}{error.strerror or error}"
-
-
-def _import_tensorflow() -> None:
-    """Import the slow and talkative packages, once everything quick has been checked."""
-    from cephray.quiet import quiet_stderr
-
-    with quiet_stderr():
-        import keras  # noqa: F401
-        import tensorflow  # noqa: F401
-
-
-def _fail(error: BaseException, code: int) -> int:
-    print(f"cephray: {' '.join(str(error).split())}", file=sys.stderr)
-    return code
-
-
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line that lists what is valid."""
-
-    def error(self, message: str) -> NoReturn:
-        valid = [o for action in self._actions for o in action.option_strings[-1:]]
-        self.exit(2, f"{self.prog}: {message}; options here: {' '.join(valid)}\n")
-
-    def parse_args(self, *args: Any, **kwargs: Any) -> Any:
-        options, unknown = self.parse_known_args(*args, **kwargs)
-        if unknown:
-            options.parser.error(f"unknown argument {unknown[0]!r}")
-        return options
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="cephray", description="Distributed cephalometric landmark detection.")
+def _parser() -> Parser:
+    parser = Parser(prog="cephray", description="Distributed cephalometric landmark detection.")
     parser.add_argument("--version", action="version", version=f"cephray {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
@@ -94,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(
             name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
         )
-        command.set_defaults(command=run, parser=command)
+        command.set_defaults(command=run)
         return command
 
     info = add("info", _info, "versions, devices, and what the op was built for")
@@ -146,7 +91,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _info(options: argparse.Namespace) -> None:
-    _import_tensorflow()
+    import_tensorflow()
     from cephray.info import collect, format_info
 
     facts = collect()
@@ -187,7 +132,7 @@ def _train(options: argparse.Namespace) -> None:
         require_same_run(config, load_config(saved), saved)
     plan = plan_run(options.data, options.output, config, options.resume)
 
-    _import_tensorflow()
+    import_tensorflow()
     from cephray.train.launch import launch
 
     best = launch(plan, options.verbose)
@@ -208,7 +153,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     records = read_dataset(options.data, options.split, data)
     landmarks = landmark_set(data.landmarks)
 
-    _import_tensorflow()
+    import_tensorflow()
     from cephray.evaluate import draw_overlays, evaluate
     from cephray.inference import Detector
 
@@ -243,7 +188,7 @@ def _predict(options: argparse.Namespace) -> None:
     checkpoint = find_checkpoint(options.checkpoint)
     data = checkpoint.config.data
 
-    _import_tensorflow()
+    import_tensorflow()
     from cephray.inference import Detector
     from cephray.predict import predict_films
 

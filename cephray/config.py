@@ -298,17 +298,40 @@ def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Con
     """
     tree: dict[str, Any] = {}
     if path is not None:
-        tree = _read_yaml(path)
-    for override in overrides:
-        key, separator, text = override.partition("=")
+        tree = read_yaml(path, "config")
+    for text in overrides:
+        key, separator, value = text.partition("=")
         if not separator or not key:
-            raise InputError(f"override must be section.key=value; got {override!r}")
+            raise InputError(f"override must be section.key=value; got {text!r}")
         try:
-            value = yaml.safe_load(text)
+            _set_dotted(tree, key, yaml.safe_load(value))
         except yaml.YAMLError:
-            raise InputError(f"override {override!r}: the value is not valid YAML") from None
+            raise InputError(f"override {text!r}: the value is not valid YAML") from None
+    return parse_config(tree)
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return the configuration with some of its values replaced.
+
+    Args:
+        config: to start from.
+        values: by dotted key.
+
+    Raises:
+        InputError: an unknown key, or a value outside its range.
+    """
+    tree = config.model_dump()
+    for key, value in values.items():
         _set_dotted(tree, key, value)
     return parse_config(tree)
+
+
+def value_of(config: Config, key: str) -> Any:
+    """Return the value of a dotted key that the configuration has."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
 
 
 def parse_config(tree: Mapping[str, Any]) -> Config:
@@ -329,18 +352,27 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def _read_yaml(path: Place) -> dict[str, Any]:
+def read_yaml(path: Place, what: str) -> dict[str, Any]:
+    """Read a mapping from a YAML file; an empty file is an empty one.
+
+    Args:
+        path: of the file.
+        what: it is, in messages.
+
+    Raises:
+        InputError: the file cannot be read, or holds no mapping.
+    """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"config file {path}: cannot be read ({error})") from None
+        raise InputError(f"{what} file {path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         line = " ".join(str(error).split())
-        raise InputError(f"config file {path}: not valid YAML: {line}") from None
+        raise InputError(f"{what} file {path}: not valid YAML: {line}") from None
     if tree is None:
         return {}
     if not isinstance(tree, dict):
-        raise InputError(f"config file {path}: must hold sections ({', '.join(_keys(Config))})")
+        raise InputError(f"{what} file {path}: must map keys to values; got {tree!r:.60}")
     return tree
 
 

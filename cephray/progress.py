@@ -1,4 +1,4 @@
-"""A bar for work that takes a while: on a terminal only, gone when the work is done."""
+"""How far long work is: a bar, on a terminal only and gone when the work is done; and times."""
 
 from __future__ import annotations
 
@@ -24,3 +24,12 @@ def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
     with Progress(transient=True, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task(description, total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def duration(seconds: float) -> str:
+    """Write a duration as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

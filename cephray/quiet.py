@@ -28,3 +28,10 @@ def quiet_stderr() -> Iterator[None]:
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
+
+
+def import_tensorflow() -> None:
+    """Import the slow and talkative packages, once everything quick has been checked."""
+    with quiet_stderr():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401

@@ -19,6 +19,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from cephray.errors import InputError, RunError
 from cephray.files import replace_text
+from cephray.progress import duration
 from cephray.storage import Place, RemotePath
 from cephray.train.checkpoint import Row
 
@@ -107,7 +108,7 @@ class HistoryWriter:
         )
         done = epoch - self._epochs_before
         left_s = (time.perf_counter() - self._started) / max(done, 1) * (self._epochs - epoch)
-        parts.append(f"{_duration(left_s)} left")
+        parts.append(f"{duration(left_s)} left")
         return "  ".join(parts)
 
 
@@ -150,11 +151,3 @@ def open_history(
     if isinstance(folder, RemotePath):
         return RemoteHistoryWriter(folder, epochs, earlier, show)
     return HistoryWriter(folder, epochs, earlier, show)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

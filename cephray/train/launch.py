@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,19 @@ from cephray.train.snapshot import forget_damaged_snapshot
 from cephray.train.supervise import supervise
 
 
-def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
+def launch(
+    plan: Plan,
+    verbose: bool = False,
+    show: Show = print,
+    on_row: Callable[[Row], None] = lambda row: None,
+) -> Checkpoint:
     """Train on a Ray cluster: the running one, or one started on this machine.
 
     Args:
         plan: of the run.
         verbose: let Ray's and TensorFlow's own logs through.
         show: takes each line that the run has to say.
+        on_row: takes the row of each epoch, once the history has it.
 
     Returns:
         The best checkpoint.
@@ -68,14 +74,14 @@ def launch(plan: Plan, verbose: bool = False, show: Show = print) -> Checkpoint:
         show(f"the run in {output} has all its {config.train.epochs} epochs")
         return find_checkpoint(output)
     try:
-        with _cluster(verbose, show), stop_signals() as stop:
-            _run(plan, stop, show)
+        with connected(verbose, show), stop_signals() as stop:
+            _run(plan, stop, show, on_row)
     except Stopped as stopped:
         raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
     return find_checkpoint(output)
 
 
-def _run(plan: Plan, stop: StopRequest, show: Show) -> None:
+def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None]) -> None:
     """Find room, decode, train; everything that needs the cluster."""
     config, output, last = plan.config, plan.output, plan.last
     cpus = cpus_per_worker(
@@ -106,7 +112,7 @@ def _run(plan: Plan, stop: StopRequest, show: Show) -> None:
     except OSError as error:
         raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
     try:
-        _fit(plan, films, cpus, owner, history, stop, show)
+        _fit(plan, films, cpus, owner, history, stop, show, on_row)
     finally:
         history.close()
 
@@ -122,8 +128,11 @@ def _decode(plan: Plan) -> Films:
 
 
 @contextmanager
-def _cluster(verbose: bool, show: Show) -> Iterator[None]:
-    """Connect to Ray for the length of a run; a connection that was there is left alone."""
+def connected(verbose: bool, show: Show) -> Iterator[None]:
+    """Connect to Ray for a while: to the running cluster, or to one started on this machine.
+
+    A connection that was there is left alone.
+    """
     if ray.is_initialized():
         yield
         return
@@ -150,6 +159,7 @@ def _fit(
     history: HistoryWriter,
     stop: StopRequest,
     show: Show,
+    on_row: Callable[[Row], None],
 ) -> None:
     """Run the workers to their end; pass their rows on as they come."""
     config, output = plan.config, plan.output
@@ -207,6 +217,7 @@ def _fit(
             except OSError as error:
                 failures.append(f"{history.path} could not be written: {error}")
                 stopping.put(True)
+            on_row(message)
 
     try:
         supervise(trainer.fit, messages, stopping, stop, take, show)

@@ -1,0 +1,23 @@
+"""How a trial tells what becomes of it: the keys of its reports, and where its run lies.
+
+Ray Tune carries the reports, Optuna keeps them. It knows neither.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# At the end of each epoch: its number, with the least error so far.
+EPOCH = "epoch"
+# In the last report: how the trial ended, and why if it failed. A trial that Ray Tune stops has
+# no last report.
+OUTCOME, REASON = "outcome", "reason"
+COMPLETE, FAILED = "complete", "failed"
+# What is known of a trial besides its objectives, and is kept with it.
+SECONDS, MEMORY, PARAMETERS = "seconds_per_epoch", "memory_gb", "parameters"
+EPOCHS = "epochs"
+
+
+def trial_folder(output: Path, number: int) -> Path:
+    """Return the output folder of a trial's run, in that of its search."""
+    return output / "trials" / f"{number:04d}"

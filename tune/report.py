@@ -1,0 +1,152 @@
+"""What a search came to: leaderboard, `best.yaml`, pictures, and one HTML file with all of it.
+
+    python -m tune.report --output DIR
+
+writes them anew. It reads the study and the search's settings, and runs nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import optuna
+from rich.console import Console
+from rich.table import Table
+
+from cephray import __version__
+from cephray.command import Parser, run_command
+from cephray.files import replace_text
+from tune.leaderboard import BEST, LEADERBOARD, Entry, write_results
+from tune.outcome import trial_folder
+from tune.pictures import Picture, draw
+from tune.settings import Settings, load_settings
+from tune.space import short, short_names
+from tune.study import open_storage, open_study
+
+PAGE, PICTURES = "report.html", "pictures"
+WIDTH = 200  # characters of a line that goes to a file
+
+
+def report(settings: Settings, study: optuna.Study) -> None:
+    """Write everything, and show the leaderboard.
+
+    Raises:
+        OSError: a file could not be written.
+    """
+    entries = write_results(settings, study)
+    pictures = draw(
+        study, entries, settings.space, settings.objectives, settings.output / PICTURES
+    )
+    replace_text(settings.output / PAGE, _page(settings, entries, pictures))
+    show(settings, entries)
+
+
+def show(settings: Settings, entries: Sequence[Entry]) -> None:
+    """Print the leaderboard."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    keys = list(settings.space.dimensions)
+    table = Table(box=None, pad_edge=False)
+    for name in _columns(settings):
+        table.add_column(name)
+    for entry in entries:
+        table.add_row(*_cells(settings, entry, keys))
+    console.print(table)
+    for entry in entries:
+        if entry.reason:
+            console.print(f"trial {entry.trial} failed: {entry.reason}", soft_wrap=True)
+    for name in (LEADERBOARD, BEST, PAGE):
+        if (settings.output / name).exists():
+            console.print(f"{settings.output / name}", soft_wrap=True)
+
+
+def _columns(settings: Settings) -> list[str]:
+    keys = list(settings.space.dimensions)
+    figures = [f"{o.label} {o.unit}".strip() for o in settings.objectives]
+    return ["trial", "", *figures, "epochs", "s/epoch", "GB", *short_names(keys).values()]
+
+
+def _cells(settings: Settings, entry: Entry, keys: Sequence[str]) -> list[str]:
+    figures = [o.format(v) for o, v in zip(settings.objectives, entry.figures, strict=False)]
+    figures += [""] * (len(settings.objectives) - len(figures))
+    state = "best" if entry.is_best else entry.state
+    return [
+        str(entry.trial),
+        state,
+        *figures,
+        "" if entry.epochs is None else str(entry.epochs),
+        "" if entry.seconds_per_epoch is None else f"{entry.seconds_per_epoch:.1f}",
+        "" if entry.memory_gb is None else f"{entry.memory_gb:.2f}",
+        *(short(entry.values[key]) if key in entry.values else "" for key in keys),
+    ]
+
+
+def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Picture]) -> str:
+    """Fill the page: pictures are written into it, and nothing is loaded from elsewhere."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    keys = list(settings.space.dimensions)
+    baseline = settings.space.baseline(settings.base)
+    best = next((entry for entry in entries if entry.is_best), None)
+    first = next((entry for entry in entries if entry.trial == 0), None)
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for picture in pictures:
+        listed = sections.setdefault(picture.section, [])
+        listed.append((picture.caption, _data_uri(picture.path)))
+    return environment.get_template("report.html.j2").render(
+        version=__version__,
+        settings=settings,
+        objectives=settings.objectives,
+        counts=Counter(entry.state for entry in entries),
+        ended=len(entries),
+        best=best,
+        first=first,
+        rows=[
+            (key, str(d), short(baseline[key]), short(best.values[key]) if best else "")
+            for key, d in settings.space.dimensions.items()
+        ],
+        columns=_columns(settings),
+        table=[(entry, _cells(settings, entry, keys)) for entry in entries],
+        failed=[entry for entry in entries if entry.reason],
+        sections=sections,
+        folder=trial_folder(Path(), best.trial) if best else None,
+    )
+
+
+def _data_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def _run(options: argparse.Namespace) -> None:
+    settings = load_settings(options.output.resolve())
+    storage = open_storage(options.storage or settings.search.storage, settings.output)
+    report(settings, open_study(storage, settings.search.study_name, settings.objectives))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    parser = Parser(
+        prog="python -m tune.report",
+        description="Write a search's leaderboard, pictures and page anew.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the search")
+    parser.add_argument("--storage", metavar="URL", help="of the study, where it has a password")
+    parser.set_defaults(command=_run)
+    return run_command(parser, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,249 @@
+"""`python -m tune.search`: a search over config keys, left running and found finished.
+
+What it is given is checked and written down first; then Ray Tune runs the trials that Optuna
+draws, each one a run of `cephray train`; the results are written after every trial.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import filelock
+
+from cephray.command import Parser, run_command
+from cephray.config import Config, override
+from cephray.errors import InputError, Stopped
+from cephray.quiet import import_tensorflow
+from cephray.train.plan import plan_run
+from tune.settings import Settings, settle
+
+if TYPE_CHECKING:
+    from tune.study import HasRoom, Values
+
+LOCK = ".lock"
+# Ray Tune keeps its own books there while it runs; ours are the study.
+RAY = ".ray"
+# What a trial's own process holds, beside its workers.
+TRIAL_BYTES = 300 * 2**20
+POLL_S = 0.2
+_PLACES = ("train.num_workers", "train.cpus_per_worker")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    return run_command(_parser(), arguments)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m tune.search",
+        description="Search config keys of cephray for the least validation error.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--data", type=Path, required=True, metavar="DIR", help="data set")
+    add("--output", type=Path, required=True, metavar="DIR", help="of the search")
+    add("--config", type=Path, metavar="FILE", help="what trials have in common, YAML")
+    add("--set", action="append", default=[], metavar="a.b=c", help="one config key of it")
+    add(
+        "--space", type=Path, metavar="FILE", help="keys and their ranges; default tune/space.yaml"
+    )
+    add("--trials", type=int, metavar="N", help="in the end, failed ones included; default 16")
+    add("--seed", type=int, metavar="S", help="of Optuna's sampler; default 0")
+    add("--validation", choices=("holdout", "test1"), help="films; default holdout, of Training")
+    add("--second-objective", choices=("latency", "parameters"), help="then the Pareto front")
+    add("--grace-epochs", type=int, metavar="N", help="no trial is pruned earlier; default 1/4")
+    add("--reduction-factor", type=float, metavar="X", help="one in X goes on; default 2")
+    add("--storage", metavar="URL", help="database of the study; default a journal in --output")
+    add("--num-workers", type=int, metavar="N", help="of each trial")
+    add("--use-gpu", action="store_true", help="one GPU for each worker")
+    add("--max-concurrent", type=int, metavar="N", help="trials; default as many as have room")
+    add("--resume", action="store_true", help="go on with the search in --output")
+    add("--verbose", action="store_true", help="logs of Ray and TensorFlow too")
+    parser.set_defaults(command=_run)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    if options.max_concurrent is not None and options.max_concurrent < 1:
+        raise InputError(f"--max-concurrent: must be at least 1; got {options.max_concurrent}")
+    settings = settle(options)
+    # What no trial could do without, said before anything is started or written.
+    plan_run(options.data, settings.output / "trials", settings.base, show=lambda line: None)
+    settings.output.mkdir(parents=True, exist_ok=True)
+    try:
+        with filelock.FileLock(settings.output / LOCK, timeout=0):
+            search(settings, options.max_concurrent, options.verbose)
+    except filelock.Timeout:
+        raise InputError(f"output {settings.output}: a search is running there") from None
+
+
+def search(settings: Settings, max_concurrent: int | None = None, verbose: bool = False) -> None:
+    """Run what is left of a search on a Ray cluster: the running one, or one started here.
+
+    Args:
+        settings: of the search.
+        max_concurrent: trials at a time; none: as many as the cluster has room for.
+        verbose: let Ray's and TensorFlow's own logs through.
+
+    Raises:
+        InputError: the storage cannot be used.
+        RunError: the cluster cannot hold a trial, or no trial came to an end.
+        Stopped: a signal came; says how to go on.
+    """
+    import_tensorflow()
+    from cephray.train.launch import connected
+    from cephray.train.signals import stop_signals
+    from tune.leaderboard import write_results
+    from tune.report import report
+    from tune.study import open_storage, open_study
+
+    output = settings.output
+    storage = open_storage(settings.search.storage, output)
+    study = open_study(storage, settings.search.study_name, settings.objectives)
+    try:
+        with _environment(), connected(verbose, print), stop_signals():
+            settings = replace(settings, base=_with_cpus(settings.base))
+            settings.save()
+            _run_trials(settings, study, max_concurrent, verbose)
+    except Stopped as stopped:
+        write_results(settings, study)
+        raise Stopped(
+            stopped.signal, f"{stopped}; finished trials are kept: go on with --resume"
+        ) from None
+    report(settings, study)
+
+
+def _with_cpus(base: Config) -> Config:
+    """Settle the CPUs of each worker: what `best.yaml` is trained with again."""
+    from cephray.train.resources import cpus_per_worker
+
+    train = base.train
+    cpus = cpus_per_worker(
+        train.num_workers, train.use_gpu, train.cpus_per_worker, train.wait_for_resources_s
+    )
+    return override(base, {"train.cpus_per_worker": cpus})
+
+
+def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verbose: bool) -> None:
+    import ray.tune
+
+    from tune.follow import Follow, forget_checkpoints
+    from tune.leaderboard import leaderboard
+    from tune.screen import Screen
+    from tune.study import StudySearch, scheduler_of
+    from tune.trial import Setting, run_trial
+
+    search, output = settings.search, settings.output
+    objectives = settings.objectives
+    searcher = StudySearch(
+        study,
+        settings.space,
+        objectives,
+        search.trials,
+        search.seed,
+        settings.space.baseline(settings.base),
+        _room(settings.base, max_concurrent),
+    )
+    screen = Screen(study, objectives, search.trials, settings.epochs)
+    setting = Setting(Path(search.data), output, settings.base, search.second_objective)
+    tuner = ray.tune.Tuner(
+        ray.tune.with_resources(
+            ray.tune.with_parameters(run_trial, setting=setting),
+            {"memory": TRIAL_BYTES},  # the workers that it starts ask for CPUs and GPUs
+        ),
+        tune_config=ray.tune.TuneConfig(
+            search_alg=searcher,
+            num_samples=-1,  # the searcher says when it is finished
+            # With two objectives a trial that is less exact may be on the front.
+            scheduler=scheduler_of(
+                study, settings.epochs, search.grace_epochs, search.reduction_factor
+            )
+            if len(objectives) == 1
+            else None,
+        ),
+        run_config=ray.tune.RunConfig(
+            name=RAY,
+            storage_path=str(output),
+            verbose=3 if verbose else 0,
+            failure_config=ray.tune.FailureConfig(max_failures=2),  # of a trial's own process
+            callbacks=[Follow(settings, study, screen)],
+        ),
+    )
+    with screen.shown():
+        _in_thread(tuner.fit)
+    shutil.rmtree(output / RAY, ignore_errors=True)
+    forget_checkpoints(output, leaderboard(study))
+    print(screen.summary())
+
+
+def _room(base: Config, max_concurrent: int | None) -> HasRoom:
+    """Tell whether trials fit the cluster at once, by the CPUs and GPUs of their workers."""
+    from cephray.train.resources import cluster_nodes, fits
+
+    def has_room(trials: Sequence[Values]) -> bool:
+        if max_concurrent is not None and len(trials) > max_concurrent:
+            return False
+        own = {
+            "train.num_workers": base.train.num_workers,
+            "train.cpus_per_worker": base.train.cpus_per_worker,
+        }
+        asked = [{**own, **values} for values in trials]
+        workers = sum(int(str(trial["train.num_workers"])) for trial in asked)
+        cpus = max(int(str(trial["train.cpus_per_worker"])) for trial in asked)
+        return fits(cluster_nodes(), workers, cpus, int(base.train.use_gpu))
+
+    return has_room
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Keep Ray Tune from handling signals, from asking for metrics in every report, from talk."""
+    ours = {
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        # Each trial has half a dozen processes that mostly wait; Ray warns of so many by CPUs.
+        "RAY_worker_maximum_startup_concurrency": "16",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _in_thread(work: Any) -> None:
+    """Run work in a thread of its own, so that signals end the wait for it."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # raised again in the main thread
+            errors.append(error)
+
+    thread = threading.Thread(target=run, name="cephray-search", daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(POLL_S)
+    if errors:
+        raise errors[0]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

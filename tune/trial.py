@@ -1,0 +1,114 @@
+"""One trial: the run that `cephray train` would do, in a process of its own.
+
+Its rows go to Ray Tune as they come; its last report says how it ended. It never raises: a trial
+that fails is a result of the search. It knows no study.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import ray.tune
+
+from cephray.config import Config, override
+from cephray.train.checkpoint import CONFIG, Row
+from cephray.train.launch import launch
+from cephray.train.plan import plan_run
+from tune.objectives import MRE, SECOND, Second, count_parameters, measure_latency
+from tune.outcome import (
+    COMPLETE,
+    EPOCH,
+    FAILED,
+    MEMORY,
+    OUTCOME,
+    PARAMETERS,
+    REASON,
+    SECONDS,
+    trial_folder,
+)
+from tune.space import Value
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trials of a search share.
+
+    Args:
+        data: folder of the data set, on a path that all nodes share.
+        output: folder of the search, likewise.
+        base: configuration that a trial's values replace those of.
+        second: objective, measured besides.
+    """
+
+    data: Path
+    output: Path
+    base: Config
+    second: Second | None = None
+
+
+def run_trial(choice: Mapping[str, Any], setting: Setting) -> None:
+    """Run one trial, or what is left of it; what Ray Tune calls.
+
+    Args:
+        choice: number of the trial, and its values by config key.
+        setting: of the search.
+    """
+    try:
+        last = _train(trial_folder(setting.output, choice["number"]), choice["values"], setting)
+    except Exception as error:
+        last = {OUTCOME: FAILED, REASON: describe(error)}
+    ray.tune.report(last)
+
+
+def describe(error: BaseException) -> str:
+    """Boil an error down to one line."""
+    text = " ".join(str(error).split())
+    named = type(error).__module__.startswith("cephray")
+    return text if named and text else f"{type(error).__name__}: {text or 'no message'}"
+
+
+def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[str, Any]:
+    config = override(setting.base, values)
+    if folder.exists() and not (folder / CONFIG).is_file():
+        shutil.rmtree(folder)  # killed before it began
+    rows: list[Row] = []
+
+    def take(row: Row) -> None:
+        rows.append(row)
+        best = min(taken["score"] for taken in rows)
+        ray.tune.report({EPOCH: int(row["epoch"]), MRE.key: best, **_costs(rows)})
+
+    plan = plan_run(setting.data, folder, config, resume=folder.exists(), show=_silent)
+    for row in plan.last.progress.history if plan.last else ():
+        take(row)
+    best = launch(plan, show=_silent, on_row=take)
+    mre_mm = best.progress.score
+    if not math.isfinite(mre_mm):
+        return {OUTCOME: FAILED, REASON: f"the validation MRE is {mre_mm}"}
+    last = {
+        OUTCOME: COMPLETE,
+        EPOCH: int(rows[-1]["epoch"]),
+        MRE.key: mre_mm,
+        PARAMETERS: count_parameters(best),
+        **_costs(rows),
+    }
+    if setting.second == "latency":
+        last[SECOND["latency"].key] = measure_latency(best)
+    return last
+
+
+def _costs(rows: list[Row]) -> dict[str, float]:
+    return {
+        SECONDS: median(row["seconds"] for row in rows),
+        MEMORY: max(row["memory_gb"] for row in rows),
+    }
+
+
+def _silent(line: str) -> None:
+    """Take what a run has to say: its history has it all."""
