@@ -26,6 +26,7 @@ from tune.objectives import Objective
 from tune.space import Choice, Dimension, Integer, Real, Space, Value, short, short_names
 
 SEARCH, VALUES, COST = "The search", "What the values did", "What the values cost"
+FEWEST_FOR_IMPORTANCE = 4
 SIZE_IN, DPI = (4.8, 3.2), 180
 BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#a0aab5"
 
@@ -91,8 +92,8 @@ def draw(
         caption = "Least error up to each epoch; a line that ends early was pruned"
         add(SEARCH, "curves", caption, partial(_curves, entries=measured, objective=objectives[0]))
     for index, objective in enumerate(objectives):
-        shares = {names[key]: share for key, share in _importances(study, index).items()}
-        if shares:
+        if len(finished) >= FEWEST_FOR_IMPORTANCE:
+            shares = {names[key]: share for key, share in _importances(study, index).items()}
             plot = partial(_importance, shares=shares)
             caption = f"Importance for {objective.label}: PED-ANOVA of {len(finished)} trials"
             add(VALUES, f"importance-{objective.key}", caption, plot)
@@ -174,16 +175,12 @@ def _pareto(figure: Figure, finished: Sequence[Entry], objectives: Sequence[Obje
 
 
 def _importances(study: optuna.Study, index: int) -> dict[str, float]:
-    """Return each parameter's share; none where the finished trials do not allow it."""
+    """Return each parameter's share in what makes the figure low."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that low values are the good ones: they are
-        try:
-            shares = optuna.importance.get_param_importances(
-                study, target=lambda trial: trial.values[index]
-            )
-        except (ValueError, RuntimeError):  # one finished trial, or all alike
-            return {}
-    return shares if all(math.isfinite(share) for share in shares.values()) else {}
+        warnings.simplefilter("ignore")  # that the good figures should be the low ones: they are
+        return optuna.importance.get_param_importances(
+            study, target=lambda trial: trial.values[index]
+        )
 
 
 def _importance(figure: Figure, shares: dict[str, float]) -> None:

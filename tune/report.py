@@ -33,8 +33,8 @@ PAGE, PICTURES = "report.html", "pictures"
 WIDTH = 200  # characters of a line that goes to a file
 
 
-def report(settings: Settings, study: optuna.Study) -> None:
-    """Write everything, and show the leaderboard.
+def report(settings: Settings, study: optuna.Study) -> list[Entry]:
+    """Write everything, and show the leaderboard; return its entries.
 
     Raises:
         OSError: a file could not be written.
@@ -45,6 +45,7 @@ def report(settings: Settings, study: optuna.Study) -> None:
     )
     replace_text(settings.output / PAGE, _page(settings, entries, pictures))
     show(settings, entries)
+    return entries
 
 
 def show(settings: Settings, entries: Sequence[Entry]) -> None:

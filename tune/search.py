@@ -21,15 +21,14 @@ import filelock
 
 from cephray.command import Parser, run_command
 from cephray.config import Config, override
-from cephray.errors import InputError, Stopped
+from cephray.errors import InputError, RunError, Stopped
 from cephray.quiet import import_tensorflow
 from cephray.train.plan import plan_run
-from tune.settings import Settings, settle
+from tune.settings import LOCK, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
     from tune.study import HasRoom, Values
 
-LOCK = ".lock"
 # Ray Tune keeps its own books there while it runs; ours are the study.
 RAY = ".ray"
 # What a trial's own process holds, beside its workers.
@@ -96,8 +95,8 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         verbose: let Ray's and TensorFlow's own logs through.
 
     Raises:
-        InputError: the storage cannot be used.
-        RunError: the cluster cannot hold a trial, or no trial came to an end.
+        InputError: the storage cannot be used, or is another search's.
+        RunError: the cluster cannot hold a trial, or all trials failed.
         Stopped: a signal came; says how to go on.
     """
     import_tensorflow()
@@ -105,11 +104,17 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
     from cephray.train.signals import stop_signals
     from tune.leaderboard import write_results
     from tune.report import report
-    from tune.study import open_storage, open_study
+    from tune.study import begun_trials, open_storage, open_study
 
     output = settings.output
     storage = open_storage(settings.search.storage, output)
     study = open_study(storage, settings.search.study_name, settings.objectives)
+    if begun_trials(study) and not (output / SEARCH).exists():
+        raise InputError(
+            f"storage {settings.search.storage}: has trials of another search that was called "
+            f"{settings.search.study_name!r}; give an --output of another name"
+        )
+    settings.save()
     try:
         with _environment(), connected(verbose, print), stop_signals():
             settings = replace(settings, base=_with_cpus(settings.base))
@@ -120,7 +125,9 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         raise Stopped(
             stopped.signal, f"{stopped}; finished trials are kept: go on with --resume"
         ) from None
-    report(settings, study)
+    entries = report(settings, study)
+    if all(entry.reason for entry in entries):
+        raise RunError(f"all {len(entries)} trials failed; the first: {entries[0].reason}")
 
 
 def _with_cpus(base: Config) -> Config:
@@ -156,6 +163,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     )
     screen = Screen(study, objectives, search.trials, settings.epochs)
     setting = Setting(Path(search.data), output, settings.base, search.second_objective)
+    shutil.rmtree(output / RAY, ignore_errors=True)
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(
             ray.tune.with_parameters(run_trial, setting=setting),

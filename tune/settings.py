@@ -22,6 +22,7 @@ from tune.objectives import Objective, Second, objectives_of
 from tune.space import Space, load_space
 
 SEARCH, BASE, SPACE = "search.yaml", "base.yaml", "space.yaml"
+JOURNAL, LOCK = "study.journal", ".lock"
 DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 
 Validation = Literal["holdout", "test1"]
@@ -94,9 +95,10 @@ def settle(options: argparse.Namespace) -> Settings:
             f"output {output}: holds another search; go on with it by --resume, or give an empty "
             "folder"
         )
-    if [name for name in found if name not in (BASE, SPACE)]:
+    others = [name for name in found if name not in (LOCK, JOURNAL, BASE, SPACE)]
+    if others:
         raise InputError(
-            f"output {output}: is not empty (holds {found[0]}) and holds no search to resume (no "
+            f"output {output}: is not empty (holds {others[0]}), and holds no search (no "
             f"{SEARCH}); give an empty folder"
         )
     base = _base(options)

@@ -25,9 +25,8 @@ from ray.tune.search.optuna import OptunaSearch
 from cephray.errors import InputError
 from tune.objectives import MRE, Objective
 from tune.outcome import COMPLETE, EPOCH, EPOCHS, MEMORY, OUTCOME, PARAMETERS, REASON, SECONDS
+from tune.settings import JOURNAL
 from tune.space import Space, Value
-
-JOURNAL = "study.journal"
 
 # Drawn at random before the estimate of what is good begins.
 STARTUP_TRIALS = 8
@@ -118,11 +117,11 @@ class StudySearch(OptunaSearch):
             study_name=study.study_name,
             storage=study._storage,
         )
-        self._trials, self._sampler_seed = trials, seed
+        self._values, self._trials, self._sampler_seed = space, trials, seed
         self._baseline, self._has_room = baseline, has_room
         self._under_way = deque(_in_state(study, TrialState.RUNNING))
         self._running: dict[str, Values] = {}
-        self._next: tuple[optuna.Trial, dict[str, Any]] | None = None
+        self._next: tuple[optuna.Trial, dict[str, Value]] | None = None
 
     @property
     def study(self) -> optuna.Study:
@@ -135,9 +134,9 @@ class StudySearch(OptunaSearch):
         if self._next is None:
             if not self._fits(self._baseline):
                 return None
-            if not self._under_way and self._begun() >= self._trials:
+            if not self._under_way and len(begun_trials(self.study)) >= self._trials:
                 return Searcher.FINISHED
-            self._next = self._ask(trial_id)
+            self._next = self._ask()
         trial, values = self._next
         if not self._fits(values):
             return None
@@ -146,19 +145,15 @@ class StudySearch(OptunaSearch):
         self._running[trial_id] = values
         return {"number": trial.number, "values": values}
 
-    def _ask(self, trial_id: str) -> tuple[optuna.Trial, dict[str, Any]]:
+    def _ask(self) -> tuple[optuna.Trial, dict[str, Value]]:
         if self._under_way:
             frozen = self._under_way.popleft()
             self.study.sampler = _sampler(self._sampler_seed, frozen.number)
-            self._ot_trials[trial_id] = optuna.Trial(self.study, frozen._trial_id)
+            trial = optuna.Trial(self.study, frozen._trial_id)
         else:
-            self.study.sampler = _sampler(self._sampler_seed, self._begun())
-        values: Any = super().suggest(trial_id)
-        return self._ot_trials.pop(trial_id), values
-
-    def _begun(self) -> int:
-        """Count the trials that were drawn; one that waits in the queue was not."""
-        return sum(t.state != TrialState.WAITING for t in self.study.get_trials(deepcopy=False))
+            self.study.sampler = _sampler(self._sampler_seed, len(begun_trials(self.study)))
+            trial = self.study.ask()
+        return trial, self._values.suggest(trial)
 
     def _fits(self, values: Values) -> bool:
         return not self._running or self._has_room([*self._running.values(), values])
@@ -247,6 +242,11 @@ def scheduler_of(
             scheduler.on_trial_result(nobody, stand_in, {EPOCH: epoch, MRE.key: mre_mm})
         scheduler.on_trial_remove(nobody, stand_in)
     return scheduler
+
+
+def begun_trials(study: optuna.Study) -> list[FrozenTrial]:
+    """List the trials that were drawn; one that waits in Optuna's queue was not."""
+    return [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.WAITING]
 
 
 def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
