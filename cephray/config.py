@@ -52,6 +52,11 @@ class DataConfig(Section):
     holdout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="share of the Training films held out where validation is holdout"
     )
+    separate_copies: bool = Field(
+        True,
+        description="no film both trained on and validated on: one that occurs twice is held out "
+        "as a whole, or left out of training where it is in the validation split",
+    )
 
 
 class HighPassConfig(Section):

@@ -37,20 +37,28 @@ class Batch:
     counts: FloatArray  # [K], films of the global batch that show each landmark
 
 
-def holdout(count: int, fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def holdout(
+    count: int, fraction: float, seed: int, copies: Sequence[tuple[int, int]] = ()
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split film numbers into training and validation, at least one film in each.
 
     Args:
         count: N, at least 2.
         fraction: share of the validation.
         seed: of the choice.
+        copies: pairs of numbers that show the same film; where one of them is held out, so is
+            the other, besides the share.
 
     Returns:
         Numbers of the training films, and of the validation films, both ascending.
     """
     order = np.random.default_rng([seed, _HOLDOUT]).permutation(count)
-    held_out = min(max(round(fraction * count), 1), count - 1)
-    return np.sort(order[held_out:]), np.sort(order[:held_out])
+    held_out = set(order[: min(max(round(fraction * count), 1), count - 1)].tolist())
+    while joined := {n for pair in copies if held_out & set(pair) for n in pair} - held_out:
+        held_out |= joined
+    numbers = np.arange(count)
+    is_held_out = np.isin(numbers, list(held_out))
+    return numbers[~is_held_out], numbers[is_held_out]
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:

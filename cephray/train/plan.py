@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cephray.config import Config
+from cephray.data.copies import find_copies
 from cephray.data.formats import Record, read_dataset
 from cephray.data.pipeline import epoch_batches, holdout
 from cephray.errors import InputError
+from cephray.progress import progress
 from cephray.storage import Place
 from cephray.train.checkpoint import CONFIG, Checkpoint, checkpoints_in
 
@@ -56,7 +58,7 @@ def plan_run(
     elif not output.name:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     last = _last_checkpoint(output, resume, show)
-    training, validation = _read(data, config)
+    training, validation = _read(data, config, show)
     _require_a_film_each(len(training), config)
     return Plan(config, output, training, validation, last)
 
@@ -87,20 +89,54 @@ def _last_checkpoint(output: Place, resume: bool, show: Show) -> Checkpoint | No
     return checkpoints[-1]
 
 
-def _read(data: Path, config: Config) -> tuple[list[Record], list[Record]]:
+def _read(data: Path, config: Config, show: Show) -> tuple[list[Record], list[Record]]:
     """Read the training and validation records."""
     training = read_dataset(data, config.data.training, config.data)
     if config.data.validation == "none":
         return training, []
     if config.data.validation != "holdout":
-        return training, read_dataset(data, config.data.validation, config.data)
+        validation = read_dataset(data, config.data.validation, config.data)
+        return _without_copies(training, validation, config, show), validation
     if len(training) < 2:
         raise InputError(
             f"data {data}: one film cannot be split into training and validation; "
             "set data.validation=none"
         )
-    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed)
+    copies = _copies(training) if config.data.separate_copies else []
+    kept, held_out = holdout(
+        len(training), config.data.holdout_fraction, config.train.seed, copies
+    )
+    if not len(kept):
+        raise InputError(f"data {data}: all training films are copies of each other")
     return [training[i] for i in kept], [training[i] for i in held_out]
+
+
+def _without_copies(
+    training: list[Record], validation: list[Record], config: Config, show: Show
+) -> list[Record]:
+    """Leave out the training films that are in validation too."""
+    if not config.data.separate_copies:
+        return training
+    count = len(training)
+    pairs = _copies([*training, *validation])
+    twice = {i for i, j in pairs if i < count <= j}
+    if twice:
+        show(
+            f"training films that are in {config.data.validation} as well, and not trained on: "
+            f"{len(twice)} (data.separate_copies=false trains on them)"
+        )
+    kept = [record for i, record in enumerate(training) if i not in twice]
+    if not kept:
+        raise InputError(
+            f"data.validation={config.data.validation}: has all the training films, so that "
+            "there is none to train on; set data.separate_copies=false to train on them"
+        )
+    return kept
+
+
+def _copies(records: list[Record]) -> list[tuple[int, int]]:
+    with progress("looking for copies", len(records)) as advance:
+        return find_copies([record.image_path for record in records], advance)
 
 
 def _require_a_film_each(count: int, config: Config) -> None:

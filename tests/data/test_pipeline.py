@@ -103,3 +103,14 @@ def test_input_is_the_grey_values_three_times_between_0_and_1() -> None:
     np.testing.assert_allclose(to_input(films, (7, 5)), expected, rtol=1e-6)
     with pytest.raises(ValueError, match=r"film of \(7, 5\) where \(5, 7\)"):
         to_input(films, (5, 7))
+
+
+def test_copies_are_held_out_together() -> None:
+    plain_kept, plain_held = holdout(20, 0.2, seed=3)
+    held = int(plain_held[0])
+    kept, other, last = (int(number) for number in plain_kept[:3])
+    _, held_out = holdout(20, 0.2, 3, [(held, kept), (kept, other)])  # a chain of three
+    assert set(held_out) == {*plain_held.tolist(), kept, other}
+    alone_kept, alone_held = holdout(20, 0.2, 3, [(kept, last)])  # both trained on
+    assert alone_kept.tolist() == plain_kept.tolist()
+    assert alone_held.tolist() == plain_held.tolist()
