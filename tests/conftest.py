@@ -1,7 +1,8 @@
-"""What more than one test file uses: the small configuration, films in memory, real data."""
+"""What more than one test file uses: the small configuration, a cluster, films, real data."""
 
 from __future__ import annotations
 
+import logging
 import os
 
 # Before TensorFlow is imported anywhere.
@@ -69,6 +70,32 @@ def shared() -> Path:
     folder = Path(os.environ.get("CEPHRAY_SHARED", Path(__file__).parents[2] / "shared"))
     if not (folder / "data").is_dir():
         pytest.skip(f"no real films in {folder / 'data'} (CEPHRAY_SHARED names the folder)")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Start a cluster of two CPUs."""
+    import ray
+
+    ray.init(
+        "local",  # beside any other cluster of this machine
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Draw 22 films: 11 to train on, 11 in Test1."""
+    from cephray.data.synthetic import write_dataset
+
+    folder = tmp_path_factory.mktemp("data") / "films"
+    write_dataset(folder, 22, size_px=(192, 240))
     return folder
 
 

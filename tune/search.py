@@ -77,7 +77,7 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--max-concurrent: must be at least 1; got {options.max_concurrent}")
     settings = settle(options)
     # What no trial could do without, said before anything is started or written.
-    plan_run(options.data, settings.output / "trials", settings.base, show=lambda line: None)
+    plan_run(options.data, settings.output / ".plan", settings.base, show=lambda line: None)
     settings.output.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(settings.output / LOCK, timeout=0):
@@ -104,9 +104,10 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
     from cephray.train.signals import stop_signals
     from tune.leaderboard import write_results
     from tune.report import report
-    from tune.study import begun_trials, open_storage, open_study
+    from tune.study import begun_trials, mend_journal, open_storage, open_study
 
     output = settings.output
+    mend_journal(output)
     storage = open_storage(settings.search.storage, output)
     study = open_study(storage, settings.search.study_name, settings.objectives)
     if begun_trials(study) and not (output / SEARCH).exists():

@@ -35,6 +35,7 @@ MEASURE = (
     "data.training",
     "data.validation",
     "data.holdout_fraction",
+    "data.separate_copies",
     "train.seed",
 )
 

@@ -52,14 +52,18 @@ def open_storage(url: str | None, output: Path) -> optuna.storages.BaseStorage:
             line = " ".join(str(error).split())
             raise InputError(f"storage {url}: cannot be opened ({line})") from None
     journal = (output / JOURNAL).resolve()
-    _cut_half_line(journal)
     # A lock that a killed driver left is broken after the grace period, in seconds.
     lock = JournalFileOpenLock(str(journal), grace_period=5)
     return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock))
 
 
-def _cut_half_line(journal: Path) -> None:
-    """Take away what a killed driver left half written: a line without its end."""
+def mend_journal(output: Path) -> None:
+    """Take away what a killed driver left half written: a line without its end.
+
+    Args:
+        output: folder of the search, in which nothing writes now.
+    """
+    journal = output / JOURNAL
     if not journal.exists():
         return
     with journal.open("r+b") as file:
@@ -216,8 +220,8 @@ class _Scheduler(ASHAScheduler):
 
 def scheduler_of(
     study: optuna.Study, epochs: int, grace_epochs: int, reduction_factor: float
-) -> ASHAScheduler:
-    """Make the ASHA scheduler that has seen the trials of a study.
+) -> ASHAScheduler | None:
+    """Make the ASHA scheduler that has seen the trials of a study; none where none could end.
 
     Args:
         study: of one objective.
@@ -225,13 +229,15 @@ def scheduler_of(
         grace_epochs: no trial ends earlier.
         reduction_factor: one in so many goes on at each rung.
     """
+    if grace_epochs >= epochs:
+        return None
     nobody: Any = None  # the scheduler asks nothing of whoever runs its trials
     scheduler = _Scheduler(
         time_attr=EPOCH,
         metric=MRE.key,
         mode="min",
-        max_t=epochs,
-        grace_period=min(grace_epochs, epochs),
+        max_t=epochs - 1,  # at the last epoch there is nothing left to save
+        grace_period=grace_epochs,
         reduction_factor=reduction_factor,
         stop_last_trials=False,  # a trial ends by itself, and says what it came to
     )

@@ -1,4 +1,4 @@
-"""`cephray train` in a process of its own, and the processes below it, to be killed by tests.
+"""Commands in processes of their own, and the processes below them, to be killed by tests.
 
 Linux's /proc tells whose child a process is; other clusters on the machine are left alone.
 """
@@ -10,10 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 WORKER = "ray::RayTrainWorker"
+TRIAL = "ray::ImplicitFunc"
 
 
 def wait_until(condition: Callable[[], object], what: str, timeout_s: float = 240) -> None:
@@ -44,30 +45,42 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def train_workers(driver: int) -> list[int]:
-    """List the processes that run the training loop below a driver."""
+def ray_processes(driver: int, kind: str = WORKER) -> list[int]:
+    """List the processes below a driver that run the training loop, or of another kind."""
     found = []
     for pid in descendants(driver):
         try:
             command = Path(f"/proc/{pid}/cmdline").read_text()
         except OSError:
             continue
-        if command.startswith(WORKER):
+        if command.startswith(kind):
             found.append(pid)
     return sorted(found)
 
 
-@contextmanager
 def training(
     data: Path, output: Path, overrides: Sequence[str], *options: str
+) -> AbstractContextManager[subprocess.Popen[str]]:
+    """Start `cephray train`; see `started`."""
+    return started("cephray.cli", "train", data, output, overrides, options)
+
+
+@contextmanager
+def started(
+    module: str,
+    command: str,
+    data: Path,
+    output: Path,
+    overrides: Sequence[str],
+    options: Sequence[str],
 ) -> Iterator[subprocess.Popen[str]]:
-    """Start `cephray train` on a cluster of its own, in a process group of its own."""
+    """Start a command on a cluster of its own, in a process group of its own."""
     sets = [part for override in overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "cephray.cli", "train", "--data", str(data)]
-    command += ["--output", str(output), *sets, *options]
+    arguments = [sys.executable, "-m", module, *command.split(), "--data", str(data)]
+    arguments += ["--output", str(output), *sets, *options]
     environment = os.environ | {"RAY_ADDRESS": "local", "RAY_DISABLE_IMPORT_WARNING": "1"}
     process = subprocess.Popen(
-        command,
+        arguments,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -34,10 +34,10 @@ EVALUATE = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --dat
 MakeConfig = Callable[..., Config]
 
 
-def readme_commands(start: str) -> list[str]:
-    """Return the README's commands for clusters that begin with these words, in their order."""
+def readme_commands(start: str, title: str = "On a cluster") -> list[str]:
+    """Return the commands of a section of the README that begin with these words, in order."""
     text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    section = text.split("## On a cluster\n")[1].split("\n## ")[0]
+    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
     return [line.strip() for line in section.splitlines() if line.startswith(f"    {start}")]
 
 
@@ -65,6 +65,7 @@ class Cluster:
             "DATA": str(folder / "films"),
             "OUTPUT": str(folder / "run"),
             "CONFIG": str(folder / "small.yaml"),
+            "CHECKOUT": str(CHECKOUT),
         }
         export = readme_commands("export ")[0].removeprefix("export ").split()
         self.environment |= dict(pair.split("=") for pair in export)
@@ -221,6 +222,16 @@ def test_real_films_from_an_empty_folder(cluster: Cluster, shared: Path) -> None
     cluster.submit(f"{readme_commands('ray job submit')[0]} --set train.epochs=1", "real", **real)
     assert "150 films to train on" in cluster.wait("real", "SUCCEEDED")
     assert "Sella" in cluster.run(f"{EVALUATE} --split test1 --json $OUTPUT/test1.json", **real)
+
+
+def test_a_search_is_a_job(cluster: Cluster) -> None:
+    [submit] = readme_commands("ray job submit", "Search")
+    asked = "--trials 2 --set model.roi_pool_size=5"
+    cluster.submit(submit.replace("--trials 16", asked), "search")
+    assert "2/2 trials" in cluster.wait("search", "SUCCEEDED")
+    output = Path(cluster.environment["OUTPUT"])
+    assert len((output / "leaderboard.csv").read_text().splitlines()) == 3
+    assert "<html" in (output / "report.html").read_text()
 
 
 def test_the_job_server_asks_for_the_token(cluster: Cluster) -> None:

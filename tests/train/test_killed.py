@@ -20,7 +20,7 @@ from cephray.errors import RunError
 from cephray.train.checkpoint import find_checkpoint
 from cephray.train.ownership import require_ownership, take_ownership
 from tests.conftest import SMALL
-from tests.train.processes import descendants, train_workers, training, wait_until
+from tests.train.processes import descendants, ray_processes, training, wait_until
 
 # Three epochs of eleven steps: long enough to be hit in the middle.
 LONG = (*SMALL, "data.training=all", "train.global_batch_size=2", "train.epochs=3")
@@ -93,7 +93,7 @@ def test_a_driver_told_to_stop_saves_within_the_epoch(
     assert "stopped by SIGTERM after epoch" in line
     assert "is intact: go on with --resume" in line
     with training(films, output, (), "--resume") as process:
-        wait_until(lambda: train_workers(process.pid), "worker")
+        wait_until(lambda: ray_processes(process.pid), "worker")
         # As a terminal does: to the whole group.
         os.killpg(process.pid, signal.SIGINT)
         line = one_line(process, 130)
@@ -117,7 +117,7 @@ def test_a_killed_worker_is_replaced(
 ) -> None:
     output = tmp_path / "run"
     with in_its_second_epoch(films, output, f"--num-workers={workers}") as process:
-        killed = train_workers(process.pid)
+        killed = ray_processes(process.pid)
         os.kill(killed[-1], number)
         succeeds(process)
     assert len(killed) == workers

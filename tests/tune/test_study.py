@@ -175,7 +175,7 @@ def test_a_trial_that_was_drawn_waits_with_its_values(make_search: MakeSearch) -
 
 def test_asha_after_a_restart_decides_as_before(make_search: MakeSearch) -> None:
     search = make_search()
-    before = scheduler_of(search.study, 8, 2, 2.0)
+    before: Any = scheduler_of(search.study, 8, 2, 2.0)
     curves = [5.0, 4.0, 6.0, 3.0, 4.5]
     for number, level in enumerate(curves):
         choice = search.suggest(f"{number}")
@@ -194,17 +194,24 @@ def test_asha_after_a_restart_decides_as_before(make_search: MakeSearch) -> None
         before.on_trial_complete(NOBODY, trial, result)
     states = [trial.state.name for trial in search.study.trials]
     assert states == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
-    after = scheduler_of(search.study, 8, 2, 2.0)
+    after: Any = scheduler_of(search.study, 8, 2, 2.0)
     rungs = [
         [(epoch, sorted(recorded.values())) for epoch, recorded in s._brackets[0]._rungs]
         for s in (before, after)
     ]
     assert rungs[0] == rungs[1]
+    assert [epoch for epoch, _ in rungs[0]] == [4, 2]  # none at the end
     assert rungs[0][-1] == (2.0, sorted(-level / 2 for level in curves))
 
 
+def test_where_no_trial_could_end_early_there_is_no_scheduler(make_search: MakeSearch) -> None:
+    assert scheduler_of(make_search().study, 3, 3, 2.0) is None
+    assert scheduler_of(make_search().study, 1, 1, 2.0) is None
+    assert scheduler_of(make_search().study, 2, 1, 2.0) is not None
+
+
 def test_the_baseline_is_never_pruned(make_search: MakeSearch) -> None:
-    scheduler = scheduler_of(make_search().study, 8, 2, 2.0)
+    scheduler: Any = scheduler_of(make_search().study, 8, 2, 2.0)
     decisions = {}
     for number, level in ((1, 1.0), (2, 2.0), (0, 9.0), (3, 9.0)):
         trial: Any = SimpleNamespace(trial_id=f"{number}", config={"number": number})
