@@ -78,7 +78,7 @@ def draw(
         plot(figure)
         path = folder / f"{name}.png"
         figure.savefig(path)
-        pictures.append(Picture(section, caption, path))
+        pictures.append(Picture(section, caption[0].upper() + caption[1:], path))
 
     if not finished:
         return pictures
@@ -104,7 +104,7 @@ def draw(
         shown = measured if index == 0 else finished
         for key, dimension in space.dimensions.items():
             plot = partial(_slice, entries=shown, key=key, dimension=dimension, **aim)
-            caption = f"{objective.label} by {names[key]}"
+            caption = f"{objective.label} by {names[key]}; of pruned trials, what they reached"
             add(VALUES, f"slice-{objective.key}-{names[key]}", caption, plot)
     for key, dimension in space.dimensions.items():
         plot = partial(_cost, entries=measured, key=key, dimension=dimension)
@@ -289,7 +289,7 @@ def _look(entry: Entry) -> tuple[str, str, str, int]:
     if entry.trial == 0:
         return ORANGE, "D", "baseline", 3
     if entry.state == PRUNED:
-        return GREY, "o", "pruned, error reached", 1
+        return GREY, "o", "pruned", 1
     return BLUE, "o", "finished", 2
 
 
@@ -313,9 +313,10 @@ def _legend_once(axes: Axes) -> None:
         loc="lower center",
         bbox_to_anchor=(0.5, 1.0),
         ncols=5,
-        columnspacing=1.2,
+        columnspacing=1.0,
+        handletextpad=0.4,
         frameon=False,
-        fontsize=9,
+        fontsize=8,
     )
 
 

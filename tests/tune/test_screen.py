@@ -21,10 +21,10 @@ def test_trials_are_shown_as_they_run_and_end(
     screen = Screen(search.study, (MRE,), 5, 2)
 
     def table() -> str:
-        console = Console(width=120, record=True)
-        with console.capture():
+        console = Console(width=120)
+        with console.capture() as captured:
             console.print(screen._table())
-        return console.export_text()
+        return captured.get()
 
     assert "0/5 trials" in table()
     choices = [search.suggest(f"{number}") for number in range(4)]
