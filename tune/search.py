@@ -34,7 +34,6 @@ RAY = ".ray"
 # What a trial's own process holds, beside its workers.
 TRIAL_BYTES = 300 * 2**20
 POLL_S = 0.2
-_PLACES = ("train.num_workers", "train.cpus_per_worker")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -112,8 +111,8 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
     study = open_study(storage, settings.search.study_name, settings.objectives)
     if begun_trials(study) and not (output / SEARCH).exists():
         raise InputError(
-            f"storage {settings.search.storage}: has trials of another search that was called "
-            f"{settings.search.study_name!r}; give an --output of another name"
+            f"storage {settings.search.storage or output}: has trials of another search that was "
+            f"called {settings.search.study_name!r}; give an --output of another name"
         )
     settings.save()
     try:
@@ -188,8 +187,12 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
             callbacks=[Follow(settings, study, screen)],
         ),
     )
-    with screen.shown():
-        _in_thread(tuner.fit)
+    try:
+        with screen.shown():
+            _in_thread(tuner.fit)
+    except ray.tune.TuneError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise RunError(f"the search failed: {reason}; go on with --resume") from error
     shutil.rmtree(output / RAY, ignore_errors=True)
     forget_checkpoints(output, leaderboard(study))
     print(screen.summary())

@@ -6,7 +6,6 @@ killed goes on from there, and Optuna's own tools open it. It knows no cephray c
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -276,6 +275,3 @@ def _sampler(seed: int, number: int) -> optuna.samplers.TPESampler:
     """Make the sampler of one trial: it carries nothing from the trials that it drew before."""
     drawn = np.random.SeedSequence([seed, number]).generate_state(1)[0]
     return optuna.samplers.TPESampler(n_startup_trials=STARTUP_TRIALS, seed=int(drawn))
-
-
-logging.getLogger("ray.tune.search.optuna").setLevel(logging.ERROR)
