@@ -85,12 +85,12 @@ def measure_latency(checkpoint: Checkpoint) -> float:
 
     train = checkpoint.config.train
     threads = train.cpus_per_worker or 1
-    task = ray.remote(_latency_ms).options(
+    task = ray.remote(
         num_cpus=threads,
         num_gpus=int(train.use_gpu),
         max_calls=1,  # TensorFlow's memory goes with its process
         runtime_env={"env_vars": ENVIRONMENT},
-    )
+    )(_latency_ms)
     latency_ms: float = ray.get(task.remote(str(checkpoint.folder), threads))
     return latency_ms
 

@@ -7,6 +7,7 @@ draws, each one a run of `cephray train`; the results are written after every tr
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import shutil
 import sys
@@ -150,6 +151,8 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     from tune.study import StudySearch, scheduler_of
     from tune.trial import Setting, run_trial
 
+    if not verbose:  # a trial that is lost is said in our own words
+        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     search, output = settings.search, settings.output
     objectives = settings.objectives
     searcher = StudySearch(
