@@ -17,8 +17,17 @@ from cephray.errors import InputError
 from cephray.landmarks import LANDMARK_SETS
 from cephray.storage import Place
 
-Backbone = Literal["vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "darknet19", "darknet53"]
-PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50")
+Backbone = Literal[
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "darknet19",
+    "darknet53",
+    "efficientnet_lite0",
+]
+PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50", "efficientnet_lite0")
 Reader = Literal["mean", "senior", "junior"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -160,7 +169,9 @@ class ModelConfig(Section):
 
     backbone: Backbone = Field("resnet50", description="feature extractor")
     backbone_weights: Literal["imagenet"] | None = Field(
-        None, description="pretrained weights of VGG and ResNet50, downloaded by Keras"
+        None,
+        description="pretrained: of VGG and ResNet50 downloaded by Keras, of EfficientNet-Lite0 "
+        "from a Python package",
     )
     fusion_depth: Annotated[int, Field(ge=1, le=4)] = Field(
         3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
