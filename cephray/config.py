@@ -261,6 +261,9 @@ class TrainConfig(Section):
     learning_rate: PositiveFloat = Field(1e-4, description="of Adam")
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = Field(0.0, description="linear warm-up; may be a fraction")
+    weight_decay: NonNegativeFloat = Field(
+        0.0, description="of AdamW: kernels shrink by this share of the learning rate each step"
+    )
     clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32",
