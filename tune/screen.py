@@ -50,9 +50,10 @@ class Screen:
 
     @contextmanager
     def shown(self) -> Iterator[None]:
-        """Keep the table on a terminal for a while."""
+        """Keep the table on a terminal for a while; elsewhere, end with the summary."""
         if not self._console.is_terminal:
             yield
+            print(self.summary())
             return
         with Live(get_renderable=self._table, console=self._console, refresh_per_second=2):
             yield

@@ -198,7 +198,6 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
         raise RunError(f"the search failed: {reason}; go on with --resume") from error
     shutil.rmtree(output / RAY, ignore_errors=True)
     forget_checkpoints(output, leaderboard(study))
-    print(screen.summary())
 
 
 def _room(base: Config, max_concurrent: int | None) -> HasRoom:
