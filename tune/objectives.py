@@ -80,6 +80,7 @@ def measure_latency(checkpoint: Checkpoint) -> float:
         Median time in milliseconds.
     """
     import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     from cephray.train.worker import ENVIRONMENT
 
@@ -90,6 +91,8 @@ def measure_latency(checkpoint: Checkpoint) -> float:
         num_gpus=int(train.use_gpu),
         max_calls=1,  # TensorFlow's memory goes with its process
         runtime_env={"env_vars": ENVIRONMENT},
+        # Not within what Ray Tune set aside for the trial's own process.
+        scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
     )(_latency_ms)
     latency_ms: float = ray.get(task.remote(str(checkpoint.folder), threads))
     return latency_ms

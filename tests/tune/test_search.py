@@ -244,9 +244,9 @@ def test_the_front_of_two_objectives(
     tmp_path: Path,
 ) -> None:
     output = tmp_path / "search"
-    with searching(films, output, "--trials=8", f"--second-objective={second}") as process:
+    with searching(films, output, "--trials=6", f"--second-objective={second}") as process:
         succeeds(process)
-    assert_all_once(output, 8)
+    assert_all_once(output, 6)
     rows = ended_rows(output)
     key = SECOND[second].key
     points = {row["trial"]: (float(row["mre_mm"]), float(row[key])) for row in rows}
