@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from cephray.benchmark.train_step import (
     full_cases,
 )
 from cephray.benchmark.train_step_subjects import SUBJECTS, build_step, time_steps
-from cephray.config import Config
+from cephray.config import Backbone, Config
 
 MakeConfig = Callable[..., Config]
 
@@ -40,7 +41,7 @@ def test_steps_are_timed_at_least_three_times() -> None:
 
 def test_cases_cover_every_backbone_at_both_sizes() -> None:
     cases = list(full_cases())
-    assert len(cases) == len(set(cases)) == 14
+    assert len(cases) == len(set(cases)) == 2 * len(get_args(Backbone))
     assert Case().config.data.image_height == 416
 
 
