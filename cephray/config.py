@@ -178,6 +178,25 @@ class ToneConfig(Section):
     inversion: Probability = Field(0.1, description="probability that black and white are swapped")
 
 
+class WindowNoiseConfig(Section):
+    """Places the first windows around the truth, off by chance, and not around stage one.
+
+    Stage one is soon better on the training films than it ever is on others; so the heads keep
+    meeting windows that are as far off as those of a new film.
+    """
+
+    enabled: bool = False
+    probability: Probability = Field(0.5, description="of a film")
+    min_mm: NonNegativeFloat = Field(0.5, description="standard deviation along each axis, from")
+    max_mm: NonNegativeFloat = Field(4.0, description="to; one is drawn for a film")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> WindowNoiseConfig:
+        if self.min_mm > self.max_mm:
+            raise ValueError(f"min_mm must not exceed max_mm; got {self.min_mm} > {self.max_mm}")
+        return self
+
+
 class AugmentConfig(Section):
     """Augmentations of the training films, each with its own switch and strength.
 
@@ -197,6 +216,7 @@ class AugmentConfig(Section):
     affine: AffineConfig = AffineConfig()
     band: BandConfig = BandConfig()
     tone: ToneConfig = ToneConfig()
+    window_noise: WindowNoiseConfig = WindowNoiseConfig()
 
 
 class ModelConfig(Section):
@@ -212,17 +232,40 @@ class ModelConfig(Section):
         3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
     )
     fusion_channels: PositiveInt = Field(256, description="channels of each fused level")
+    crop_depth: Annotated[int, Field(ge=1, le=4)] | None = Field(
+        None, description="fused levels that are cropped, the finest ones; none: all"
+    )
+    window_cells: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
+        (3, 5, 7, 9), description="sides of the windows on C5, C4, C3, C2, cells of each"
+    )
     roi_pool_size: PositiveInt = Field(5, description="S, samples along each side of a crop")
-    head_channels: PositiveInt = Field(512, description="filters of a refinement head")
+    head: Literal["convolution", "dense"] = Field(
+        "convolution",
+        description="of each landmark: 3 × 3 convolution and dense layer; or a dense layer alone, "
+        "after a 1 × 1 convolution that all landmarks share",
+    )
+    head_channels: PositiveInt = Field(512, description="filters of the head's convolution")
     head_units: PositiveInt = Field(512, description="hidden units of a refinement head")
+    head_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="share of a dense head's inputs and hidden units left out in training"
+    )
     refinement_passes: PositiveInt = Field(
         1, description="times that crop and heads are applied, with the same weights"
     )
     offset_unit: Literal["film", "window"] = Field(
         "film", description="unit of a head's output: the film, or the smallest window"
     )
+    detach_passes: bool = Field(
+        False, description="no gradient from a pass to the points that it starts from"
+    )
     differentiable_boxes: bool = Field(
         False, description="let the gradient pass through the position of the windows"
+    )
+    spread: bool = Field(
+        False, description="each head estimates its error too: the scale of a Laplace distribution"
+    )
+    detection_channels: PositiveInt | None = Field(
+        None, description="a 1 × 1 convolution before the detection module's; none: no such layer"
     )
     detection_prior: Literal["none", "mean_shape"] = Field(
         "none", description="what the detection module adds its output to"
@@ -242,10 +285,34 @@ class ModelConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _fused_levels_are_cropped(self) -> ModelConfig:
+        if self.crop_depth is not None and self.crop_depth > self.fusion_depth:
+            raise ValueError(
+                "crop_depth must not exceed fusion_depth; got "
+                f"{self.crop_depth} > {self.fusion_depth}"
+            )
+        if self.detach_passes and self.differentiable_boxes:
+            raise ValueError("detach_passes leaves differentiable_boxes no gradient; set one")
+        return self
+
 
 class LossConfig(Section):
-    """Weights of the multi-head refinement loss."""
+    """The multi-head refinement loss: how an error counts, and weights."""
 
+    error: Literal["squared", "absolute", "wing", "laplace"] = Field(
+        "squared",
+        description="of a coordinate; wing: Feng et al. 2018; laplace: likelihood of the error "
+        "under the head's model.spread, in stage one absolute",
+    )
+    unit: Literal["film", "mm"] = Field(
+        "film", description="of errors: width and height of the film, or millimetres"
+    )
+    wing_width: PositiveFloat = Field(2.0, description="errors below count by their logarithm")
+    wing_curvature: PositiveFloat = Field(0.5, description="errors below count nearly in full")
+    every_pass: bool = Field(
+        False, description="the mean over all refinement passes counts, and not the last alone"
+    )
     detection_weight: NonNegativeFloat = 1.0
     refinement_weight: NonNegativeFloat = 1.0
     landmark_weights: tuple[NonNegativeFloat, ...] | None = Field(
@@ -333,6 +400,17 @@ class Config(Section):
             raise ValueError(
                 f"loss.landmark_weights must have {len(known)} entries; got {len(weights)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _spread_is_learned(self) -> Config:
+        if self.model.spread != (self.loss.error == "laplace"):
+            raise ValueError(
+                "loss.error=laplace and model.spread=true go together; got "
+                f"loss.error={self.loss.error}, model.spread={str(self.model.spread).lower()}"
+            )
+        if self.loss.error == "laplace" and self.loss.unit != "mm":
+            raise ValueError("loss.error=laplace needs loss.unit=mm; got film")
         return self
 
 

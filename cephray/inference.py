@@ -65,8 +65,9 @@ class Detector:
         """
         for batch in prefetch(_batches(films)):
             image = to_input([film.image for film in batch], self.size)
-            coarse, refined = (stage.numpy() for stage in self._predict(image))
-            for film, first, second in zip(batch, coarse, refined, strict=True):
+            prediction = self._predict(image)
+            stages = prediction.coarse.numpy(), prediction.refined.numpy()
+            for film, first, second in zip(batch, *stages, strict=True):
                 yield Detection(film, first, second)
             progress(len(batch))
 

@@ -1,10 +1,12 @@
-"""The multi-head refinement loss (Khalid et al. 2024), on any Keras backend.
+"""The multi-head refinement loss (Khalid et al. 2024), and robust forms of it.
 
-It knows both stages' landmarks and the truth, in normalised coordinates, and no model.
+It knows both stages' landmarks and the truth, in normalised coordinates, and no model; it runs on
+any Keras backend.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 from keras import ops
@@ -36,24 +38,32 @@ def count_visible(truth: Tensor) -> Tensor:
 
 def two_stage_loss(
     coarse: Tensor,
-    refined: Tensor,
+    passes: Tensor,
     truth: Tensor,
     config: LossConfig,
     counts: Tensor | None = None,
+    extent_mm: Tensor | None = None,
+    spread: Tensor | None = None,
 ) -> LossTerms:
-    """Mean squared error of both stages, summed over the refinement heads.
+    """Mean error of both stages' coordinates, summed over the refinement heads.
 
-    total = w_d · MSE(coarse, truth) + w_r · Σ_k w_k · MSE(refined_k, truth_k)
+    total = w_d · E(coarse, truth) + w_r · Σ_k w_k · E(refined_k, truth_k)
+
+    E is the mean over films and both coordinates: in the paper of squares, in widths and heights
+    of the film. With `every_pass` it is the mean over the refinement passes too, otherwise the
+    last pass counts alone.
 
     Missing landmarks count for nothing. A worker that holds a part of a batch gives the counts of
     the whole batch; its loss is then its share, and the workers' shares sum to the whole.
 
     Args:
         coarse: [B, K, 2], normalised.
-        refined: [B, K, 2], normalised.
+        passes: [B, P, K, 2], normalised, after each refinement pass.
         truth: [B, K, 2], normalised; NaN where a landmark is missing.
-        config: the weights.
+        config: error, unit and weights.
         counts: [K], films of the whole batch that show each landmark; none: counted here.
+        extent_mm: [B, 2], width and height of the films; needed where the unit is millimetres.
+        spread: [B, P, K], heights of the film; needed where the error is Laplace's.
 
     Returns:
         The loss and its terms.
@@ -61,13 +71,32 @@ def two_stage_loss(
     weights = config.landmark_weights or (1.0,) * truth.shape[1]
     if counts is None:
         counts = count_visible(truth)
+    if not config.every_pass:
+        passes = passes[:, -1:]
+        spread = None if spread is None else spread[:, -1:]
+
+    if config.unit == "mm":
+        extent = ops.expand_dims(extent_mm, 1)  # [B, 1, 2]
+        height = extent[:, :, 1:]  # [B, 1, 1]
+    else:
+        extent, height = 1.0, 1.0
+    visible = _visible(truth)
+    # NaN is cut off before it meets a product.
+    of_coarse = ops.where(visible, coarse - truth, 0.0) * extent
+    of_passes = ops.where(visible[:, None], passes - truth[:, None], 0.0)
+    of_passes = of_passes * (extent if config.unit == "film" else extent[:, None])
+
     # A landmark that no film shows has no errors to divide.
     per_head = 1.0 / (2.0 * ops.maximum(counts, 1.0))  # [K]
     overall = 1.0 / (2.0 * ops.maximum(ops.sum(counts), 1.0))
-    detection = ops.sum(_squared_errors(coarse, truth)) * overall
-    refinement = ops.sum(
-        _squared_errors(refined, truth) * per_head * ops.convert_to_tensor(weights, "float32")
-    )
+    detection = ops.sum(_penalty(of_coarse, config)) * overall
+    if config.error == "laplace":
+        penalty = _laplace(of_passes, (spread * height)[..., None])
+        penalty = ops.where(visible[:, None], penalty, 0.0)
+    else:
+        penalty = _penalty(of_passes, config)
+    of_heads = ops.sum(ops.mean(penalty, axis=1), axis=(0, 2))  # [K]
+    refinement = ops.sum(of_heads * per_head * ops.convert_to_tensor(weights, "float32"))
     total = config.detection_weight * detection + config.refinement_weight * refinement
     return LossTerms(total, detection, refinement)
 
@@ -77,7 +106,20 @@ def _visible(truth: Tensor) -> Tensor:
     return ops.all(ops.isfinite(truth), axis=-1, keepdims=True)
 
 
-def _squared_errors(predicted: Tensor, truth: Tensor) -> Tensor:
-    """Sum over films and both coordinates: [K]. NaN is cut off before it meets a product."""
-    difference = ops.where(_visible(truth), predicted - truth, 0.0)
-    return ops.sum(ops.square(difference), axis=(0, 2))
+def _penalty(difference: Tensor, config: LossConfig) -> Tensor:
+    """Return what each coordinate's difference counts."""
+    if config.error == "squared":
+        return ops.square(difference)
+    distance = ops.abs(difference)
+    if config.error != "wing":  # of Laplace's likelihood, stage one knows no spread
+        return distance
+    # Feng et al. 2018, equation 5: logarithmic below the width, continued by a line.
+    width, curvature = config.wing_width, config.wing_curvature
+    height = width * math.log1p(width / curvature)
+    near = width * ops.log1p(distance / curvature)
+    return ops.where(distance < width, near, distance - width + height)
+
+
+def _laplace(difference: Tensor, scale: Tensor) -> Tensor:
+    """Return the negative logarithm of Laplace's density."""
+    return ops.abs(difference) / scale + ops.log(2.0 * scale)

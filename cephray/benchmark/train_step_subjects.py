@@ -59,13 +59,15 @@ def time_steps(step: Step, seconds: float, least: int = 3) -> list[float]:
     return times
 
 
-def _batch(config: Config) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _batch(config: Config) -> tuple[Tensor, ...]:
+    """Make what a training step takes, in its order."""
     rng = np.random.default_rng(0)
     films, landmarks = config.train.global_batch_size, len(landmark_set(config.data.landmarks))
     size = (config.data.image_height, config.data.image_width)
     return (
         tf.constant(rng.uniform(size=(films, *size, 3)), tf.float32),
         tf.constant(rng.uniform(0.2, 0.8, (films, landmarks, 2)), tf.float32),
+        tf.fill((films, landmarks, 2), np.nan),
         tf.fill((films, 2), 200.0),
         tf.fill((landmarks,), float(films)),
     )
@@ -123,7 +125,12 @@ def _head_by_head(config: Config) -> tuple[Step, int]:
     levels = fuse(pyramid[-model.fusion_depth :], model.fusion_channels)
     extractor = keras.Model(image, [pyramid[-1], *levels])
     detection = LandmarkDetection(landmarks, scale=model.detection_scale)
-    crop = WindowCrop(STRIDES[-model.fusion_depth :], size, model.roi_pool_size)
+    crop = WindowCrop(
+        STRIDES[-model.fusion_depth :],
+        model.window_cells[: model.fusion_depth][::-1],
+        size,
+        model.roi_pool_size,
+    )
     coarse = detection(extractor(image)[0])
     refined = []
     for k in range(landmarks):
@@ -133,13 +140,13 @@ def _head_by_head(config: Config) -> tuple[Step, int]:
     network = keras.Model(image, [coarse, layers.Concatenate(axis=1)(refined)])
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(network.trainable_variables)
-    batch, truth, _, counts = _batch(config)
+    batch, truth, _, _, counts = _batch(config)
 
     @tf.function
     def step() -> Tensor:
         with tf.GradientTape() as tape:
             both = network(batch, training=True)
-            loss = two_stage_loss(both[0], both[1], truth, config.loss, counts).total
+            loss = two_stage_loss(both[0], both[1][:, None], truth, config.loss, counts).total
         gradients = tape.gradient(loss, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         return loss

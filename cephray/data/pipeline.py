@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 from cephray.config import AugmentConfig
 from cephray.data.augment import augment
 from cephray.data.films import GrayImage
+from cephray.data.first_points import draw_first_points
 from cephray.data.opencv import cv2
 from cephray.data.table import FilmTable
 
 FloatArray = NDArray[np.float32]
 
 # The last entry of a random generator's seed; one for each purpose, so that they are independent.
-_ORDER, _AUGMENT, _HOLDOUT = range(3)
+_ORDER, _AUGMENT, _HOLDOUT, _FIRST_POINTS = range(4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +34,7 @@ class Batch:
     indices: NDArray[np.int64]  # [b], rows of the table
     image: FloatArray  # [b, H, W, 3], grey values in [0, 1]
     truth: FloatArray  # [b, K, 2], normalised
+    first_points: FloatArray  # [b, K, 2], normalised; NaN: the network's estimate
     extent_mm: FloatArray  # [b, 2]
     counts: FloatArray  # [K], films of the global batch that show each landmark
 
@@ -116,16 +118,21 @@ def training_batches(
 
     def make(whole: NDArray[np.int64]) -> Batch:
         mine = np.array_split(whole, world_size)[rank]
-        images, points = [], []
+        images, points, first_points = [], [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
             rng = np.random.default_rng([seed, epoch, int(index), _AUGMENT])
             image, landmarks = augment(image, table.landmarks_norm[index], rng, augmentation)
             images.append(image)
             points.append(landmarks)
+            rng = np.random.default_rng([seed, epoch, int(index), _FIRST_POINTS])
+            first_points.append(
+                draw_first_points(landmarks, extent_mm[index], rng, augmentation.window_noise)
+            )
         return Batch(
             indices=mine,
             image=to_input(images, table.image_size),
             truth=np.stack(points),
+            first_points=np.stack(first_points),
             extent_mm=extent_mm[mine],
             counts=visible[whole].sum(axis=0).astype(np.float32),
         )

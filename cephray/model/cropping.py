@@ -16,10 +16,6 @@ from cephray.ops import roi_crop
 
 Tensor = Any
 
-# Sides of the windows in cells of each level's own grid, coarsest level first (Khalid et al. 2024;
-# the paper stops at three levels).
-WINDOW_CELLS = (3, 5, 7, 9)
-
 
 @keras.saving.register_keras_serializable("cephray")
 class WindowCrop(layers.Layer):
@@ -27,6 +23,7 @@ class WindowCrop(layers.Layer):
 
     Args:
         strides: stride of each level, finest first.
+        window_cells: side of the window on each level, cells of its own grid, finest first.
         image_size: (H, W) of the network's input, pixels.
         crop_size: S, samples along each side of a crop.
         differentiable: let the gradient pass through the position of the windows.
@@ -41,6 +38,7 @@ class WindowCrop(layers.Layer):
     def __init__(
         self,
         strides: Sequence[int],
+        window_cells: Sequence[int],
         image_size: tuple[int, int],
         crop_size: int,
         differentiable: bool = False,
@@ -52,7 +50,7 @@ class WindowCrop(layers.Layer):
         self.image_size = image_size
         self.crop_size = crop_size
         self.differentiable = differentiable
-        self.window_cells = WINDOW_CELLS[: len(self.strides)][::-1]
+        self.window_cells = tuple(window_cells)
 
     @property
     def smallest_window(self) -> float:

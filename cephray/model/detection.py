@@ -23,6 +23,7 @@ class LandmarkDetection(layers.Layer):
 
     Args:
         num_landmarks: K.
+        channels: filters of a 1 × 1 convolution with ReLU before it all; none: no such layer.
         scale: factor on the output of the linear layer; less than 1 keeps the first steps small.
 
     Input shape:
@@ -32,11 +33,22 @@ class LandmarkDetection(layers.Layer):
         [B, K, 2], normalised (x, y), float32.
     """
 
-    def __init__(self, num_landmarks: int, scale: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        num_landmarks: int,
+        channels: int | None = None,
+        scale: float = 1.0,
+        **options: Any,
+    ) -> None:
         # Coordinates need all the bits of float32: bfloat16 resolves 1/256 of the film.
         super().__init__(dtype="float32", **options)
         self.num_landmarks = num_landmarks
         self.scale = scale
+        self.reduce = None
+        if channels is not None:
+            self.reduce = layers.Conv2D(
+                channels, 1, activation="relu", dtype="float32", name="reduce"
+            )
         self.flatten = layers.Flatten(dtype="float32")
         self.linear = layers.Dense(
             2 * num_landmarks, use_bias=False, dtype="float32", name="linear"
@@ -47,9 +59,14 @@ class LandmarkDetection(layers.Layer):
         self.prior = self.add_weight(
             shape=(self.num_landmarks, 2), initializer="zeros", trainable=False, name="prior"
         )
-        self.linear.build((None, input_shape[1] * input_shape[2] * input_shape[3]))  # type: ignore[operator]
+        _, height, width, channels = input_shape
+        if self.reduce is not None:
+            self.reduce.build(input_shape)
+            channels = self.reduce.filters
+        self.linear.build((None, height * width * channels))  # type: ignore[operator]
 
     def call(self, features: Tensor) -> Tensor:
         """Regress [B, K, 2] from features [B, H, W, C]."""
-        x = self.linear(self.flatten(features))
+        x = features if self.reduce is None else self.reduce(features)
+        x = self.linear(self.flatten(x))
         return self.prior + self.scale * ops.reshape(x, (-1, self.num_landmarks, 2))

@@ -1,4 +1,4 @@
-"""The two-stage network: image -> Prediction(coarse, refined), trained end to end.
+"""The two-stage network: image -> Prediction(coarse, passes), trained end to end.
 
 The backbone runs once. It puts the modules together and knows neither loss nor data.
 """
@@ -8,24 +8,117 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import keras
-from keras import layers
+from keras import layers, ops
 
-from cephray.config import Config
+from cephray.config import Config, ModelConfig
 from cephray.landmarks import landmark_set
 from cephray.model.backbones import STRIDES, build_pyramid
 from cephray.model.cropping import WindowCrop
 from cephray.model.detection import LandmarkDetection
 from cephray.model.fusion import fuse
-from cephray.model.refinement import RefinementHeads
+from cephray.model.refinement import DenseHeads, RefinementHeads
 
 Tensor = Any
 
 
 class Prediction(NamedTuple):
-    """Landmarks of both stages: [B, K, 2] each, normalised (x, y), float32."""
+    """Landmarks of both stages, normalised (x, y), float32.
+
+    `coarse` is [B, K, 2], of stage one; `passes` is [B, P, K, 2], after each refinement pass;
+    `spread` is [B, P, K], the scale that each head expects of its error's Laplace distribution
+    along an axis, in heights of the film; none without `model.spread`.
+    """
 
     coarse: Tensor
-    refined: Tensor
+    passes: Tensor
+    spread: Tensor | None = None
+
+    @property
+    def refined(self) -> Tensor:
+        """Landmarks after the last pass: [B, K, 2]."""
+        return self.passes[:, -1]
+
+
+@keras.saving.register_keras_serializable("cephray")
+class FirstPoints(layers.Layer):
+    """Chooses the points that the first windows stand around.
+
+    Input shape:
+        The coarse estimate [B, K, 2]; and other points [B, K, 2], or none. Where those are NaN,
+        the estimate is taken.
+
+    Output shape:
+        [B, K, 2]
+    """
+
+    def call(self, coarse: Tensor, points: Tensor | None = None) -> Tensor:
+        """Return the points that are given, and elsewhere the coarse estimate."""
+        if points is None:
+            return coarse
+        return ops.where(ops.isfinite(points), points, coarse)
+
+    def compute_output_spec(
+        self, coarse: Tensor, points: Tensor | None = None
+    ) -> keras.KerasTensor:
+        """Return the shape and type of the points."""
+        return keras.KerasTensor(coarse.shape, dtype=coarse.dtype)
+
+
+@keras.saving.register_keras_serializable("cephray")
+class Move(layers.Layer):
+    """Moves points by the heads' offsets.
+
+    Args:
+        unit: width and height of the heads' unit, normalised.
+        detach: let no gradient pass to the points.
+
+    Input shape:
+        Points [B, K, 2], and the heads' output [B, K, 2 or 3], offsets first.
+
+    Output shape:
+        [B, K, 2]
+    """
+
+    def __init__(self, unit: tuple[float, float], detach: bool, **options: Any) -> None:
+        super().__init__(dtype="float32", **options)
+        self.unit = unit
+        self.detach = detach
+
+    def call(self, points: Tensor, output: Tensor) -> Tensor:
+        """Return the moved points."""
+        if self.detach:
+            points = ops.stop_gradient(points)
+        return points + output[..., :2] * ops.convert_to_tensor(self.unit, "float32")
+
+    def compute_output_spec(self, points: Tensor, output: Tensor) -> keras.KerasTensor:
+        """Return the shape and type of the points."""
+        return keras.KerasTensor(points.shape, dtype="float32")
+
+
+@keras.saving.register_keras_serializable("cephray")
+class Spread(layers.Layer):
+    """Reads the spread that heads expect of their errors: the exponential of their last output.
+
+    Args:
+        unit: height of the heads' unit, in heights of the film.
+
+    Input shape:
+        The heads' output [B, K, 3].
+
+    Output shape:
+        [B, K], heights of the film.
+    """
+
+    # Of the logarithm: from 0.2 % of the unit to 7 times the unit.
+    _LEAST, _LARGEST = -6.0, 2.0
+
+    def __init__(self, unit: float, **options: Any) -> None:
+        super().__init__(dtype="float32", **options)
+        self.unit = unit
+
+    def call(self, output: Tensor) -> Tensor:
+        """Return the spread."""
+        return self.unit * ops.exp(ops.clip(output[..., 2], self._LEAST, self._LARGEST))
 
 
 def build_network(config: Config, pretrained: bool = True) -> keras.Model:
@@ -37,8 +130,8 @@ def build_network(config: Config, pretrained: bool = True) -> keras.Model:
             it, a checkpoint is to fill them.
 
     Returns:
-        A model from image [B, H, W, 3], grey values in [0, 1], to {"coarse", "refined"},
-        [B, K, 2] each; `predict` gives them their type.
+        A model from "image" [B, H, W, 3], grey values in [0, 1], and "first_points" [B, K, 2] or
+        none, to the fields of `Prediction`; `predict` calls it.
 
     Example:
         >>> network = build_network(Config())
@@ -49,37 +142,86 @@ def build_network(config: Config, pretrained: bool = True) -> keras.Model:
     height, width = config.data.image_height, config.data.image_width
 
     image = keras.Input((height, width, 3), name="image")
+    first_points = keras.Input((num_landmarks, 2), name="first_points", optional=True)
     pyramid = build_pyramid(model.backbone, image, model.backbone_weights, pretrained)
-    coarse = LandmarkDetection(num_landmarks, scale=model.detection_scale, name="detection")(
-        pyramid[-1]
-    )
+    coarse = LandmarkDetection(
+        num_landmarks, model.detection_channels, model.detection_scale, name="detection"
+    )(pyramid[-1])
 
-    levels = fuse(pyramid[-model.fusion_depth :], model.fusion_channels)
+    depth = model.crop_depth or model.fusion_depth
+    finest = len(STRIDES) - model.fusion_depth
+    levels = fuse(pyramid[finest:], model.fusion_channels)[:depth]
     crop = WindowCrop(
-        STRIDES[-model.fusion_depth :],
+        STRIDES[finest : finest + depth],
+        model.window_cells[::-1][finest : finest + depth],
         (height, width),
         model.roi_pool_size,
         differentiable=model.differentiable_boxes,
         name="crop",
     )
-    heads = RefinementHeads(model.head_channels, model.head_units, name="refinement")
+    heads = _build_heads(model)
     unit = (1.0, 1.0)
     if model.offset_unit == "window":
         unit = (crop.smallest_window / width, crop.smallest_window / height)
-    to_film = layers.Rescaling(unit, dtype="float32", name="offset_unit")
+    move = Move(unit, model.detach_passes, name="move")
 
-    refined = coarse
-    for index in range(model.refinement_passes):
-        offset = to_film(heads(crop(levels, refined)))
-        refined = layers.Add(dtype="float32", name=f"refined_{index + 1}")([refined, offset])
+    points, passes, heads_outputs = (
+        FirstPoints(dtype="float32", name="first")(coarse, first_points),
+        [],
+        [],
+    )
+    for _ in range(model.refinement_passes):
+        heads_outputs.append(heads(crop(levels, points)))
+        points = move(points, heads_outputs[-1])
+        passes.append(points)
 
-    network = keras.Model(image, {"coarse": coarse, "refined": refined}, name="cephmark_net")
+    outputs = {"coarse": coarse, "passes": _stack(passes, "passes")}
+    if model.spread:
+        to_spread = Spread(unit[1], name="to_spread")
+        outputs["spread"] = _stack([to_spread(output) for output in heads_outputs], "spread")
+    network = keras.Model(
+        {"image": image, "first_points": first_points}, outputs, name="cephmark_net"
+    )
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = model.batch_norm_momentum
     return network
 
 
-def predict(network: keras.Model, image: Tensor, training: bool = False) -> Prediction:
-    """Apply the network to images [B, H, W, 3]."""
-    return Prediction(**network(image, training=training))
+def predict(
+    network: keras.Model,
+    image: Tensor,
+    training: bool = False,
+    first_points: Tensor | None = None,
+) -> Prediction:
+    """Apply the network.
+
+    Args:
+        network: of `build_network`.
+        image: [B, H, W, 3], grey values in [0, 1].
+        training: batch statistics and dropout.
+        first_points: [B, K, 2], normalised: where the first windows stand, in place of the coarse
+            estimate; NaN where that is wanted.
+    """
+    inputs = {"image": image, "first_points": first_points}
+    return Prediction(**network(inputs, training=training))
+
+
+def image_shape(network: keras.Model) -> tuple[int, int, int]:
+    """Return the shape of one input image: H, W, 3."""
+    shape: tuple[int, int, int] = network.get_layer("image").output.shape[1:]
+    return shape
+
+
+def _build_heads(model: ModelConfig) -> layers.Layer:
+    outputs = 3 if model.spread else 2
+    if model.head == "dense":
+        return DenseHeads(
+            model.head_channels, model.head_units, outputs, model.head_dropout, name="refinement"
+        )
+    return RefinementHeads(model.head_channels, model.head_units, outputs, name="refinement")
+
+
+def _stack(tensors: list[Tensor], name: str) -> Tensor:
+    """Stack the results of the passes: [B, ...] each become [B, P, ...]."""
+    return layers.Lambda(lambda many: ops.stack(many, axis=1), dtype="float32", name=name)(tensors)

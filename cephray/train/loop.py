@@ -188,7 +188,9 @@ def _train_epoch(
     stopped = False
     waiting = Waiting(work_ahead(batches, context.threads))
     for batch in waiting:
-        mine = replica.train_step(batch.image, batch.truth, batch.extent_mm, batch.counts)
+        mine = replica.train_step(
+            batch.image, batch.truth, batch.first_points, batch.extent_mm, batch.counts
+        )
         stop = tf.constant([float(context.should_stop())])
         unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
         if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
@@ -235,7 +237,8 @@ def _validate(
     extent_mm = table.extent_mm
     batches = evaluation_batches(table, share, context.rank, context.world_size)
     for indices, image in work_ahead(batches, context.threads):
-        for stage, points in enumerate(replica.predict_step(image)):
+        prediction = replica.predict_step(image)
+        for stage, points in enumerate((prediction.coarse, prediction.refined)):
             errors_mm[stage, indices] = geometry.radial_errors_mm(
                 points.numpy(), table.landmarks_norm[indices], extent_mm[indices]
             )

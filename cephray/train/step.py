@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
-from cephray.model.network import Prediction, predict
+from cephray.model.network import Prediction, image_shape, predict
 
 Tensor = Any
 
@@ -34,7 +34,7 @@ class StepSums(NamedTuple):
     landmarks: Tensor
 
 
-TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 PredictStep = Callable[[Tensor], Prediction]
 
 
@@ -56,18 +56,26 @@ def build_train_step(
             a film. Batch normalisation sees a part at a time.
 
     Returns:
-        A function of image [b, H, W, 3], truth [b, K, 2], extent_mm [b, 2] (width and height of
-        the films) and counts [K] (films of the whole batch that show each landmark). It updates
-        the model and returns the `StepSums` of this worker as a float32 vector. b must not be 0:
+        A function of image [b, H, W, 3], truth [b, K, 2], first_points [b, K, 2] (where the first
+        windows stand; NaN: around the coarse estimate), extent_mm [b, 2] (width and height of the
+        films) and counts [K] (films of the whole batch that show each landmark). It updates the
+        model and returns the `StepSums` of this worker as a float32 vector. b must not be 0:
         convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
     """
 
-    def gradients_of(
-        image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
+    def gradients_of(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        image, truth, first_points, extent_mm, counts = batch
         with tf.GradientTape() as tape:
-            prediction = predict(model, image, training=True)
-            terms = two_stage_loss(prediction.coarse, prediction.refined, truth, loss, counts)
+            prediction = predict(model, image, training=True, first_points=first_points)
+            terms = two_stage_loss(
+                prediction.coarse,
+                prediction.passes,
+                truth,
+                loss,
+                counts,
+                extent_mm,
+                prediction.spread,
+            )
         visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
         sums = StepSums(
             *terms,
@@ -77,17 +85,14 @@ def build_train_step(
         )
         return tape.gradient(terms.total, model.trainable_variables), tf.stack(sums)
 
-    def accumulate(
-        image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor
-    ) -> tuple[list[Tensor], Tensor]:
-        films = tf.shape(image)[0]
+    def accumulate(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        *of_films, counts = batch
+        films = tf.shape(of_films[0])[0]
 
         def add(part: Tensor, gradients: list[Tensor], sums: Tensor) -> tuple[Any, ...]:
             begin = part * films // accumulation_steps
             end = (part + 1) * films // accumulation_steps
-            some, terms = gradients_of(
-                image[begin:end], truth[begin:end], extent_mm[begin:end], counts
-            )
+            some, terms = gradients_of(*(x[begin:end] for x in of_films), counts)
             added = [total + part for total, part in zip(gradients, some, strict=True)]
             return part + 1, added, sums + terms
 
@@ -102,24 +107,24 @@ def build_train_step(
 
     compute = gradients_of if accumulation_steps == 1 else accumulate
 
-    def replica_step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
-        gradients, sums = compute(image, truth, extent_mm, counts)
+    def replica_step(*batch: Tensor) -> Tensor:
+        gradients, sums = compute(*batch)
         optimizer.apply(gradients, model.trainable_variables)
         return sums
 
     num_landmarks = model.output["coarse"].shape[1]
-    image_shape = model.input_shape[1:]
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec((None, *image_shape), tf.float32),
+            tf.TensorSpec((None, *image_shape(model)), tf.float32),
+            tf.TensorSpec((None, num_landmarks, 2), tf.float32),
             tf.TensorSpec((None, num_landmarks, 2), tf.float32),
             tf.TensorSpec((None, 2), tf.float32),
             tf.TensorSpec((num_landmarks,), tf.float32),
         ]
     )
-    def step(image: Tensor, truth: Tensor, extent_mm: Tensor, counts: Tensor) -> Tensor:
-        return strategy.run(replica_step, args=(image, truth, extent_mm, counts))
+    def step(*batch: Tensor) -> Tensor:
+        return strategy.run(replica_step, args=batch)
 
     return step  # type: ignore[no-any-return]
 
@@ -127,7 +132,7 @@ def build_train_step(
 def build_predict_step(model: keras.Model) -> PredictStep:
     """Compile inference: image [b, H, W, 3] -> Prediction, in evaluation mode."""
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)])
+    @tf.function(input_signature=[tf.TensorSpec((None, *image_shape(model)), tf.float32)])
     def step(image: Tensor) -> Prediction:
         return predict(model, image)
 

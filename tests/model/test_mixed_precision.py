@@ -33,7 +33,7 @@ def step(config: Config, policy: str) -> tuple[float, list[np.ndarray], set[str]
         with tf.GradientTape() as tape:
             prediction = predict(network, images)
             loss = tf.add_n(
-                [tf.reduce_mean((tf.cast(p, tf.float32) - truth) ** 2) for p in prediction]
+                [tf.reduce_mean((p - truth) ** 2) for p in (prediction.coarse, prediction.refined)]
             )
         return loss, tape.gradient(loss, network.trainable_variables)
 

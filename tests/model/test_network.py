@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from cephray.config import Backbone, Config
 from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
-from cephray.model.network import build_network, predict
+from cephray.model.network import Prediction, build_network, image_shape, predict
 
 MakeConfig = Callable[..., Config]
 
@@ -54,7 +54,7 @@ def test_fusion_depth_and_pool_size(depth: int, pool: int, small_config: MakeCon
 def test_defaults_are_the_papers() -> None:
     network = build_network(Config())
     shapes = {weight.path: tuple(weight.shape) for weight in network.weights}
-    assert network.input_shape == (None, 800, 640, 3)
+    assert image_shape(network) == (800, 640, 3)
     assert shapes["detection/linear/kernel"] == (25 * 20 * 2048, 38)
     assert shapes["refinement/conv_kernel"] == (19, 3, 3, 3 * 256, 512)
     assert shapes["refinement/hidden_kernel"] == (19, 5 * 5 * 512, 512)
@@ -83,6 +83,76 @@ def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig
     twice.set_weights(once.get_weights())
     image = np.random.default_rng(0).random((1, 96, 64, 3), np.float32)
     assert np.abs(predict(once, image).refined - predict(twice, image).refined).max() > 0
+
+
+def test_first_windows_stand_where_they_are_told(small_config: MakeConfig) -> None:
+    network = build_network(small_config())
+    image = np.random.default_rng(0).random((2, 96, 64, 3), np.float32)
+    own = predict(network, image)
+    points = own.coarse.numpy() + 0.2
+    points[0] = np.nan
+    told = predict(network, image, first_points=points)
+    np.testing.assert_array_equal(told.coarse, own.coarse)
+    np.testing.assert_array_equal(told.refined[0], own.refined[0])
+    assert np.abs(told.refined[1] - own.refined[1]).min() > 0
+
+
+def test_passes_are_steps_of_the_same_network(small_config: MakeConfig) -> None:
+    """The second pass of two is the first of a network that begins where the first ended."""
+    network = build_network(
+        small_config(
+            "model.refinement_passes=2", "model.spread=true", "loss.error=laplace", "loss.unit=mm"
+        )
+    )
+    image = tf.constant(np.random.default_rng(0).random((2, 96, 64, 3), np.float32))
+    both = predict(network, image)
+    again = predict(network, image, first_points=both.passes[:, 0])
+    np.testing.assert_allclose(again.passes[:, 0], both.passes[:, 1], atol=1e-6)
+    assert again.spread is not None
+    assert both.spread is not None
+    np.testing.assert_allclose(again.spread[:, 0], both.spread[:, 1], rtol=1e-5)
+    assert np.array_equal(both.refined, both.passes[:, 1])
+    assert np.all(both.spread.numpy() > 0)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_a_detached_pass_teaches_no_earlier_one(detached: bool, small_config: MakeConfig) -> None:
+    network = build_network(
+        small_config(f"model.detach_passes={detached}", "model.refinement_passes=2")
+    )
+    image = np.random.default_rng(0).random((2, 96, 64, 3), np.float32)
+    with tf.GradientTape() as tape:
+        refined = predict(network, image).refined
+    gradient = tape.gradient(refined, network.get_layer("detection").linear.kernel.value)
+    assert (gradient is None or not np.any(gradient)) == detached
+
+
+def test_finest_of_the_fused_levels_are_cropped(small_config: MakeConfig) -> None:
+    network = build_network(
+        small_config(
+            "model.fusion_depth=4", "model.crop_depth=2", "model.window_cells=[3, 4, 6, 8]"
+        )
+    )
+    crop = network.get_layer("crop")
+    assert crop.strides == (4, 8)
+    assert crop.window_cells == (8, 6)
+    assert crop.smallest_window == 32
+    assert crop.output.shape == (None, 19, 3, 3, 16)
+
+
+def test_small_heads_and_detection(small_config: MakeConfig) -> None:
+    network = build_network(
+        small_config("model.head=dense", "model.head_dropout=0.5", "model.detection_channels=6")
+    )
+    shapes = {weight.path: tuple(weight.shape) for weight in network.weights}
+    assert shapes["detection/reduce/kernel"] == (1, 1, 512, 6)
+    assert shapes["detection/linear/kernel"] == (3 * 2 * 6, 38)
+    assert shapes["refinement/reduce/kernel"] == (3 * 8, 4)
+    assert shapes["refinement/hidden_kernel"] == (19, 3 * 3 * 4, 8)
+    image = np.random.default_rng(0).random((1, 96, 64, 3), np.float32)
+    first, second = (predict(network, image) for _ in range(2))
+    np.testing.assert_array_equal(first.refined, second.refined)
+    assert isinstance(first, Prediction)
 
 
 @pytest.mark.parametrize("differentiable", [False, True])

@@ -1,4 +1,4 @@
-"""The batched heads against separate Keras layers with the same weights."""
+"""The batched heads, of both forms, against separate Keras layers with the same weights."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cephray.model.refinement import PerHead, RefinementHeads
+from cephray.model.refinement import DenseHeads, PerHead, RefinementHeads
 
 K, S, C, CHANNELS, UNITS = 19, 5, 12, 16, 24
 
@@ -74,3 +74,51 @@ def test_each_head_starts_as_a_layer_of_its_own() -> None:
     limit = np.sqrt(6 / (9 * 64 + 9 * 32))  # Glorot & Bengio 2010, of one head alone
     assert np.abs(weights).max() == pytest.approx(limit, rel=1e-2)
     assert not np.allclose(weights[0], weights[1])
+
+
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_dense_heads_equal_separate_layers(outputs: int) -> None:
+    keras.utils.set_random_seed(1)
+    heads = DenseHeads(CHANNELS, UNITS, outputs, dropout=0.5)
+    heads.build((None, K, S, S, C))
+    rng = np.random.default_rng(0)
+    for bias in (heads.hidden_bias, heads.output_bias, heads.reduce.bias):
+        bias.assign(rng.normal(size=bias.shape))
+    crops = tf.constant(rng.normal(size=(3, K, S, S, C)), tf.float32)
+    offsets = heads(crops)
+    assert offsets.shape == (3, K, outputs)
+    for index in range(K):
+        head = keras.Sequential(
+            [
+                keras.Input((S, S, C)),
+                keras.layers.Conv2D(CHANNELS, 1, activation="relu"),
+                keras.layers.Flatten(),
+                keras.layers.Dense(UNITS, activation="relu"),
+                keras.layers.Dense(outputs),
+            ]
+        )
+        own = [heads.hidden_kernel, heads.hidden_bias, heads.output_kernel, heads.output_bias]
+        head.set_weights(
+            [
+                heads.reduce.kernel.numpy()[None, None],
+                heads.reduce.bias.numpy(),
+                *(weight.numpy()[index] for weight in own),
+            ]
+        )
+        assert_close(offsets[:, index], head(crops[:, index]))
+
+
+def test_dropout_leaves_out_its_share_in_training_alone() -> None:
+    heads = DenseHeads(channels=1, units=1, dropout=0.25)
+    heads.build((None, 1, 40, 40, 1))
+    heads.reduce.kernel.assign([[1.0]])
+    heads.hidden_kernel.assign(np.full((1, 1600, 1), 1 / 1600))
+    heads.output_kernel.assign(np.ones((1, 1, 2)))
+    crops = tf.ones((200, 1, 40, 40, 1))
+    assert np.allclose(heads(crops), 1.0, atol=1e-4)
+    drawn = heads(crops, training=True).numpy()[:, 0, 0]
+    kept = drawn > 0  # the hidden unit, in three cases of four
+    assert kept.mean() == pytest.approx(0.75, abs=0.1)
+    assert drawn.mean() == pytest.approx(1.0, abs=0.1)
+    # What is left of the inputs, scaled up twice: mean 4 / 3, deviation sqrt(1/3 / 1600) of 1.
+    assert np.std(drawn[kept]) == pytest.approx(4 / 3 * np.sqrt(1 / 3 / 1600), rel=0.25)

@@ -18,13 +18,14 @@ K, B = 19, 7
 def linear_model() -> keras.Model:
     """Build a network whose films do not see each other, as they do in batch normalisation."""
     keras.utils.set_random_seed(3)
-    image = keras.Input((4, 4, 3))
+    image = keras.Input((4, 4, 3), name="image")
+    points = keras.Input((K, 2), name="first_points", optional=True)
     flat = keras.layers.Flatten()(image)
     outputs = {
-        name: keras.layers.Reshape((K, 2))(keras.layers.Dense(2 * K, name=name)(flat))
-        for name in ("coarse", "refined")
+        name: keras.layers.Reshape(shape)(keras.layers.Dense(2 * K, name=name)(flat))
+        for name, shape in (("coarse", (K, 2)), ("passes", (1, K, 2)))
     }
-    return keras.Model(image, outputs)
+    return keras.Model({"image": image, "first_points": points}, outputs)
 
 
 @pytest.mark.parametrize("parts", [2, 3, 7])
@@ -42,7 +43,8 @@ def test_parts_of_a_batch_end_in_the_weights_of_the_whole(parts: int) -> None:
         step = build_train_step(
             model, optimizer, LossConfig(), tf.distribute.get_strategy(), accumulation_steps=steps
         )
-        sums = [step(image, truth, extent_mm, count_visible(truth)).numpy() for _ in range(3)]
+        batch = (image, truth, np.full_like(truth, np.nan), extent_mm, count_visible(truth))
+        sums = [step(*batch).numpy() for _ in range(3)]
         ends.append((np.stack(sums), [variable.numpy() for variable in model.variables]))
     (whole_sums, whole), (part_sums, part) = ends
     np.testing.assert_allclose(part_sums, whole_sums, rtol=1e-5)
