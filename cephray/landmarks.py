@@ -1,4 +1,4 @@
-"""Landmark sets: which points are marked on a film, in which order, and which swap in a mirror.
+"""Landmark sets: which points are marked on a film, in which order, and which lines join them.
 
 A set is data. Nothing else in cephray knows how many landmarks there are.
 """
@@ -19,6 +19,15 @@ class Landmark:
 
 
 @dataclass(frozen=True)
+class TracingLine:
+    """A line that orthodontists draw through two landmarks, which their abbreviations name."""
+
+    name: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
 class LandmarkSet:
     """An ordered set of landmarks; the order is that of the annotation files.
 
@@ -28,6 +37,7 @@ class LandmarkSet:
 
     name: str
     landmarks: tuple[Landmark, ...]
+    lines: tuple[TracingLine, ...] = ()
 
     def __len__(self) -> int:
         """Return K, the number of landmarks."""
@@ -69,6 +79,13 @@ ISBI2015 = LandmarkSet(
             ("Anterior nasal spine", "ANS"),
             ("Articulare", "Ar"),
         )
+    ),
+    (
+        TracingLine("Sella–nasion", "S", "N"),
+        TracingLine("Frankfort horizontal", "Po", "Or"),
+        TracingLine("Palatal plane", "PNS", "ANS"),
+        TracingLine("Mandibular plane", "Go", "Gn"),
+        TracingLine("Facial line", "N", "Pog"),
     ),
 )
 

@@ -1,11 +1,11 @@
-"""Pictures: a film with its landmarks drawn on it, and the truth where it is known.
+"""Pictures: a film with its landmarks drawn on it, the truth where it is known, tracing lines.
 
 It draws with OpenCV on a copy; it knows pixels and names, and no model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from numpy.typing import NDArray
 from cephray.data.films import GrayImage
 from cephray.data.opencv import cv2
 from cephray.errors import RunError
+from cephray.landmarks import TracingLine
 
 ColourImage = NDArray[np.uint8]  # [H, W, 3], blue, green, red
 
 _PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 255), (0, 0, 0)
+_LINE = (235, 170, 90)
+_AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 _SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
 _FAR = 2**24  # a point that an untrained network throws beyond this would overflow
 
@@ -29,11 +32,13 @@ def draw_overlay(
     labels: Sequence[str],
     truth_px: NDArray[np.floating[Any]] | None = None,
     height: int = 1200,
+    lines: Sequence[TracingLine] = (),
 ) -> ColourImage:
     """Draw landmarks on a film.
 
     Predictions are yellow dots with their labels, the truth green crosses, and a red line joins
-    the two. The film is drawn at the height asked for, so that marks and labels can be read.
+    the two. Tracing lines are thin and blue, under all marks, and reach a little beyond their
+    landmarks. The film is drawn at the height asked for, so that marks and labels can be read.
 
     Args:
         image: uint8 [H, W].
@@ -41,9 +46,14 @@ def draw_overlay(
         labels: K short names.
         truth_px: [K, 2], pixels; NaN where missing.
         height: of the picture, pixels.
+        lines: drawn through the predicted landmarks whose labels they name; one that misses a
+            landmark is left out.
 
     Returns:
         uint8 [h, w, 3], blue, green, red.
+
+    Raises:
+        ValueError: a line names a landmark that is not among the labels.
     """
     scale = height / image.shape[0]
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
@@ -59,7 +69,11 @@ def draw_overlay(
 
     line = {"lineType": cv2.LINE_AA, "shift": _SUBPIXEL_BITS}
     thickness = max(1, round(unit * 0.6))
+    rim = max(1, round(unit * 0.4))
     arm = round(2.5 * unit * 2**_SUBPIXEL_BITS)
+    for start_px, end_px in _ends(lines, predicted_px, labels, beyond_px=8 * unit / scale):
+        thin = max(1, round(unit * 0.3))
+        cv2.line(picture, place(start_px), place(end_px), _LINE, thin, **line)
     for index, (point, label) in enumerate(zip(predicted_px, labels, strict=True)):
         if not np.isfinite(point).all():
             continue
@@ -70,14 +84,40 @@ def draw_overlay(
             cv2.line(picture, (x - arm, y), (x + arm, y), _TRUTH, thickness, **line)
             cv2.line(picture, (x, y - arm), (x, y + arm), _TRUTH, thickness, **line)
         cv2.circle(picture, centre, round(1.6 * unit * 2**_SUBPIXEL_BITS), _PREDICTED, -1, **line)
-        corner = tuple(round(c / 2**_SUBPIXEL_BITS + 2.5 * unit) for c in centre)
-        for colour, extra in ((_SHADOW, 2), (_PREDICTED, 0)):
+        left, base = (round(c / 2**_SUBPIXEL_BITS + 2.5 * unit) for c in centre)
+        # OpenCV 5 sets a thicker text wider too, so that it cannot serve as the text's outline.
+        for dx, dy in (*_AROUND, (0, 0)):
             cv2.putText(
-                picture, label, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.19 * unit, colour,
-                thickness + extra, cv2.LINE_AA,
+                picture, label, (left + dx * rim, base + dy * rim), cv2.FONT_HERSHEY_SIMPLEX,
+                0.19 * unit, _SHADOW if dx or dy else _PREDICTED, thickness, cv2.LINE_AA,
             )  # fmt: skip
     result: ColourImage = picture
     return result
+
+
+def _ends(
+    lines: Sequence[TracingLine],
+    points_px: NDArray[np.floating[Any]],
+    labels: Sequence[str],
+    beyond_px: float,
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+    """End points of the lines whose landmarks are there, this far beyond each landmark."""
+    place = {label: index for index, label in enumerate(labels)}
+    for line in lines:
+        unknown = [name for name in (line.start, line.end) if name not in place]
+        if unknown:
+            raise ValueError(
+                f"line {line.name!r} needs {' and '.join(unknown)}, which the labels lack; give"
+                " the lines of the same landmark set as the labels"
+            )
+        ends = points_px[[place[line.start], place[line.end]]].astype(np.float64)
+        if not np.isfinite(ends).all():
+            continue
+        start, end = ends
+        length_px = np.linalg.norm(end - start)
+        if length_px > 0:
+            beyond = (end - start) * (beyond_px / length_px)
+            yield start - beyond, end + beyond
 
 
 def save_picture(path: Path, picture: ColourImage) -> None:

@@ -61,3 +61,23 @@ def test_no_sample_of_a_clipped_window_falls_outside(cells: int, samples: int) -
         ones, boxes[0, :, 0], np.zeros(points.shape[1], np.int32), (samples, samples)
     )
     np.testing.assert_allclose(crops, 1, rtol=0, atol=1e-6)
+
+
+def test_a_grid_of_pixels_rounds_half_up() -> None:
+    points = np.array([[829.5, 829.49], [-0.5, -0.51], [3.0, 2.999]])
+    expected = np.array([[830.0, 829.0], [0.0, -1.0], [3.0, 3.0]])
+    np.testing.assert_array_equal(geometry.to_grid(points, 1.0), expected)
+
+
+def test_a_half_that_went_through_float32_is_still_a_half() -> None:
+    halves = np.stack([np.arange(1935) + 0.5, np.arange(1935) + 0.5], axis=-1)
+    size = (1935, 2400)
+    back = geometry.to_pixels(geometry.normalise(halves.astype(np.float32), size), size)
+    np.testing.assert_array_equal(geometry.to_grid(back, 1.0), halves + 0.5)
+
+
+@pytest.mark.parametrize("factor", [0.4, 1.7, 2.0])
+def test_the_grid_moves_with_a_resized_film(factor: float) -> None:
+    points = np.random.default_rng(0).uniform(0, 100, (50, 2))
+    resized = geometry.to_grid((points + 0.5) * factor - 0.5, factor)
+    np.testing.assert_allclose((resized + 0.5) / factor - 0.5, geometry.to_grid(points, 1.0))

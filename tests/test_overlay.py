@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cephray.errors import RunError
+from cephray.landmarks import ISBI2015, TracingLine
 from cephray.overlay import draw_overlay, save_picture
 
 
@@ -34,6 +35,81 @@ def test_points_that_are_missing_or_far_away() -> None:
     points = np.array([[np.nan, 1.0], [1e12, -1e12]])
     picture = draw_overlay(image, points, ["A", "B"], truth_px=points, height=40)
     assert picture.shape == (40, 30, 3)
+
+
+LINE = TracingLine("Sella–nasion", "S", "N")
+
+
+@pytest.mark.parametrize("height", [400, 1200])
+def test_a_line_runs_through_its_landmarks_and_a_little_beyond(height: int) -> None:
+    image = np.zeros((400, 300), np.uint8)
+    points = np.array([[80.0, 200.0], [220.0, 200.0]])
+    bare = draw_overlay(image, points, ["S", "N"], height=height)
+    drawn = draw_overlay(image, points, ["S", "N"], height=height, lines=[LINE])
+    rows, columns = np.nonzero((drawn != bare).any(axis=-1))
+    film_x, film_y = ((c + 0.5) * 400 / height - 0.5 for c in (columns, rows))
+    np.testing.assert_allclose(film_y, 200, atol=1.01)
+    assert 65 < film_x.min() < 75  # 8 of 400 beyond, and no more
+    assert 225 < film_x.max() < 235
+
+
+def test_lines_lie_under_dots_labels_and_truth() -> None:
+    """Whatever is yellow, green or red without lines has the same colour with them."""
+    image = np.zeros((400, 300), np.uint8)
+    angle = np.linspace(0, 2 * np.pi, 19, endpoint=False)
+    points = np.stack([150 + 90 * np.cos(angle), 200 + 130 * np.sin(angle)], axis=-1)
+    labels, lines = ISBI2015.abbreviations, ISBI2015.lines
+    bare = draw_overlay(image, points, labels, truth_px=points + 4)
+    drawn = draw_overlay(image, points, labels, truth_px=points + 4, lines=lines)
+    solid = (bare == [[80, 220, 255]]).all(-1) | (bare == [[120, 255, 80]]).all(-1)
+    solid |= (bare == [[60, 60, 255]]).all(-1)
+    assert solid.sum() > 1000
+    np.testing.assert_array_equal(drawn[solid], bare[solid])
+    assert (drawn != bare).any()
+
+
+@pytest.mark.parametrize("height", [800, 1200])
+def test_labels_have_a_dark_rim_on_any_ground(height: int) -> None:
+    """No pixel of the label's own colour touches the white film or a line."""
+    image = np.full((400, 300), 255, np.uint8)
+    points = np.array([[80.0, 200.0], [220.0, 206.0]])
+    picture = draw_overlay(image, points, ["S", "N"], height=height, lines=[LINE]).astype(int)
+    scale, (x, y) = height / 400, (np.array([80, 200]) * height / 400).astype(int)
+    label = picture[y - int(8 * scale) : y + int(6 * scale), x + int(2.6 * scale) : x * 2]
+    ground = (label >= 245).all(-1) | (np.abs(label - [235, 170, 90]).max(-1) < 20)
+    yellow = np.abs(label - [80, 220, 255]).max(-1) < 20
+    assert yellow.any()
+    beside = [np.roll(yellow, step, axis) for step in (-1, 1) for axis in (0, 1)]
+    assert not (ground & np.any(beside, axis=0)).any()
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [[np.nan, 1.0], [20.0, 30.0]],
+        [[np.inf, 1.0], [-np.inf, 30.0]],
+        [[5.0, 5.0], [5.0, 5.0]],
+    ],
+)
+def test_a_line_that_misses_a_landmark_or_has_no_direction_is_left_out(
+    points: list[list[float]],
+) -> None:
+    image, labels = np.zeros((40, 30), np.uint8), ["S", "N"]
+    np.testing.assert_array_equal(
+        draw_overlay(image, np.array(points), labels, height=200, lines=[LINE]),
+        draw_overlay(image, np.array(points), labels, height=200),
+    )
+
+
+def test_a_line_to_a_landmark_far_away() -> None:
+    points = np.array([[10.0, 10.0], [1e30, -1e30]], np.float32)
+    picture = draw_overlay(np.zeros((40, 30), np.uint8), points, ["S", "N"], lines=[LINE])
+    assert picture.any()
+
+
+def test_a_line_of_another_landmark_set() -> None:
+    with pytest.raises(ValueError, match=r"'Sella–nasion' needs N, which the labels lack; give"):
+        draw_overlay(np.zeros((40, 30), np.uint8), np.ones((1, 2)), ["S"], lines=[LINE])
 
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
