@@ -13,6 +13,7 @@ from keras import layers, ops
 
 from cephray import geometry
 from cephray.ops import roi_crop
+from cephray.ops.reference import roi_crop_keras
 
 Tensor = Any
 
@@ -27,6 +28,7 @@ class WindowCrop(layers.Layer):
         image_size: (H, W) of the network's input, pixels.
         crop_size: S, samples along each side of a crop.
         differentiable: let the gradient pass through the position of the windows.
+        portable: compose the crop of Keras operations, for a place without the custom op.
 
     Input shape:
         L levels [B, H_l, W_l, C_l], finest first, and points [B, K, 2], normalised.
@@ -42,6 +44,7 @@ class WindowCrop(layers.Layer):
         image_size: tuple[int, int],
         crop_size: int,
         differentiable: bool = False,
+        portable: bool = False,
         **options: Any,
     ) -> None:
         # Autocasting would round the points to the features' type.
@@ -50,6 +53,7 @@ class WindowCrop(layers.Layer):
         self.image_size = image_size
         self.crop_size = crop_size
         self.differentiable = differentiable
+        self.portable = portable
         self.window_cells = tuple(window_cells)
 
     @property
@@ -68,6 +72,8 @@ class WindowCrop(layers.Layer):
             image_size=self.image_size,
             window_cells=self.window_cells,
         )  # [B, K, L, 4]
+        if self.portable:
+            return roi_crop_keras(levels, boxes, (self.crop_size, self.crop_size))
         return roi_crop(levels, boxes, self.crop_size)
 
     def compute_output_spec(self, levels: Sequence[Tensor], points: Tensor) -> keras.KerasTensor:

@@ -121,13 +121,14 @@ class Spread(layers.Layer):
         return self.unit * ops.exp(ops.clip(output[..., 2], self._LEAST, self._LARGEST))
 
 
-def build_network(config: Config, pretrained: bool = True) -> keras.Model:
+def build_network(config: Config, pretrained: bool = True, portable: bool = False) -> keras.Model:
     """Build CEPHMark-Net (Khalid et al. 2024) with fresh weights.
 
     Args:
         config: the sections `data` (image size, landmarks) and `model` are read.
         pretrained: load the backbone's weights where `model.backbone_weights` names some; without
             it, a checkpoint is to fill them.
+        portable: compose the crop of Keras operations, for a place without the custom op.
 
     Returns:
         A model from "image" [B, H, W, 3], grey values in [0, 1], and "first_points" [B, K, 2] or
@@ -157,6 +158,7 @@ def build_network(config: Config, pretrained: bool = True) -> keras.Model:
         (height, width),
         model.roi_pool_size,
         differentiable=model.differentiable_boxes,
+        portable=portable,
         name="crop",
     )
     heads = _build_heads(model)

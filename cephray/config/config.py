@@ -1,0 +1,48 @@
+"""The whole configuration: its sections together, and what they must agree on."""
+
+from __future__ import annotations
+
+from pydantic import model_validator
+
+from cephray.config.augment import AugmentConfig
+from cephray.config.data import DataConfig
+from cephray.config.model import LossConfig, ModelConfig
+from cephray.config.section import Section
+from cephray.config.train import TrainConfig
+from cephray.landmarks import LANDMARK_SETS
+
+
+class Config(Section):
+    """Everything that a run depends on, apart from where its data and output lie."""
+
+    data: DataConfig = DataConfig()
+    augment: AugmentConfig = AugmentConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    train: TrainConfig = TrainConfig()
+
+    @model_validator(mode="after")
+    def _one_weight_a_landmark(self) -> Config:
+        known = LANDMARK_SETS.get(self.data.landmarks)
+        if known is None:
+            raise ValueError(
+                f"data.landmarks must be one of {', '.join(LANDMARK_SETS)}; "
+                f"got {self.data.landmarks}"
+            )
+        weights = self.loss.landmark_weights
+        if weights is not None and len(weights) != len(known):
+            raise ValueError(
+                f"loss.landmark_weights must have {len(known)} entries; got {len(weights)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _spread_is_learned(self) -> Config:
+        if self.model.spread != (self.loss.error == "laplace"):
+            raise ValueError(
+                "loss.error=laplace and model.spread=true go together; got "
+                f"loss.error={self.loss.error}, model.spread={str(self.model.spread).lower()}"
+            )
+        if self.loss.error == "laplace" and self.loss.unit != "mm":
+            raise ValueError("loss.error=laplace needs loss.unit=mm; got film")
+        return self

@@ -1,0 +1,146 @@
+"""Configurations from YAML and dotted overrides, and back; what is wrong with one, in a line."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from cephray.config.config import Config
+from cephray.errors import InputError
+from cephray.storage import Place
+
+
+def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
+
+    Args:
+        path: YAML file with any subset of the keys.
+        overrides: `section.key=value` each, the value in YAML.
+
+    Raises:
+        InputError: a file that cannot be read, an unknown key, a value outside its range.
+
+    Example:
+        >>> load_config(overrides=["model.fusion_depth=2"]).model.fusion_depth
+        2
+    """
+    tree: dict[str, Any] = {}
+    if path is not None:
+        tree = read_yaml(path, "config")
+    for text in overrides:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise InputError(f"override must be section.key=value; got {text!r}")
+        try:
+            _set_dotted(tree, key, yaml.safe_load(value))
+        except yaml.YAMLError:
+            raise InputError(f"override {text!r}: the value is not valid YAML") from None
+    return parse_config(tree)
+
+
+def override(config: Config, values: Mapping[str, Any]) -> Config:
+    """Return the configuration with some of its values replaced.
+
+    Args:
+        config: to start from.
+        values: by dotted key.
+
+    Raises:
+        InputError: an unknown key, or a value outside its range.
+    """
+    tree = config.model_dump()
+    for key, value in values.items():
+        _set_dotted(tree, key, value)
+    return parse_config(tree)
+
+
+def value_of(config: Config, key: str) -> Any:
+    """Return the value of a dotted key that the configuration has."""
+    value: Any = config
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value
+
+
+def parse_config(tree: Mapping[str, Any]) -> Config:
+    """Validate a tree of plain values.
+
+    Raises:
+        InputError: names the first key at fault, what it was given and what is allowed.
+    """
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        raise InputError(_explain(error)) from None
+
+
+def dump_config(config: Config) -> str:
+    """Return the whole configuration as YAML that `load_config` takes."""
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+    return text
+
+
+def read_yaml(path: Place, what: str) -> dict[str, Any]:
+    """Read a mapping from a YAML file; an empty file is an empty one.
+
+    Args:
+        path: of the file.
+        what: it is, in messages.
+
+    Raises:
+        InputError: the file cannot be read, or holds no mapping.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{what} file {path}: cannot be read ({error})") from None
+    except yaml.YAMLError as error:
+        line = " ".join(str(error).split())
+        raise InputError(f"{what} file {path}: not valid YAML: {line}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise InputError(f"{what} file {path}: must map keys to values; got {tree!r:.60}")
+    return tree
+
+
+def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    *parents, leaf = dotted.split(".")
+    for parent in parents:
+        child = tree.setdefault(parent, {})
+        if not isinstance(child, dict):
+            raise InputError(f"override {dotted!r}: {parent!r} is not a section")
+        tree = child
+    tree[leaf] = value
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return list(section.model_fields)
+
+
+def _section_at(location: Sequence[int | str]) -> type[BaseModel]:
+    section: type[BaseModel] = Config
+    for key in location:
+        annotation = section.model_fields[str(key)].annotation
+        candidates = [annotation, *get_args(annotation)]
+        section = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
+    return section
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    location = [part for part in first["loc"] if isinstance(part, str)]
+    dotted = ".".join(location)
+    if first["type"] == "extra_forbidden":
+        valid = _keys(_section_at(location[:-1]))
+        close = difflib.get_close_matches(location[-1], valid, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        return f"unknown config key {dotted!r}{hint}; valid keys there: {', '.join(valid)}"
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "value_error":  # of our own validators, which say what they got
+        return f"config {dotted}: {message}" if dotted else f"config: {message}"
+    return f"config key {dotted!r}: {message}; got {first['input']!r}"
