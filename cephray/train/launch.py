@@ -29,6 +29,7 @@ from cephray.files import replace_text
 from cephray.progress import progress
 from cephray.storage import Place
 from cephray.train import worker
+from cephray.train.address import address_told
 from cephray.train.checkpoint import (
     CONFIG,
     Checkpoint,
@@ -220,7 +221,8 @@ def _fit(
             on_row(message)
 
     try:
-        supervise(trainer.fit, messages, stopping, stop, take, show)
+        with address_told():
+            supervise(trainer.fit, messages, stopping, stop, take, show)
     except ray.train.TrainingFailedError as error:
         raise RunError(f"{_cause(error)}; {last_intact(output)}") from error
     if failures:

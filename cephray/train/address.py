@@ -1,0 +1,32 @@
+"""Which cluster is theirs: told to Ray Train's helper processes, which would look for one.
+
+The helper that frees the CPUs of a run whose process was killed looks for a cluster on its
+machine. Where there are two it gives up, and the CPUs stay taken: a search would starve on the
+trials that it stops. It knows Ray, and no training.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
+
+_ADDRESS = "RAY_ADDRESS"
+
+
+@contextmanager
+def address_told() -> Iterator[None]:
+    """Let runs started meanwhile tell the connected cluster's address to their helpers."""
+    before = os.environ.get(_ADDRESS)
+    ENV_VARS_TO_PROPAGATE.add(_ADDRESS)
+    os.environ[_ADDRESS] = ray.get_runtime_context().gcs_address
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_ADDRESS]
+        else:
+            os.environ[_ADDRESS] = before
