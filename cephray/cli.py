@@ -52,6 +52,12 @@ def _parser() -> Parser:
     synthesize.add_argument("--height", type=int, default=2400, metavar="H", help="pixels")
     synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="pixels")
 
+    check = add("data-check", _data_check, "say what is wrong with a data set, or worth knowing")
+    check.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
+    check.add_argument("--config", type=Path, metavar="FILE", help="YAML, of the run to come")
+    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as for train")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+
     train = add("train", _train, "train on a Ray cluster")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
     train.add_argument("--output", type=place, required=True, metavar="DIR|URI", help="of the run")
@@ -111,6 +117,28 @@ def _synthesize(options: argparse.Namespace) -> None:
             on_film=lambda number: advance(1),
         )
     print(f"{options.count} films in {options.output}")
+
+
+def _data_check(options: argparse.Namespace) -> None:
+    from cephray.config import load_config
+    from cephray.data.check import check_dataset
+    from cephray.data.check_text import format_check
+    from cephray.data.formats import list_films
+    from cephray.progress import progress
+
+    data = load_config(options.config, options.set).data
+    films = sum(map(len, list_films(options.data).values()))
+    with progress("looking at films", 2 * films) as advance:
+        check = check_dataset(options.data, data, advance)
+    print(format_check(check))
+    if options.json is not None:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(check.to_json(), indent=1), encoding="utf-8")
+    if check.faults:
+        raise RunError(
+            f"data {options.data}: {len(check.unusable)} of {check.films} films cannot be used; "
+            "mend or remove what stands under faults"
+        )
 
 
 def _train(options: argparse.Namespace) -> None:
