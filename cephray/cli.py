@@ -170,8 +170,8 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from cephray.data.formats import read_dataset
     from cephray.landmarks import landmark_set
-    from cephray.metrics import format_table, summarise
     from cephray.progress import progress
+    from cephray.subsets import find_repeats, training_films
     from cephray.train.checkpoint import find_checkpoint
 
     checkpoint = find_checkpoint(options.checkpoint)
@@ -183,19 +183,21 @@ def _evaluate(options: argparse.Namespace) -> None:
 
     import_tensorflow()
     from cephray.evaluate import draw_overlays, evaluate
+    from cephray.evaluate_text import format_evaluation
     from cephray.inference import Detector
 
+    training = training_films(options.data, records)
+    with progress("looking for copies", len(training) + len(records)) as advance:
+        copies = find_repeats(records, training, advance)
     with progress("evaluating", len(records)) as advance:
         result = evaluate(
-            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance, copies
         )
     print(
         f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
         f"checkpoint {checkpoint.folder}\n"
     )
-    print(format_table(landmarks.names, result.refined_mm))
-    coarse, refined = (summarise(e).mre_mm for e in (result.coarse_mm, result.refined_mm))
-    print(f"\nMRE of stage one {coarse:.2f} mm, after refinement {refined:.2f} mm")
+    print(format_evaluation(result))
     if options.json is not None:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")

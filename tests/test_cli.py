@@ -92,6 +92,10 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert set(facts["sdr_percent"]) == {"2.0", "2.5", "3.0", "4.0"}
     errors = [film["errors_mm"] for film in facts["films_detail"]]
     assert np.mean(errors) == pytest.approx(facts["mre_mm"])
+    assert "95 % intervals" in ended.stdout
+    assert facts["subsets"][0]["name"] == "without_training_copies"
+    assert facts["copies"] == {"in_training": {}, "repeated": {}}
+    assert [readers["reader"] for readers in facts["readers"]] == ["each", "junior"]
     assert len(list((tmp_path / "overlays").glob("*.png"))) == 3
 
     folder = films / "Dataset/Testing/Test1"
