@@ -80,7 +80,7 @@ def _parser() -> Parser:
     evaluate.add_argument("--split", choices=SPLITS, required=True)
     evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
-    evaluate.add_argument("--output", type=Path, metavar="DIR", help="draw DIR/overlays/NAME.png")
+    evaluate.add_argument("--output", type=Path, metavar="DIR", help="of report and overlays")
 
     predict = add("predict", _predict, "find the landmarks of films")
     predict.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
@@ -94,6 +94,15 @@ def _parser() -> Parser:
     benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
     benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of benchmark input")
     return parser
+
+
+def _make_folder(folder: Path | None) -> None:
+    """Make a folder of results before the work: none that cannot be kept is done."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -128,11 +137,11 @@ def _data_check(options: argparse.Namespace) -> None:
 
     data = load_config(options.config, options.set).data
     films = sum(map(len, list_films(options.data).values()))
+    _make_folder(options.json and options.json.parent)
     with progress("looking at films", 2 * films) as advance:
         check = check_dataset(options.data, data, advance)
     print(format_check(check))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(check.to_json(), indent=1), encoding="utf-8")
     if check.faults:
         raise RunError(
@@ -180,6 +189,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         data = data.model_copy(update={"reader": options.reader})
     records = read_dataset(options.data, options.split, data)
     landmarks = landmark_set(data.landmarks)
+    _make_folder(options.json and options.json.parent)
+    _make_folder(options.output)
 
     import_tensorflow()
     from cephray.evaluate import draw_overlays, evaluate
@@ -199,11 +210,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     )
     print(format_evaluation(result))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
     if options.output is not None:
+        from cephray.report import write_report
+
         draw_overlays(result, records, options.output / "overlays")
-        print(f"overlays in {options.output / 'overlays'}")
+        page = write_report(options.output, result, records, checkpoint)
+        print(f"\noverlays in {options.output / 'overlays'}, report {page}")
 
 
 def _predict(options: argparse.Namespace) -> None:

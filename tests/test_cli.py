@@ -97,6 +97,9 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert facts["copies"] == {"in_training": {}, "repeated": {}}
     assert [readers["reader"] for readers in facts["readers"]] == ["each", "junior"]
     assert len(list((tmp_path / "overlays").glob("*.png"))) == 3
+    assert f"report {tmp_path / 'report.html'}" in ended.stdout
+    assert "Soft tissue pogonion" in (tmp_path / "report.html").read_text()
+    assert len(list((tmp_path / "pictures").glob("landmark-*.png"))) == 19
 
     folder = films / "Dataset/Testing/Test1"
     ended = run("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
@@ -165,6 +168,10 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     assert "test2" in fails(
         2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test2"
     )
+    assert "cannot be written to" in fails(
+        2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+        "--output", checkpoint / "config.yaml",
+    )  # fmt: skip
     assert "neither a checkpoint" in fails(
         2, "evaluate", "--checkpoint", empty, "--data", films, "--split", "test1"
     )
