@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from cephray.metrics import SDR_RANGES_MM
 
 FARTHEST_MM = 5.0  # of the success detection curve
-CONFIDENCE = 0.95  # of the ellipses
+COVERED = 0.95  # share of the films that an ellipse goes around
+_ROUNDS = 10
+_LEAST_VARIANCE = 1e-9  # mm², of points that all lie on one line
 BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#8592a0"
 
 Errors = NDArray[np.floating[Any]]
@@ -73,7 +75,7 @@ def draw_offsets(path: Path, offset_mm: Errors, limit_mm: float) -> None:
     axes.plot(*points[~beyond].T, ".", color=BLUE, ms=3.5, alpha=0.5, mew=0)
     border = np.clip(points[beyond], -limit_mm, limit_mm)
     axes.plot(*border.T, "x", color=RED, ms=4, mew=1, clip_on=False)
-    ellipse = confidence_ellipse(points)
+    ellipse = covering_ellipse(points)
     if ellipse is not None:
         centre, (width, height), angle_deg = ellipse
         axes.add_patch(
@@ -90,24 +92,34 @@ def draw_offsets(path: Path, offset_mm: Errors, limit_mm: float) -> None:
     figure.savefig(path)
 
 
-def confidence_ellipse(
+def covering_ellipse(
     points: Errors,
 ) -> tuple[tuple[float, float], tuple[float, float], float] | None:
-    """Return the ellipse that holds 95 % of a normal distribution like these points.
+    """Return the ellipse around most of the points, which the few far ones do not stretch.
+
+    Its shape is that of the covariance of the share COVERED nearest to its centre, found in a few
+    rounds from the nearest half; its size is such that it covers that share.
 
     Args:
         points: [n, 2].
 
     Returns:
-        Centre, full lengths of both axes, and the angle of the first in degrees, x to y; none of
-        fewer than three points.
+        Centre, full lengths of both axes, the longer first, and the angle of that one in degrees,
+        x to y; none of fewer than three points.
     """
     if len(points) < 3:
         return None
-    centre = points.mean(axis=0)
-    variance, direction = np.linalg.eigh(np.cov(points.T))
-    radius = np.sqrt(-2 * np.log(1 - CONFIDENCE))  # of a standard normal in the plane
-    lengths = 2 * radius * np.sqrt(np.maximum(variance, 0))
+    distance = np.linalg.norm(points - np.median(points, axis=0), axis=-1)
+    share = 0.5
+    for _ in range(_ROUNDS):
+        near = points[distance <= np.quantile(distance, share)]
+        share = COVERED
+        centre = near.mean(axis=0)
+        covariance = np.cov(near.T) + _LEAST_VARIANCE * np.eye(2)
+        away = points - centre
+        distance = np.sqrt((away @ np.linalg.inv(covariance) * away).sum(axis=-1))
+    variance, direction = np.linalg.eigh(covariance)
+    lengths = 2 * np.quantile(distance, COVERED) * np.sqrt(variance)
     angle_deg = float(np.degrees(np.arctan2(direction[1, 1], direction[0, 1])))
     return (
         (float(centre[0]), float(centre[1])),

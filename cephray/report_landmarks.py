@@ -39,8 +39,9 @@ def landmarks_section(evaluation: Evaluation, folder: Path) -> Section:
             _table(evaluation),
             Text(
                 "Where each landmark was put around its true place, in mm, right and down as on"
-                " the film: a dot a film, the mean (+) and the 95 % ellipse of a normal"
-                " distribution; dotted, 2 mm from the truth; crosses lie beyond the border."
+                " the film: a dot a film, and an ellipse around 95\N{NO-BREAK SPACE}% of them with"
+                " its centre; dotted, 2\N{NO-BREAK SPACE}mm from the truth; crosses lie beyond the"
+                " border."
             ),
             _offsets(evaluation, folder),
         ),
