@@ -28,6 +28,7 @@ demo: $(BUILT)
 	@echo "run, history, TensorBoard events   $(OUT)/run"
 	@echo "errors of every film and landmark  $(OUT)/evaluate.json"
 	@echo "films with truth and prediction    $(OUT)/overlays"
+	@echo "all of it on one page              $(OUT)/report.html"
 
 test: lint
 	$(VENV)/bin/pytest

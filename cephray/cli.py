@@ -52,6 +52,12 @@ def _parser() -> Parser:
     synthesize.add_argument("--height", type=int, default=2400, metavar="H", help="pixels")
     synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="pixels")
 
+    check = add("data-check", _data_check, "say what is wrong with a data set, or worth knowing")
+    check.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
+    check.add_argument("--config", type=Path, metavar="FILE", help="YAML, of the run to come")
+    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as for train")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+
     train = add("train", _train, "train on a Ray cluster")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
     train.add_argument("--output", type=place, required=True, metavar="DIR|URI", help="of the run")
@@ -74,7 +80,7 @@ def _parser() -> Parser:
     evaluate.add_argument("--split", choices=SPLITS, required=True)
     evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
     evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
-    evaluate.add_argument("--output", type=Path, metavar="DIR", help="draw DIR/overlays/NAME.png")
+    evaluate.add_argument("--output", type=Path, metavar="DIR", help="of report and overlays")
 
     predict = add("predict", _predict, "find the landmarks of films")
     predict.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
@@ -88,6 +94,15 @@ def _parser() -> Parser:
     benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
     benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of benchmark input")
     return parser
+
+
+def _make_folder(folder: Path | None) -> None:
+    """Make a folder of results before the work: none that cannot be kept is done."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def _info(options: argparse.Namespace) -> None:
@@ -111,6 +126,28 @@ def _synthesize(options: argparse.Namespace) -> None:
             on_film=lambda number: advance(1),
         )
     print(f"{options.count} films in {options.output}")
+
+
+def _data_check(options: argparse.Namespace) -> None:
+    from cephray.config import load_config
+    from cephray.data.check import check_dataset
+    from cephray.data.check_text import format_check
+    from cephray.data.formats import list_films
+    from cephray.progress import progress
+
+    data = load_config(options.config, options.set).data
+    films = sum(map(len, list_films(options.data).values()))
+    _make_folder(options.json and options.json.parent)
+    with progress("looking at films", 2 * films) as advance:
+        check = check_dataset(options.data, data, advance)
+    print(format_check(check))
+    if options.json is not None:
+        options.json.write_text(json.dumps(check.to_json(), indent=1), encoding="utf-8")
+    if check.faults:
+        raise RunError(
+            f"data {options.data}: {len(check.unusable)} of {check.films} films cannot be used; "
+            "mend or remove what stands under faults"
+        )
 
 
 def _train(options: argparse.Namespace) -> None:
@@ -142,8 +179,8 @@ def _train(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from cephray.data.formats import read_dataset
     from cephray.landmarks import landmark_set
-    from cephray.metrics import format_table, summarise
     from cephray.progress import progress
+    from cephray.subsets import find_repeats, training_films
     from cephray.train.checkpoint import find_checkpoint
 
     checkpoint = find_checkpoint(options.checkpoint)
@@ -152,28 +189,34 @@ def _evaluate(options: argparse.Namespace) -> None:
         data = data.model_copy(update={"reader": options.reader})
     records = read_dataset(options.data, options.split, data)
     landmarks = landmark_set(data.landmarks)
+    _make_folder(options.json and options.json.parent)
+    _make_folder(options.output)
 
     import_tensorflow()
     from cephray.evaluate import draw_overlays, evaluate
+    from cephray.evaluate_text import format_evaluation
     from cephray.inference import Detector
 
+    training = training_films(options.data, records)
+    with progress("looking for copies", len(training) + len(records)) as advance:
+        copies = find_repeats(records, training, advance)
     with progress("evaluating", len(records)) as advance:
         result = evaluate(
-            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance, copies
         )
     print(
         f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
         f"checkpoint {checkpoint.folder}\n"
     )
-    print(format_table(landmarks.names, result.refined_mm))
-    coarse, refined = (summarise(e).mre_mm for e in (result.coarse_mm, result.refined_mm))
-    print(f"\nMRE of stage one {coarse:.2f} mm, after refinement {refined:.2f} mm")
+    print(format_evaluation(result))
     if options.json is not None:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
     if options.output is not None:
+        from cephray.report import write_report
+
         draw_overlays(result, records, options.output / "overlays")
-        print(f"overlays in {options.output / 'overlays'}")
+        page = write_report(options.output, result, records, checkpoint)
+        print(f"\noverlays in {options.output / 'overlays'}, report {page}")
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -1,13 +1,14 @@
 """Evaluation: a checkpoint against a data set's truth, each film once.
 
-It gives errors and the JSON of them; tables are laid out in `metrics.py`, pictures in
-`overlay.py`.
+It gives errors, what they come to on the whole and on subsets, and the JSON of it; lines for the
+screen are laid out in `evaluate_text.py`, pictures in `overlay.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,54 +18,152 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.data.films import read_film
 from cephray.data.formats import Record
+from cephray.data.readers import Comparison, compare_readers
 from cephray.data.table import decode
 from cephray.inference import Detection, Detector
+from cephray.intervals import LEVEL_PERCENT, RESAMPLES, SEED, Estimate, estimate
 from cephray.landmarks import LandmarkSet
 from cephray.metrics import summarise, summarise_landmarks
 from cephray.overlay import draw_overlay, save_picture
+from cephray.subsets import Copies, Subset, choose_subsets
 
 OVERLAY_HEIGHT = 800
+
+Errors = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Radial errors of both stages on N films: [N, K] each, millimetres; NaN where missing."""
+    """Errors of both stages on N films, millimetres; NaN where a landmark is missing.
+
+    Args:
+        split: name of the films.
+        ground_truth: whose marks the truth is.
+        landmarks: K landmarks.
+        detections: N.
+        coarse_offset_mm: of stage one: [N, K, 2], from truth to prediction.
+        refined_offset_mm: likewise, after refinement.
+        readers: how far the readers lie from the truth and from each other.
+        copies: films that occur twice; none where nobody looked.
+    """
 
     split: str
     ground_truth: str
     landmarks: LandmarkSet
     detections: tuple[Detection, ...]
-    coarse_mm: NDArray[np.floating[Any]]
-    refined_mm: NDArray[np.floating[Any]]
+    coarse_offset_mm: Errors
+    refined_offset_mm: Errors
+    readers: tuple[Comparison, ...]
+    copies: Copies | None
+
+    @property
+    def films(self) -> tuple[str, ...]:
+        """N names."""
+        return tuple(detection.film.film for detection in self.detections)
+
+    @cached_property
+    def coarse_mm(self) -> Errors:
+        """Radial errors of stage one: [N, K]."""
+        errors_mm: Errors = np.linalg.norm(self.coarse_offset_mm, axis=-1)
+        return errors_mm
+
+    @cached_property
+    def refined_mm(self) -> Errors:
+        """Radial errors after refinement: [N, K]."""
+        errors_mm: Errors = np.linalg.norm(self.refined_offset_mm, axis=-1)
+        return errors_mm
+
+    @cached_property
+    def coarse(self) -> Estimate:
+        """What stage one comes to."""
+        return estimate(self.coarse_mm)
+
+    @cached_property
+    def refined(self) -> Estimate:
+        """What both stages come to."""
+        return estimate(self.refined_mm)
+
+    @cached_property
+    def subsets(self) -> tuple[tuple[Subset, Estimate, Estimate], ...]:
+        """Subsets, each with what both stages and stage one come to on it."""
+        return tuple(
+            (subset, estimate(subset.of(self.refined_mm)), estimate(subset.of(self.coarse_mm)))
+            for subset in choose_subsets(self.films, self.copies, self.landmarks)
+        )
+
+    @cached_property
+    def reader_estimates(self) -> tuple[tuple[Comparison, Estimate], ...]:
+        """What the distances between readers, and from the truth, come to."""
+        return tuple((readers, estimate(readers.distances_mm)) for readers in self.readers)
 
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation in plain values; what is missing is null."""
         return {
             "split": self.split,
             "ground_truth": self.ground_truth,
-            **self._stage(self.refined_mm),
-            "coarse": self._stage(self.coarse_mm),
+            **self._stage(self.refined, self.refined_mm, self.refined_offset_mm),
+            "coarse": self._stage(self.coarse, self.coarse_mm, self.coarse_offset_mm),
+            "intervals": {
+                "level_percent": LEVEL_PERCENT,
+                "method": "percentile bootstrap over films",
+                "resamples": RESAMPLES,
+                "seed": SEED,
+            },
+            "subsets": [
+                {
+                    "name": subset.name,
+                    "title": subset.title,
+                    "landmarks": int(subset.landmarks.sum()),
+                    **refined.to_json(),
+                    "coarse": coarse.to_json(),
+                }
+                for subset, refined, coarse in self.subsets
+            ],
+            "readers": [
+                {
+                    "reader": readers.reader,
+                    "against": readers.against,
+                    **found.to_json(),
+                    "landmarks": self._landmarks(readers.distances_mm),
+                }
+                for readers, found in self.reader_estimates
+            ],
+            "copies": self.copies.to_json() if self.copies else None,
         }
 
-    def _stage(self, errors_mm: NDArray[np.floating[Any]]) -> dict[str, Any]:
+    def _stage(self, whole: Estimate, errors_mm: Errors, offset_mm: Errors) -> dict[str, Any]:
         return {
-            "films": len(errors_mm),
-            **summarise(errors_mm).to_json(),
-            "landmarks": [
-                {"name": name, **summary.to_json()}
-                for name, summary in zip(
-                    self.landmarks.names, summarise_landmarks(errors_mm), strict=True
-                )
-            ],
+            **whole.to_json(),
+            "landmarks": self._landmarks(errors_mm, offset_mm),
             "films_detail": [
                 {
-                    "film": detection.film.film,
+                    "film": film,
                     "mre_mm": summarise(row).to_json()["mre_mm"],
                     "errors_mm": [None if np.isnan(e) else float(e) for e in row],
                 }
-                for detection, row in zip(self.detections, errors_mm, strict=True)
+                for film, row in zip(self.films, errors_mm, strict=True)
             ],
         }
+
+    def _landmarks(self, errors_mm: Errors, offset_mm: Errors | None = None) -> list[Any]:
+        summaries = summarise_landmarks(errors_mm)
+        rows = [
+            {"name": name, **summary.to_json()}
+            for name, summary in zip(self.landmarks.names, summaries, strict=True)
+        ]
+        if offset_mm is not None:
+            for row, mean_mm in zip(rows, mean_offsets_mm(offset_mm), strict=True):
+                row["mean_offset_mm"] = None if np.isnan(mean_mm).any() else mean_mm.tolist()
+        return rows
+
+
+def mean_offsets_mm(offset_mm: Errors) -> Errors:
+    """Average the ways from truth to prediction over films: [N, K, 2] gives [K, 2]."""
+    there = ~np.isnan(offset_mm)
+    count = there.sum(axis=0)
+    total = np.where(there, offset_mm, 0).sum(axis=0)
+    mean_mm: Errors = np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return mean_mm
 
 
 def evaluate(
@@ -74,8 +173,9 @@ def evaluate(
     ground_truth: str,
     landmarks: LandmarkSet,
     progress: Callable[[int], None] = lambda films: None,
+    copies: Copies | None = None,
 ) -> Evaluation:
-    """Measure the radial errors of both stages.
+    """Measure the errors of both stages.
 
     Args:
         detector: the network.
@@ -84,6 +184,7 @@ def evaluate(
         ground_truth: whose marks the truth is, for the record.
         landmarks: names of the landmarks.
         progress: called with the number of films done since the last call.
+        copies: among the films, and with those trained on.
 
     Raises:
         InputError: a film cannot be decoded, or a landmark lies outside its film.
@@ -92,13 +193,22 @@ def evaluate(
     truth = np.stack([d.film.landmarks_norm for d in detections])
     extent_mm = np.array([d.film.extent_mm for d in detections])
     coarse_mm, refined_mm = (
-        geometry.radial_errors_mm(np.stack(points), truth, extent_mm)
+        geometry.offsets_mm(np.stack(points), truth, extent_mm)
         for points in (
             [d.coarse_norm for d in detections],
             [d.refined_norm for d in detections],
         )
     )
-    return Evaluation(split, ground_truth, landmarks, detections, coarse_mm, refined_mm)
+    return Evaluation(
+        split=split,
+        ground_truth=ground_truth,
+        landmarks=landmarks,
+        detections=detections,
+        coarse_offset_mm=coarse_mm,
+        refined_offset_mm=refined_mm,
+        readers=compare_readers(records, ground_truth),
+        copies=copies,
+    )
 
 
 def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -> None:

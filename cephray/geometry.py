@@ -76,10 +76,10 @@ def to_grid(points_px: FloatArray, cell_px: FloatArray | float) -> FloatArray:
     return centres_px
 
 
-def radial_errors_mm(
+def offsets_mm(
     predicted_norm: FloatArray, truth_norm: FloatArray, extent_mm: FloatArray
 ) -> FloatArray:
-    """Distances between predicted and true landmarks.
+    """Ways from true to predicted landmarks.
 
     Args:
         predicted_norm: [B, K, 2], normalised.
@@ -87,10 +87,25 @@ def radial_errors_mm(
         extent_mm: [B, 2], width and height of each film in millimetres (pixels × spacing).
 
     Returns:
+        [B, K, 2], millimetres, x to the right and y down; NaN where a landmark is missing.
+    """
+    return (predicted_norm - truth_norm) * extent_mm[:, None, :]
+
+
+def radial_errors_mm(
+    predicted_norm: FloatArray, truth_norm: FloatArray, extent_mm: FloatArray
+) -> FloatArray:
+    """Distances between predicted and true landmarks.
+
+    Args:
+        predicted_norm, truth_norm, extent_mm: as in `offsets_mm`.
+
+    Returns:
         [B, K], millimetres; NaN where a landmark is missing.
     """
-    difference_mm = (predicted_norm - truth_norm) * extent_mm[:, None, :]
-    errors_mm: FloatArray = np.linalg.norm(difference_mm, axis=-1)
+    errors_mm: FloatArray = np.linalg.norm(
+        offsets_mm(predicted_norm, truth_norm, extent_mm), axis=-1
+    )
     return errors_mm
 
 

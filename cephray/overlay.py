@@ -23,6 +23,8 @@ _PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 2
 _LINE = (235, 170, 90)
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 _SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
+_CROP_MARGIN = 0.08  # around landmarks, share of the film's height
+_JPEG_QUALITY = 82
 _FAR = 2**24  # a point that an untrained network throws beyond this would overflow
 
 
@@ -118,6 +120,36 @@ def _ends(
         if length_px > 0:
             beyond = (end - start) * (beyond_px / length_px)
             yield start - beyond, end + beyond
+
+
+def crop_around(
+    image: GrayImage, points_px: NDArray[np.floating[Any]]
+) -> tuple[GrayImage, NDArray[np.float64]]:
+    """Cut out the part of a film where its landmarks are, with a margin.
+
+    Args:
+        image: uint8 [H, W].
+        points_px: [n, 2], pixels; those that are missing or outside the film do not count.
+
+    Returns:
+        The part, uint8 [h, w], and its first pixel (x, y) in the film; the whole film where no
+        point counts.
+    """
+    size = np.array(image.shape[::-1])
+    inside = points_px[((points_px >= 0) & (points_px < size)).all(axis=-1)]
+    if not len(inside):
+        return image, np.zeros(2)
+    margin = _CROP_MARGIN * image.shape[0]
+    low = np.maximum(inside.min(axis=0) - margin, 0).astype(int)
+    high = np.minimum(inside.max(axis=0) + margin + 1, size).astype(int)
+    return image[low[1] : high[1], low[0] : high[0]], low.astype(np.float64)
+
+
+def encode_jpeg(picture: ColourImage) -> bytes:
+    """Return a picture as JPEG: a film takes a tenth of what it takes as PNG."""
+    _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+    encoded: bytes = content.tobytes()
+    return encoded
 
 
 def save_picture(path: Path, picture: ColourImage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -91,7 +92,14 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert set(facts["sdr_percent"]) == {"2.0", "2.5", "3.0", "4.0"}
     errors = [film["errors_mm"] for film in facts["films_detail"]]
     assert np.mean(errors) == pytest.approx(facts["mre_mm"])
+    assert "95 % intervals" in ended.stdout
+    assert facts["subsets"][0]["name"] == "without_training_copies"
+    assert facts["copies"] == {"in_training": {}, "repeated": {}}
+    assert [readers["reader"] for readers in facts["readers"]] == ["each", "junior"]
     assert len(list((tmp_path / "overlays").glob("*.png"))) == 3
+    assert f"report {tmp_path / 'report.html'}" in ended.stdout
+    assert "Soft tissue pogonion" in (tmp_path / "report.html").read_text()
+    assert len(list((tmp_path / "pictures").glob("landmark-*.png"))) == 19
 
     folder = films / "Dataset/Testing/Test1"
     ended = run("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
@@ -106,6 +114,23 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     np.testing.assert_allclose(errors_mm, errors[0], atol=0.02)
     table = (tmp_path / "out/landmarks.csv").read_text().splitlines()
     assert len(table) == 1 + 3 * 19
+
+
+def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None:
+    report = tmp_path / "check" / "found.json"
+    ended = run("data-check", "--data", films, "--json", report)
+    assert ended.returncode == 0, ended.stderr
+    assert "faults   none" in ended.stdout
+    assert json.loads(report.read_text())["splits"] == {"train": 3, "test1": 3}
+    spoilt = Path(shutil.copytree(films, tmp_path / "films"))
+    (spoilt / "Dataset/Training/001.png").write_bytes(b"no picture")
+    ended = run("data-check", "--data", spoilt, "--set", "data.reader=senior")
+    assert ended.returncode == 1
+    assert "001.png is not a readable image" in ended.stdout
+    assert "1 of 6 films cannot be used" in ended.stderr
+    line = fails(2, "data-check", "--data", films, "--config", tmp_path / "no.yaml")
+    assert "no.yaml: cannot be read" in line
+    assert "does not exist" in fails(2, "data-check", "--data", tmp_path / "nowhere")
 
 
 def test_predict_passes_over_a_broken_film(films: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -143,6 +168,10 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     assert "test2" in fails(
         2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test2"
     )
+    assert "cannot be written to" in fails(
+        2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+        "--output", checkpoint / "config.yaml",
+    )  # fmt: skip
     assert "neither a checkpoint" in fails(
         2, "evaluate", "--checkpoint", empty, "--data", films, "--split", "test1"
     )

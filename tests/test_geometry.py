@@ -29,6 +29,8 @@ def test_errors_are_in_millimetres_of_the_original() -> None:
     errors = geometry.radial_errors_mm(moved, truth, np.array([[193.5, 240.0]]))
     assert errors[0, 0] == pytest.approx(5.0)
     assert np.isnan(errors[0, 1])
+    offsets = geometry.offsets_mm(moved, truth, np.array([[193.5, 240.0]]))
+    np.testing.assert_allclose(offsets[0, 0], [3.0, 4.0])
 
 
 def test_a_window_is_centred_on_its_point_in_cells() -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from cephray.errors import RunError
 from cephray.landmarks import ISBI2015, TracingLine
-from cephray.overlay import draw_overlay, save_picture
+from cephray.overlay import crop_around, draw_overlay, encode_jpeg, save_picture
 
 
 @pytest.mark.parametrize("height", [200, 400, 1200])
@@ -110,6 +111,27 @@ def test_a_line_to_a_landmark_far_away() -> None:
 def test_a_line_of_another_landmark_set() -> None:
     with pytest.raises(ValueError, match=r"'Sella–nasion' needs N, which the labels lack; give"):
         draw_overlay(np.zeros((40, 30), np.uint8), np.ones((1, 2)), ["S"], lines=[LINE])
+
+
+def test_a_crop_holds_its_points_and_says_where_it_begins() -> None:
+    image = (np.arange(100 * 80) % 256).astype(np.uint8).reshape(100, 80)
+    points = np.array([[30.0, 40.0], [50.0, 44.5], [np.nan, np.nan], [900.0, 5.0]])
+    part, origin = crop_around(image, points)
+    np.testing.assert_array_equal(origin, [22, 32])
+    assert part.shape == (53 - 32, 59 - 22)
+    np.testing.assert_array_equal(part, image[32:53, 22:59])
+    part, origin = crop_around(image, np.array([[0.0, 0.0], [79.0, 99.0]]))
+    assert (part.shape, origin.tolist()) == ((100, 80), [0, 0])
+    part, origin = crop_around(image, np.full((2, 2), np.nan))
+    assert (part.shape, origin.tolist()) == ((100, 80), [0, 0])
+
+
+def test_jpeg_is_the_same_picture() -> None:
+    image = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[:, None], 90, axis=1)
+    picture = draw_overlay(image, np.zeros((0, 2)), [], height=120)
+    content = np.frombuffer(encode_jpeg(picture), np.uint8)
+    decoded = np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR))
+    assert np.abs(decoded.astype(int) - picture).max() < 12
 
 
 def test_a_picture_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

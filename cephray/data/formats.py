@@ -5,8 +5,7 @@ It decodes no film, so that it cannot know whether a landmark lies on one: `film
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -17,6 +16,8 @@ from numpy.typing import NDArray
 from cephray.config import DataConfig
 from cephray.data.annotations import SPACING_FILE, read_annotation, read_spacings
 from cephray.data.layouts import LAYOUTS, Layout, match_layout
+from cephray.data.names import natural_key, some
+from cephray.data.pairing import OnFault, check_pairs, refuse
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
 
@@ -38,7 +39,9 @@ class Record:
     class_labels: tuple[int, ...] | None = None  # ISBI: ANB, SNB, SNA, ODI, APDI, FHI, FMA, MW
 
 
-def read_dataset(folder: Path, split: Split, data: DataConfig) -> list[Record]:
+def read_dataset(
+    folder: Path, split: Split, data: DataConfig, on_fault: OnFault = refuse
+) -> list[Record]:
     """Read one split of a data set in any known layout.
 
     A film without annotation is an error. So is an annotation without film, unless a split that
@@ -50,6 +53,7 @@ def read_dataset(folder: Path, split: Split, data: DataConfig) -> list[Record]:
         split: "all" is every film that is there.
         data: landmark set, reader and spacing. `data.spacing_mm` comes before `spacing.csv`,
             which comes before the layout's own spacing.
+        on_fault: takes what is wrong with single films; those are left out if it does not raise.
 
     Returns:
         One Record for each film, in natural order of the film names.
@@ -59,30 +63,51 @@ def read_dataset(folder: Path, split: Split, data: DataConfig) -> list[Record]:
     """
     folder = Path(folder)
     layout = _recognise(folder)
-    films = {name: _list_films(folder / path) for name, path in layout.images.items()}
+    films = _films_of(folder, layout)
     present = [name for name, paths in films.items() if paths]
     _check_split(folder, layout, split, present)
     _check_distinct(films)
 
     spacings_mm = read_spacings(folder)
+    common_mm = _common_spacing(folder, layout, spacings_mm, data)
     records = []
     for name in present if split == "all" else [split]:
         readers = _reader_folders(folder, layout, name, data)
-        _check_pairs(folder, layout, name, films, readers, data)
-        for film, image_path in films[name].items():
-            marks, labels = _read_marks(film, readers, data)
+        needed = list(readers) if data.reader == "mean" else [data.reader]
+        unmarked = check_pairs(folder, layout, name, films, readers, needed, on_fault)
+        for film in films[name]:
+            if film in unmarked:
+                continue
+            try:
+                marks, labels = _read_marks(film, readers, data)
+                spacing_mm = common_mm or _spacing(film, folder, spacings_mm or {})
+            except InputError as fault:
+                on_fault([film], fault)
+                continue
             records.append(
                 Record(
                     film=film,
-                    image_path=image_path,
+                    image_path=films[name][film],
                     landmarks_px=_truth(marks, data.reader),
-                    spacing_mm=_spacing(film, folder, layout, spacings_mm, data),
+                    spacing_mm=spacing_mm,
                     split=name,
                     readers_px=marks,
                     class_labels=labels,
                 )
             )
     return sorted(records, key=lambda record: natural_key(record.film))
+
+
+def list_films(folder: Path) -> dict[str, dict[str, Path]]:
+    """List the films of a data set, whatever is said of them.
+
+    Returns:
+        split: film: image file; a split without films is empty.
+
+    Raises:
+        InputError: the folder has no known layout, or a film occurs twice in one of its folders.
+    """
+    return _films_of(folder, _recognise(folder))
 
 
 def find_films(paths: Sequence[Path]) -> list[Path]:
@@ -118,12 +143,6 @@ def find_films(paths: Sequence[Path]) -> list[Path]:
     return films
 
 
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts "film9" before "film10"."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
-
-
 def _recognise(folder: Path) -> Layout:
     known = "; ".join(layout.name for layout in LAYOUTS)
     if not folder.exists():
@@ -137,7 +156,7 @@ def _recognise(folder: Path) -> Layout:
     for entry in entries:
         if (folder / entry).is_dir() and match_layout(folder / entry) is not None:
             raise InputError(f"data folder {folder} is one level too high; give {folder / entry}")
-    found = _some(entries) if entries else "nothing"
+    found = some(entries) if entries else "nothing"
     raise InputError(f"data folder {folder} has no known layout: found {found}; known: {known}")
 
 
@@ -147,7 +166,11 @@ def _visible_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
             yield path
 
 
-def _list_films(folder: Path) -> dict[str, Path]:
+def _films_of(folder: Path, layout: Layout) -> dict[str, dict[str, Path]]:
+    return {name: _films_in(folder / path) for name, path in layout.images.items()}
+
+
+def _films_in(folder: Path) -> dict[str, Path]:
     films: dict[str, Path] = {}
     if folder.is_dir():
         for path in _visible_files(folder, IMAGE_SUFFIXES):
@@ -215,54 +238,6 @@ def _reader_folders(
     }
 
 
-def _check_pairs(
-    folder: Path,
-    layout: Layout,
-    split: str,
-    films: Mapping[str, Mapping[str, Path]],
-    readers: Mapping[str, Mapping[str, Path]],
-    data: DataConfig,
-) -> None:
-    for reader, files in readers.items():
-        annotations = layout.annotations[split][reader]
-        if data.reader in ("mean", reader):
-            lone_films = [film for film in films[split] if film not in files]
-            if lone_films:
-                raise InputError(
-                    f"films without annotation in {folder / annotations}: {_some(lone_films)};"
-                    " add their .txt files or remove the films"
-                )
-        sharing = [name for name, of in layout.annotations.items() if of[reader] == annotations]
-        lone_files = [
-            film
-            for film in files
-            if not any(film in films[name] for name in sharing)
-            and not _may_be_of_absent_split(film, [films[name] for name in sharing])
-        ]
-        if lone_files:
-            where = ", ".join(layout.images[name] for name in sharing)
-            raise InputError(
-                f"annotations in {folder / annotations} without film in {where}:"
-                f" {_some(lone_files)}; add the films or remove the .txt files"
-            )
-
-
-def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Path]]) -> bool:
-    """Tell whether a split that is not here could hold a film: the data set numbers them in turn.
-
-    Args:
-        film: its name.
-        splits: the films of each split, in the order in which they are numbered.
-    """
-    key = natural_key(film)
-    return any(
-        not absent
-        and all(natural_key(other) < key for split in splits[:place] for other in split)
-        and all(natural_key(other) > key for split in splits[place + 1 :] for other in split)
-        for place, absent in enumerate(splits)
-    )
-
-
 def _read_marks(
     film: str, readers: Mapping[str, Mapping[str, Path]], data: DataConfig
 ) -> tuple[dict[str, NDArray[np.float64]], tuple[int, ...] | None]:
@@ -286,22 +261,14 @@ def _truth(marks: Mapping[str, NDArray[np.float64]], reader: str) -> NDArray[np.
     return np.where(known.any(axis=0), total / np.maximum(known.sum(axis=0), 1), np.nan)
 
 
-def _spacing(
-    film: str,
-    folder: Path,
-    layout: Layout,
-    spacings_mm: Mapping[str, float] | None,
-    data: DataConfig,
-) -> float:
+def _common_spacing(
+    folder: Path, layout: Layout, spacings_mm: Mapping[str, float] | None, data: DataConfig
+) -> float | None:
+    """Return the spacing of all films; None where `spacing.csv` has that of each."""
     if data.spacing_mm is not None:
         return data.spacing_mm
     if spacings_mm is not None:
-        if film not in spacings_mm:
-            raise InputError(
-                f"{folder / SPACING_FILE} has no row for film {film!r}; add it, or set"
-                " data.spacing_mm for all films"
-            )
-        return spacings_mm[film]
+        return None
     if layout.spacing_mm is None:
         raise InputError(
             f"{layout.name} in {folder} has no known spacing; set data.spacing_mm, or put"
@@ -310,7 +277,10 @@ def _spacing(
     return layout.spacing_mm
 
 
-def _some(names: Iterable[str], limit: int = 5) -> str:
-    names = sorted(names, key=natural_key)
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more
+def _spacing(film: str, folder: Path, spacings_mm: Mapping[str, float]) -> float:
+    if film not in spacings_mm:
+        raise InputError(
+            f"{folder / SPACING_FILE} has no row for film {film!r}; add it, or set"
+            " data.spacing_mm for all films"
+        )
+    return spacings_mm[film]

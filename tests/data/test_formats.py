@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from cephray.config import DataConfig
-from cephray.data.formats import natural_key, read_dataset
+from cephray.data.formats import list_films, read_dataset
 from cephray.data.layouts import LAYOUTS, Layout
+from cephray.data.names import natural_key, some
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015
 
@@ -248,6 +249,29 @@ def test_wrong_annotation_file(isbi: Path) -> None:
 def test_natural_order() -> None:
     names = ["10", "9", "film2", "film10", "", "1a", "1"]
     assert sorted(names, key=natural_key) == ["", "1", "1a", "9", "10", "film2", "film10"]
+    assert some(names, 3) == ", 1, 1a and 4 more"
+    assert some(["b", "a"]) == "a, b"
+
+
+def test_faults_of_single_films_are_passed_over_where_that_is_asked_for(isbi: Path) -> None:
+    senior = isbi / ISBI.annotations["train"]["senior"]
+    write_text(senior / "001.txt", ["12,a"])
+    (senior / "003.txt").unlink()
+    write_text(senior / "002a.txt", rows_of("2", "senior"))
+    faults: list[tuple[list[str], str]] = []
+    records = read_dataset(
+        isbi, "all", DataConfig(), lambda films, fault: faults.append((list(films), str(fault)))
+    )
+    assert [record.film for record in records] == ["002"]
+    of = {tuple(films): text for films, text in faults}
+    assert "001.txt holds 1 rows" in of["001",]
+    assert "films without annotation" in of["003",]
+    assert "002a; add the films" in of[()]
+    write_text(isbi / "spacing.csv", ["film,spacing_mm", "001,0.3"])
+    read_dataset(isbi, "test1", DataConfig(), lambda films, fault: faults.append(([], str(fault))))
+    assert "no row" not in faults[-1][1]  # 003 is not marked either
+    assert list(list_films(isbi)["train"]) == ["001", "002"]
+    assert list_films(isbi)["test2"] == {}
 
 
 def test_real_films(shared: Path) -> None:

@@ -1,0 +1,164 @@
+"""Pictures of an evaluation, drawn with matplotlib to PNG files.
+
+It knows errors, offsets and a run's history as numbers; the page that pictures stand on is not
+its concern. It draws on figures of its own, without pyplot's global state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, Ellipse
+from matplotlib.ticker import LogFormatter, MaxNLocator, MultipleLocator
+from numpy.typing import NDArray
+
+from cephray.metrics import SDR_RANGES_MM
+
+FARTHEST_MM = 5.0  # of the success detection curve
+COVERED = 0.95  # share of the films that an ellipse goes around
+_ROUNDS = 10
+_LEAST_VARIANCE = 1e-9  # mm², of points that all lie on one line
+BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#8592a0"
+
+Errors = NDArray[np.floating[Any]]
+
+
+def draw_success(path: Path, curves: Mapping[str, Errors]) -> None:
+    """Draw which share of landmarks lies within each distance.
+
+    Args:
+        path: of the PNG file.
+        curves: label: radial errors, millimetres, any shape; NaN where missing. Ours come first:
+            refined, stage one; then the readers.
+    """
+    figure = Figure(figsize=(5.6, 4.0), dpi=180, layout="constrained")
+    axes = _plain(figure, "distance (mm)", "landmarks within (%)")
+    looks = [(BLUE, "-", 2.2), (ORANGE, "-", 1.6), (GREEN, "--", 1.6), (GREY, "-.", 1.6)]
+    distance_mm = np.linspace(0, FARTHEST_MM, 501)
+    for number, (label, errors_mm) in enumerate(curves.items()):
+        present = np.sort(errors_mm[~np.isnan(errors_mm)])
+        if not present.size:
+            continue
+        within = 100 * np.searchsorted(present, distance_mm, side="right") / present.size
+        colour, style, width = looks[min(number, len(looks) - 1)]
+        axes.plot(distance_mm, within, color=colour, ls=style, lw=width, label=label)
+    for limit in SDR_RANGES_MM:
+        axes.axvline(limit, color="#aab4bf", lw=1, zorder=1)
+    axes.set_xlim(0, FARTHEST_MM)
+    axes.set_ylim(0, 100)
+    axes.xaxis.set_major_locator(MultipleLocator(0.5))
+    axes.yaxis.set_major_locator(MultipleLocator(10))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    figure.savefig(path)
+
+
+def draw_offsets(path: Path, offset_mm: Errors, limit_mm: float) -> None:
+    """Draw where one landmark was put around its true place, in the film's directions.
+
+    Args:
+        path: of the PNG file.
+        offset_mm: [N, 2], from truth to prediction; NaN where missing.
+        limit_mm: of both axes; what lies beyond is marked on the border.
+    """
+    figure = Figure(figsize=(2.0, 2.0), dpi=200)
+    axes = figure.add_axes((0.16, 0.12, 0.81, 0.81))  # all alike, whatever their numbers
+    axes.axhline(0, color="#d9dfe6", lw=0.8)
+    axes.axvline(0, color="#d9dfe6", lw=0.8)
+    axes.add_patch(Circle((0, 0), SDR_RANGES_MM[0], fill=False, ec="#1d2733", lw=1, ls=":"))
+    points = offset_mm[~np.isnan(offset_mm).any(axis=-1)]
+    beyond = (np.abs(points) > limit_mm).any(axis=-1)
+    axes.plot(*points[~beyond].T, ".", color=BLUE, ms=3.5, alpha=0.5, mew=0)
+    border = np.clip(points[beyond], -limit_mm, limit_mm)
+    axes.plot(*border.T, "x", color=RED, ms=4, mew=1, clip_on=False)
+    ellipse = covering_ellipse(points)
+    if ellipse is not None:
+        centre, (width, height), angle_deg = ellipse
+        axes.add_patch(
+            Ellipse(centre, width, height, angle=angle_deg, fill=False, ec=ORANGE, lw=1.3)
+        )
+        axes.plot(*centre, "+", color=ORANGE, ms=7, mew=1.5)
+    axes.set_xlim(-limit_mm, limit_mm)
+    axes.set_ylim(limit_mm, -limit_mm)
+    axes.set_aspect("equal")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10], symmetric=True))
+    axes.tick_params(labelsize=8, length=2)
+    axes.spines[:].set_color("#c3ccd5")
+    figure.savefig(path)
+
+
+def covering_ellipse(
+    points: Errors,
+) -> tuple[tuple[float, float], tuple[float, float], float] | None:
+    """Return the ellipse around most of the points, which the few far ones do not stretch.
+
+    Its shape is that of the covariance of the share COVERED nearest to its centre, found in a few
+    rounds from the nearest half; its size is such that it covers that share.
+
+    Args:
+        points: [n, 2].
+
+    Returns:
+        Centre, full lengths of both axes, the longer first, and the angle of that one in degrees,
+        x to y; none of fewer than three points.
+    """
+    if len(points) < 3:
+        return None
+    distance = np.linalg.norm(points - np.median(points, axis=0), axis=-1)
+    share = 0.5
+    for _ in range(_ROUNDS):
+        near = points[distance <= np.quantile(distance, share)]
+        share = COVERED
+        centre = near.mean(axis=0)
+        covariance = np.cov(near.T) + _LEAST_VARIANCE * np.eye(2)
+        away = points - centre
+        distance = np.sqrt((away @ np.linalg.inv(covariance) * away).sum(axis=-1))
+    variance, direction = np.linalg.eigh(covariance)
+    lengths = 2 * np.quantile(distance, COVERED) * np.sqrt(variance)
+    angle_deg = float(np.degrees(np.arctan2(direction[1, 1], direction[0, 1])))
+    return (
+        (float(centre[0]), float(centre[1])),
+        (float(lengths[1]), float(lengths[0])),
+        angle_deg,
+    )
+
+
+def draw_history(
+    path: Path, history: Sequence[Mapping[str, float]], labels: Mapping[str, str], title: str
+) -> None:
+    """Draw columns of a run's history by epoch, on a logarithmic axis.
+
+    Args:
+        path: of the PNG file.
+        history: a row an epoch.
+        labels: column: its label; what no row has is left out.
+        title: of the axis.
+    """
+    figure = Figure(figsize=(5.6, 3.4), dpi=180, layout="constrained")
+    axes = _plain(figure, "epoch", title)
+    looks = [(ORANGE, "--"), (BLUE, "--"), (ORANGE, "-"), (BLUE, "-")]
+    for (key, label), (colour, style) in zip(labels.items(), looks[-len(labels) :], strict=True):
+        rows = [(row["epoch"], row[key]) for row in history if key in row]
+        if rows:
+            axes.plot(*zip(*rows, strict=True), color=colour, ls=style, lw=1.8, label=label)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.7)))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False)
+    figure.savefig(path)
+
+
+def _plain(figure: Figure, x: str, y: str) -> Axes:
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e8ecf0", lw=0.8)
+    axes.set_axisbelow(True)
+    return axes
