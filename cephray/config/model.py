@@ -30,6 +30,9 @@ class ModelConfig(Section):
         description="pretrained: of VGG and ResNet50 downloaded by Keras, of EfficientNet-Lite0 "
         "from a Python package",
     )
+    frozen_levels: Annotated[int, Field(ge=0, le=4)] = Field(
+        0, description="of the pyramid, the finest ones, whose pretrained weights stay as they are"
+    )
     fusion_depth: Annotated[int, Field(ge=1, le=4)] = Field(
         3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
     )
@@ -84,6 +87,11 @@ class ModelConfig(Section):
             known = ", ".join(PRETRAINED_BACKBONES)
             raise ValueError(
                 f"backbone_weights are there for {known}; got backbone {self.backbone}"
+            )
+        if self.frozen_levels and self.backbone_weights is None:
+            raise ValueError(
+                f"frozen_levels={self.frozen_levels} needs model.backbone_weights; fresh weights "
+                "would never learn"
             )
         return self
 

@@ -187,6 +187,9 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     for layer in network.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = model.batch_norm_momentum
+    if model.frozen_levels:
+        for layer in keras.Model(image, pyramid[model.frozen_levels - 1]).layers:
+            layer.trainable = False  # batch normalisation then keeps to its statistics
     return network
 
 

