@@ -87,6 +87,10 @@ def _parser() -> Parser:
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
 
+    export = add("export", _export, "write a checkpoint as a TensorFlow SavedModel")
+    export.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
+    export.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the model")
+
     benchmark = add("benchmark", _benchmark, "time what cephray is made of, both sides in one run")
     benchmark.add_argument("what", choices=("roi-crop", "train-step", "input"))
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
@@ -251,6 +255,17 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
     if unread:
         raise RunError(f"{len(unread)} of {len(films)} films could not be read")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from cephray.train.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(options.checkpoint)
+    import_tensorflow()
+    from cephray.export import export
+
+    export(checkpoint, options.output)
+    print(f"model of {checkpoint.folder} in {options.output}")
 
 
 def _benchmark(options: argparse.Namespace) -> None:
