@@ -189,7 +189,7 @@ def evaluate(
     Raises:
         InputError: a film cannot be decoded, or a landmark lies outside its film.
     """
-    detections = tuple(detector.detect(decode(records, detector.size), progress))
+    detections = tuple(detector.detect(decode(records, detector.view), progress))
     truth = np.stack([d.film.landmarks_norm for d in detections])
     extent_mm = np.array([d.film.extent_mm for d in detections])
     coarse_mm, refined_mm = (

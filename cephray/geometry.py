@@ -4,8 +4,9 @@ Conventions, referred to from everywhere else:
 
 - Points are (x, y). Pixel (0, 0) is the *centre* of the first pixel of the film, as in the
   annotation files; a film of width W covers the continuous range [-0.5, W - 0.5].
-- Normalised coordinates run from 0 at the left (top) edge of the film to 1 at the right (bottom)
-  edge: `norm = (px + 0.5) / W`. Resizing leaves them as they are; mirroring maps x to 1 - x.
+- Normalised coordinates run from 0 at the left (top) edge of the film, or of the frame that the
+  network sees of it, to 1 at the right (bottom) edge: of a whole film `norm = (px + 0.5) / W`.
+  Resizing leaves them as they are; mirroring maps x to 1 - x.
 - A feature map of stride s has the centre of its cell i at image coordinate `(i + 0.5) s`.
 - Boxes are [y1, x1, y2, x2] in the units of `tf.image.crop_and_resize`: 0 is the centre of the
   first cell of a feature map, 1 the centre of its last.
@@ -16,7 +17,7 @@ It knows NumPy and keras.ops, no files and no model.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,30 +33,69 @@ _BOX_END = 1 - 2**-20
 _ON_EDGE = 2.5e-4
 
 
-def normalise(points_px: FloatArray, size_px: tuple[int, int]) -> FloatArray:
+class Frame(NamedTuple):
+    """The part of a film that the network sees, in whole pixels; it may reach beyond the film.
+
+    `left` and `top` number the first pixel; the frame's edge lies half a pixel before its centre.
+    """
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.width, self.height
+
+
+def whole(size_px: tuple[int, int]) -> Frame:
+    """Return the frame of a whole film of this width and height."""
+    return Frame(0, 0, *size_px)
+
+
+def letterbox(size_px: tuple[int, int], aspect: float) -> Frame:
+    """Return the smallest frame of a shape that holds a film, in its middle.
+
+    Args:
+        size_px: (width, height) of the film, pixels.
+        aspect: height of the frame over its width, met to half a pixel.
+    """
+    width, height = size_px
+    frame_width = max(width, round(height / aspect))
+    frame_height = max(height, round(width * aspect))
+    return Frame(
+        (width - frame_width) // 2, (height - frame_height) // 2, frame_width, frame_height
+    )
+
+
+def normalise(points_px: FloatArray, frame: Frame) -> FloatArray:
     """Convert pixels to normalised coordinates.
 
     Args:
-        points_px: [..., 2], pixels (x, y).
-        size_px: (width, height) of the film, pixels.
+        points_px: [..., 2], pixels (x, y) of the film.
+        frame: that the coordinates are of.
 
     Returns:
         [..., 2], normalised.
     """
-    return (points_px + 0.5) / np.asarray(size_px, points_px.dtype)
+    dtype = points_px.dtype
+    return (points_px + 0.5 - np.array(frame[:2], dtype)) / np.array(frame[2:], dtype)
 
 
-def to_pixels(points_norm: FloatArray, size_px: tuple[int, int]) -> FloatArray:
-    """Convert normalised coordinates to pixels: the inverse of `normalise`.
+def to_pixels(points_norm: FloatArray, frame: Frame) -> FloatArray:
+    """Convert normalised coordinates to pixels of the film: the inverse of `normalise`.
 
     Args:
         points_norm: [..., 2], normalised (x, y).
-        size_px: (width, height) of the film, pixels.
+        frame: that the coordinates are of.
 
     Returns:
         [..., 2], pixels.
     """
-    return points_norm * np.asarray(size_px, points_norm.dtype) - 0.5
+    dtype = points_norm.dtype
+    return points_norm * np.array(frame[2:], dtype) + np.array(frame[:2], dtype) - 0.5
 
 
 def to_grid(points_px: FloatArray, cell_px: FloatArray | float) -> FloatArray:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.data.ahead import prefetch
-from cephray.data.films import Film
+from cephray.data.films import Film, View
 from cephray.data.pipeline import to_input
 from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint
@@ -34,7 +34,7 @@ class Detection:
     @property
     def refined_px(self) -> NDArray[np.floating[Any]]:
         """Refined landmarks in pixels of the original film: [K, 2]."""
-        return geometry.to_pixels(self.refined_norm, self.film.size_px)
+        return geometry.to_pixels(self.refined_norm, self.film.frame)
 
 
 class Detector:
@@ -48,8 +48,7 @@ class Detector:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        data = checkpoint.config.data
-        self.size = (data.image_height, data.image_width)
+        self.view = View.of(checkpoint.config.data)
         network = build_network(checkpoint.config, pretrained=False)
         checkpoint.load_weights(network)
         self._predict = build_predict_step(network)
@@ -64,7 +63,7 @@ class Detector:
             progress: called with the number of films done since the last call.
         """
         for batch in prefetch(_batches(films)):
-            image = to_input([film.image for film in batch], self.size)
+            image = to_input([film.image for film in batch], self.view.size)
             prediction = self._predict(image)
             stages = prediction.coarse.numpy(), prediction.refined.numpy()
             for film, first, second in zip(batch, *stages, strict=True):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cephray.data.films import Film, read_film, resize_film
+from cephray.data.films import Film, read_film
 from cephray.errors import InputError
 from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
@@ -55,9 +55,10 @@ def predict_films(
                 continue
             yield Film(
                 film=path.stem,
-                image=resize_film(image, detector.size),
+                image=detector.view.show(image),
                 landmarks_norm=np.full((len(landmarks), 2), np.nan, np.float32),
                 size_px=(image.shape[1], image.shape[0]),
+                frame=detector.view.frame((image.shape[1], image.shape[0])),
                 spacing_mm=spacing_mm if spacing_mm is not None else float("nan"),
             )
 

@@ -54,7 +54,7 @@ def make_table() -> Callable[[int], FilmTable]:
         return FilmTable(
             films=tuple(f"{number:03d}" for number in range(1, count + 1)),
             landmarks_norm=rng.uniform(0.2, 0.8, (count, 19, 2)).astype(np.float32),
-            size_px=np.full((count, 2), (640, 960)),
+            frame_px=np.full((count, 2), (640, 960)),
             spacing_mm=np.full(count, 0.25),
             image_size=(96, 64),
             images=images,

@@ -296,7 +296,8 @@ def test_the_readers_mean_gives_every_label_of_the_challenge(
     resized = (mean_px + 0.5) * (0.1 / spacing_mm) - 0.5
     np.testing.assert_array_equal(classify(resized, spacing_mm), labels)
     size_px = (1935, 2400)
-    back = geometry.to_pixels(geometry.normalise(mean_px.astype(np.float32), size_px), size_px)
+    frame = geometry.whole(size_px)
+    back = geometry.to_pixels(geometry.normalise(mean_px.astype(np.float32), frame), frame)
     np.testing.assert_array_equal(classify(back, np.full(len(labels), 0.1)), labels)
 
 

@@ -12,6 +12,7 @@ from cephray.data.films import Film
 from cephray.data.readers import Comparison
 from cephray.evaluate import Evaluation, mean_offsets_mm
 from cephray.evaluate_text import format_evaluation
+from cephray.geometry import whole
 from cephray.inference import Detection
 from cephray.intervals import estimate
 from cephray.landmarks import ISBI2015
@@ -33,7 +34,9 @@ def make(copies: Copies | None = None, readers: bool = True) -> Evaluation:
         landmarks=ISBI2015,
         detections=tuple(
             Detection(
-                Film(f"{n}", np.zeros((4, 4), np.uint8), nothing, (4, 4), 0.1), nothing, nothing
+                Film(f"{n}", np.zeros((4, 4), np.uint8), nothing, (4, 4), 0.1, whole((4, 4))),
+                nothing,
+                nothing,
             )
             for n in range(1, N + 1)
         ),

@@ -10,22 +10,52 @@ from hypothesis import strategies as st
 
 from cephray import geometry
 
+ISBI = geometry.whole((1935, 2400))
+
 
 def test_edges_of_a_film_are_zero_and_one() -> None:
     corners = np.array([[-0.5, -0.5], [1934.5, 2399.5]])
-    np.testing.assert_array_equal(geometry.normalise(corners, (1935, 2400)), [[0, 0], [1, 1]])
+    np.testing.assert_array_equal(geometry.normalise(corners, ISBI), [[0, 0], [1, 1]])
 
 
-@given(st.floats(-10, 3000), st.floats(-10, 3000), st.integers(1, 4000), st.integers(1, 4000))
-def test_pixels_come_back(x: float, y: float, width: int, height: int) -> None:
+@given(
+    st.floats(-10, 3000),
+    st.floats(-10, 3000),
+    st.integers(-500, 500),
+    st.integers(-500, 500),
+    st.integers(1, 4000),
+    st.integers(1, 4000),
+)
+def test_pixels_come_back(
+    x: float, y: float, left: int, top: int, width: int, height: int
+) -> None:
     point = np.array([x, y])
-    there = geometry.normalise(point, (width, height))
-    np.testing.assert_allclose(geometry.to_pixels(there, (width, height)), point, atol=1e-9)
+    frame = geometry.Frame(left, top, width, height)
+    there = geometry.normalise(point, frame)
+    np.testing.assert_allclose(geometry.to_pixels(there, frame), point, atol=1e-8)
+
+
+def test_edges_of_a_frame_are_zero_and_one() -> None:
+    corners = np.array([[9.5, -20.5], [109.5, 29.5]])
+    frame = geometry.Frame(10, -20, 100, 50)
+    np.testing.assert_array_equal(geometry.normalise(corners, frame), [[0, 0], [1, 1]])
+
+
+@given(st.integers(1, 4000), st.integers(1, 4000), st.floats(0.3, 3))
+def test_a_letterbox_is_the_smallest_of_its_shape(width: int, height: int, aspect: float) -> None:
+    frame = geometry.letterbox((width, height), aspect)
+    assert frame.width >= width
+    assert frame.height >= height
+    assert frame.width == width or frame.height == height
+    assert abs(frame.height - frame.width * aspect) <= max(aspect, 1) / 2 + 1e-6
+    # In the middle: what is left over on both sides differs by a pixel at most.
+    assert 0 <= -frame.left - (frame.width - width) / 2 < 1
+    assert 0 <= -frame.top - (frame.height - height) / 2 < 1
 
 
 def test_errors_are_in_millimetres_of_the_original() -> None:
-    truth = geometry.normalise(np.array([[[100.0, 200.0], [np.nan, 1.0]]]), (1935, 2400))
-    moved = geometry.normalise(np.array([[[130.0, 240.0], [5.0, 5.0]]]), (1935, 2400))
+    truth = geometry.normalise(np.array([[[100.0, 200.0], [np.nan, 1.0]]]), ISBI)
+    moved = geometry.normalise(np.array([[[130.0, 240.0], [5.0, 5.0]]]), ISBI)
     errors = geometry.radial_errors_mm(moved, truth, np.array([[193.5, 240.0]]))
     assert errors[0, 0] == pytest.approx(5.0)
     assert np.isnan(errors[0, 1])
@@ -73,8 +103,7 @@ def test_a_grid_of_pixels_rounds_half_up() -> None:
 
 def test_a_half_that_went_through_float32_is_still_a_half() -> None:
     halves = np.stack([np.arange(1935) + 0.5, np.arange(1935) + 0.5], axis=-1)
-    size = (1935, 2400)
-    back = geometry.to_pixels(geometry.normalise(halves.astype(np.float32), size), size)
+    back = geometry.to_pixels(geometry.normalise(halves.astype(np.float32), ISBI), ISBI)
     np.testing.assert_array_equal(geometry.to_grid(back, 1.0), halves + 0.5)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from cephray.config import Config, DataConfig, load_config
-from cephray.data.films import load_film
+from cephray.data.films import View, load_film
 from cephray.data.formats import Record, read_dataset
 from cephray.data.readers import compare_readers
 from cephray.data.synthetic import write_dataset
@@ -63,7 +63,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
 
 def evaluation_of(records: list[Record], shift_px: Any = 1.0) -> Evaluation:
     """Evaluate predictions that lie so far to the right of the truth, film by film."""
-    films = [load_film(record, (96, 64)) for record in records]
+    films = [load_film(record, View(96, 64)) for record in records]
     truth = np.stack([film.landmarks_norm for film in films])
     shift = np.zeros_like(truth)
     shift[..., 0] = np.broadcast_to(shift_px, len(films))[:, None] / films[0].size_px[0]

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from safetensors import safe_open
 
+from cephray import geometry
 from cephray.train.checkpoint import WEIGHTS, Checkpoint, open_checkpoint
 
 Second = Literal["latency", "parameters"]
@@ -108,8 +109,9 @@ def _latency_ms(folder: str, threads: int) -> float:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     tf.config.threading.set_inter_op_parallelism_threads(threads)
     detector = Detector(open_checkpoint(place(folder)))
-    image, no_landmarks = np.zeros(detector.size, np.uint8), np.empty((0, 2), np.float32)
-    film = Film("blank", image, no_landmarks, (detector.size[1], detector.size[0]), 1.0)
+    image, no_landmarks = np.zeros(detector.view.size, np.uint8), np.empty((0, 2), np.float32)
+    size_px = (image.shape[1], image.shape[0])
+    film = Film("blank", image, no_landmarks, size_px, 1.0, geometry.whole(size_px))
     times_s = []
     for _ in range(WARM_UP + REPEATS):
         begun = time.perf_counter()

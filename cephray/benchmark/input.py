@@ -30,7 +30,7 @@ from cephray.benchmark.timing import (
 from cephray.config import AugmentConfig, Config, load_config
 from cephray.data.ahead import work_ahead
 from cephray.data.augment import augment
-from cephray.data.films import read_film, resize_film
+from cephray.data.films import View, read_film
 from cephray.data.formats import Record, read_dataset
 from cephray.data.pipeline import Batch, training_batches
 from cephray.data.synthetic import write_dataset
@@ -106,11 +106,16 @@ def run(
 def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS) -> list[Row]:
     import ray
 
-    size = (config.data.image_height, config.data.image_width)
-    case = {"films": len(records), "height": size[0], "width": size[1], "threads": cpu_count()}
+    view = View.of(config.data)
+    case = {
+        "films": len(records),
+        "height": view.height,
+        "width": view.width,
+        "threads": cpu_count(),
+    }
     ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
     try:
-        table = decode_on_cluster(records, size)
+        table = decode_on_cluster(records, view)
         _check(table, config)
         rows = measure(
             case,
@@ -139,16 +144,16 @@ def _batches(table: FilmTable, config: Config, threads: int) -> Iterator[Batch]:
 
 def _full_size(records: Sequence[Record], config: Config) -> Iterator[object]:
     """Decode and augment whole films, then resize them; on as many threads as ours."""
-    size = (config.data.image_height, config.data.image_width)
+    view = View.of(config.data)
 
     def task(number: int) -> Callable[[], object]:
         def make() -> object:
             record = records[number]
             image = read_film(record.image_path)
-            size_px = (image.shape[1], image.shape[0])
-            landmarks = geometry.normalise(record.landmarks_px, size_px).astype(np.float32)
+            frame = geometry.whole((image.shape[1], image.shape[0]))
+            landmarks = geometry.normalise(record.landmarks_px, frame).astype(np.float32)
             image, _ = augment(image, landmarks, np.random.default_rng(number), config.augment)
-            return resize_film(image, size)
+            return view.show(image)
 
         return make
 

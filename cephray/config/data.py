@@ -21,6 +21,9 @@ class DataConfig(Section):
     )
     image_height: Annotated[int, Field(ge=32)] = Field(800, description="network input, pixels")
     image_width: Annotated[int, Field(ge=32)] = Field(640, description="network input, pixels")
+    fit: Literal["stretch", "letterbox"] = Field(
+        "stretch", description="letterbox: keeps the film's proportions, and fills what is left"
+    )
     training: Literal["train", "all"] = Field(
         "train", description="films to train on; all: of a data set without splits"
     )

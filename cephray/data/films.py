@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.config import DataConfig
 from cephray.data.formats import IMAGE_SUFFIXES, Record
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
+Fit = Literal["stretch", "letterbox"]
 
 # Where a file of this kind ends. JPEG: entropy-coded data never holds the end marker, so that the
 # last one must follow the last start of scan. PNG: the end chunk with its checksum.
@@ -31,22 +33,63 @@ class Film:
 
     film: str  # name of the film
     image: GrayImage  # [H, W], resized
-    landmarks_norm: NDArray[np.float32]  # [K, 2], NaN where missing
+    landmarks_norm: NDArray[np.float32]  # [K, 2] within the frame, NaN where missing
     size_px: tuple[int, int]  # (width, height) of the original
     spacing_mm: float  # millimetres per pixel of the original
+    frame: geometry.Frame  # what the image shows of the original
 
     @property
     def extent_mm(self) -> tuple[float, float]:
-        """Width and height of the film in millimetres."""
-        return self.size_px[0] * self.spacing_mm, self.size_px[1] * self.spacing_mm
+        """Width and height of the frame in millimetres."""
+        return self.frame.width * self.spacing_mm, self.frame.height * self.spacing_mm
 
 
-def load_film(record: Record, size: tuple[int, int]) -> Film:
+class View(NamedTuple):
+    """How films become images of the network's size."""
+
+    height: int
+    width: int
+    fit: Fit = "stretch"
+
+    @classmethod
+    def of(cls, data: DataConfig) -> View:
+        """Return the view that a configuration asks for."""
+        return cls(data.image_height, data.image_width, data.fit)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, pixels."""
+        return self.height, self.width
+
+    def frame(self, size_px: tuple[int, int]) -> geometry.Frame:
+        """Return what is seen of a film of this width and height."""
+        if self.fit == "stretch":
+            return geometry.whole(size_px)
+        return geometry.letterbox(size_px, self.height / self.width)
+
+    def show(self, image: GrayImage, frame: geometry.Frame | None = None) -> GrayImage:
+        """Cut a frame out of a film and resize it; beyond the film its edge goes on.
+
+        Args:
+            image: uint8 [h, w].
+            frame: the part to show; none: as `frame` has it.
+
+        Returns:
+            uint8 [H, W].
+        """
+        size_px = (image.shape[1], image.shape[0])
+        frame = frame if frame is not None else self.frame(size_px)
+        if frame != geometry.whole(size_px):
+            image = _cut(image, frame)
+        return resize_film(image, self.size)
+
+
+def load_film(record: Record, view: View) -> Film:
     """Decode, check and resize one film.
 
     Args:
         record: where the film lies, and its landmarks.
-        size: (H, W) of the result, pixels.
+        view: how it becomes an image of the network's size.
 
     Raises:
         InputError: the file cannot be decoded, or a landmark lies outside the film.
@@ -54,12 +97,14 @@ def load_film(record: Record, size: tuple[int, int]) -> Film:
     image = read_film(record.image_path)
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
+    frame = view.frame(size_px)
     return Film(
         film=record.film,
-        image=resize_film(image, size),
-        landmarks_norm=geometry.normalise(record.landmarks_px, size_px).astype(np.float32),
+        image=view.show(image, frame),
+        landmarks_norm=geometry.normalise(record.landmarks_px, frame).astype(np.float32),
         size_px=size_px,
         spacing_mm=record.spacing_mm,
+        frame=frame,
     )
 
 
@@ -139,7 +184,7 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
     Raises:
         InputError: names the film, the first such landmark and the film's size.
     """
-    norm = geometry.normalise(record.landmarks_px, size_px)  # [K, 2]
+    norm = geometry.normalise(record.landmarks_px, geometry.whole(size_px))  # [K, 2]
     outside = np.flatnonzero(((norm < 0) | (norm > 1)).any(axis=-1))
     if outside.size:
         x, y = record.landmarks_px[outside[0]]
@@ -148,6 +193,20 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
             f" the film of {size_px[0]} × {size_px[1]} pixels; were the marks made on another"
             " film, or on one of another size?"
         )
+
+
+def _cut(image: GrayImage, frame: geometry.Frame) -> GrayImage:
+    """Cut a frame out of a film; beyond the film its edge goes on."""
+    height, width = image.shape
+    left, top = frame.left, frame.top
+    right, bottom = left + frame.width, top + frame.height
+    inside = image[
+        np.clip(top, 0, height - 1) : np.clip(bottom, 1, height),
+        np.clip(left, 0, width - 1) : np.clip(right, 1, width),
+    ]
+    around = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
+    part: GrayImage = cv2.copyMakeBorder(inside, *around, cv2.BORDER_REPLICATE)
+    return part
 
 
 def _is_cut_off(content: bytes) -> bool:

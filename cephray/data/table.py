@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.data.films import Film, GrayImage, load_film
+from cephray.data.films import Film, GrayImage, View, load_film
 from cephray.data.formats import Record
 from cephray.errors import InputError
 
@@ -31,7 +31,7 @@ class FilmTable:
 
     films: tuple[str, ...]  # N names
     landmarks_norm: FloatArray  # [N, K, 2], NaN where missing
-    size_px: NDArray[np.int64]  # [N, 2], (width, height) of the originals
+    frame_px: NDArray[np.int64]  # [N, 2], (width, height) of what is seen of the originals
     spacing_mm: NDArray[np.float64]  # [N], of the originals
     image_size: tuple[int, int]  # (H, W)
     images: Sequence[Any] = field(repr=False)  # N times [H, W]
@@ -43,8 +43,8 @@ class FilmTable:
 
     @property
     def extent_mm(self) -> FloatArray:
-        """Width and height of each film in millimetres: [N, 2]."""
-        return (self.size_px * self.spacing_mm[:, None]).astype(np.float32)
+        """Width and height of each film's frame in millimetres: [N, 2]."""
+        return (self.frame_px * self.spacing_mm[:, None]).astype(np.float32)
 
     @property
     def mean_shape(self) -> FloatArray:
@@ -86,18 +86,18 @@ class Films:
         return f"{self.training.fingerprint}{held_out}"
 
 
-def decode(records: Sequence[Record], size: tuple[int, int]) -> Iterator[Film]:
+def decode(records: Sequence[Record], view: View) -> Iterator[Film]:
     """Decode films one after the other, in this process.
 
     Raises:
         InputError: a film cannot be used.
     """
-    return (load_film(record, size) for record in records)
+    return (load_film(record, view) for record in records)
 
 
 def decode_on_cluster(
     records: Sequence[Record],
-    size: tuple[int, int],
+    view: View,
     progress: Callable[[int], None] = lambda decoded: None,
 ) -> FilmTable:
     """Decode films in Ray tasks, one a film; the images stay in the object store.
@@ -107,7 +107,7 @@ def decode_on_cluster(
 
     Args:
         records: the films; their paths must be readable on every node.
-        size: (H, W) of the images, pixels.
+        view: how films become images of the network's size.
         progress: called with the number of films decoded since the last call.
 
     Raises:
@@ -123,7 +123,7 @@ def decode_on_cluster(
     pending: list[Any] = []
     while True:
         for record in itertools.islice(waiting, at_once - len(pending)):
-            pairs.append(tuple(task.remote(record, size)))
+            pairs.append(tuple(task.remote(record, view)))
             pending.append(pairs[-1][1])
         if not pending:
             break
@@ -142,16 +142,16 @@ def decode_on_cluster(
     return FilmTable(
         films=tuple(film.film for film in films),
         landmarks_norm=np.stack([film.landmarks_norm for film in films]),
-        size_px=np.array([film.size_px for film in films]),
+        frame_px=np.array([film.frame.size for film in films]),
         spacing_mm=np.array([film.spacing_mm for film in films]),
-        image_size=size,
+        image_size=view.size,
         images=[image for image, _ in pairs],
         digests=tuple(digest for _, digest in details),
     )
 
 
-def _decode_task(record: Record, size: tuple[int, int]) -> tuple[GrayImage, tuple[Film, str]]:
+def _decode_task(record: Record, view: View) -> tuple[GrayImage, tuple[Film, str]]:
     """Return the image, and apart from it everything that the driver wants at once."""
-    film = load_film(record, size)
+    film = load_film(record, view)
     details = replace(film, image=np.zeros((0, 0), np.uint8))
     return film.image, (details, hashlib.sha256(film.image.tobytes()).hexdigest())

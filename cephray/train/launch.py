@@ -23,6 +23,7 @@ from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cephray.config import dump_config
+from cephray.data.films import View
 from cephray.data.table import Films, decode_on_cluster
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
@@ -119,12 +120,12 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
 
 
 def _decode(plan: Plan) -> Films:
-    size = (plan.config.data.image_height, plan.config.data.image_width)
+    view = View.of(plan.config.data)
     training, validation = plan.training, plan.validation
     with progress("decoding films", len(training) + len(validation)) as advance:
         return Films(
-            decode_on_cluster(training, size, advance),
-            decode_on_cluster(validation, size, advance) if validation else None,
+            decode_on_cluster(training, view, advance),
+            decode_on_cluster(validation, view, advance) if validation else None,
         )
 
 

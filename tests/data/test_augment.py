@@ -24,6 +24,7 @@ from cephray.data import augment as module
 from cephray.data.augment import augment
 
 H, W = 200, 160
+FRAME = geometry.whole((W, H))
 ASPECT = H / W
 GEOMETRIC = ("flip", "shift", "crop")
 CERTAIN = ("affine", "tone")  # have no probability
@@ -44,7 +45,7 @@ def dots() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     points_px = np.array([[50.0, 60.0], [101.3, 71.8], [75.5, 120.25], [112.0, 130.6]])
     y, x = np.mgrid[:H, :W]
     image = sum(255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8.0) for px, py in points_px)
-    return image.astype(np.uint8), geometry.normalise(points_px, (W, H)).astype(np.float32)
+    return image.astype(np.uint8), geometry.normalise(points_px, FRAME).astype(np.float32)
 
 
 def centroid(image: NDArray[np.uint8], around_px: NDArray[np.floating[Any]]) -> Any:
@@ -73,7 +74,7 @@ def test_landmarks_stay_on_what_they_mark(names: tuple[str, ...], seed: int) -> 
     assert moved.dtype == np.float32
     assert not np.allclose(moved, landmarks)
     assert ((moved >= 0) & (moved <= 1)).all()
-    for point_px in geometry.to_pixels(moved, (W, H)):
+    for point_px in geometry.to_pixels(moved, FRAME):
         assert np.linalg.norm(centroid(moved_image, point_px) - point_px) < 0.3
 
 
@@ -96,7 +97,7 @@ def test_jitter_moves_points_only() -> None:
     config = switched("jitter", max_shift=0.02)
     result, moved = augment(image, landmarks, np.random.default_rng(0), config)
     assert result is image
-    offset_px = np.abs(geometry.to_pixels(moved, (W, H)) - geometry.to_pixels(landmarks, (W, H)))
+    offset_px = np.abs(geometry.to_pixels(moved, FRAME) - geometry.to_pixels(landmarks, FRAME))
     assert (offset_px <= 0.02 * H + 1e-3).all()
     assert (offset_px > 0).all()
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
-from cephray.data.films import check_landmarks, load_film, read_film, resize_film
+from cephray.data.films import View, check_landmarks, load_film, read_film, resize_film
 from cephray.data.formats import Record, read_dataset
 from cephray.errors import InputError
 
@@ -94,8 +94,9 @@ def test_trailing_bytes_do_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", [(20, 15), (80, 60), (20, 60), (40, 30)])
 def test_resize_maps_pixel_centres(size: tuple[int, int]) -> None:
     y, x = np.mgrid[: size[0], : size[1]]
-    points = geometry.normalise(np.stack([x, y], axis=-1).astype(np.float64), size[::-1])
-    source = geometry.to_pixels(points, (30, 40))
+    centres = np.stack([x, y], axis=-1).astype(np.float64)
+    points = geometry.normalise(centres, geometry.whole(size[::-1]))
+    source = geometry.to_pixels(points, geometry.whole((30, 40)))
     expected = 2 * source[..., 0] + 3 * source[..., 1]
     resized = resize_film(ramp(), size)
     assert resized.dtype == np.uint8
@@ -119,13 +120,37 @@ def test_landmarks_must_lie_on_the_film(tmp_path: Path) -> None:
 
 def test_load_film(tmp_path: Path) -> None:
     path = encode(tmp_path / "7.png", ramp())
-    film = load_film(record(path, [[14.5, 19.5], [np.nan, np.nan]]), (20, 16))
+    film = load_film(record(path, [[14.5, 19.5], [np.nan, np.nan]]), View(20, 16))
     assert film.film == "7"
     assert film.image.shape == (20, 16)
     assert film.size_px == (30, 40)
     assert film.extent_mm == pytest.approx((3.0, 4.0))
     assert film.landmarks_norm.dtype == np.float32
     np.testing.assert_array_equal(film.landmarks_norm, [[0.5, 0.5], [np.nan, np.nan]])
+
+
+def test_a_letterbox_keeps_proportions(tmp_path: Path) -> None:
+    """A film of 30 × 40 in a square: 5 columns beside it, in which its edge goes on."""
+    path = encode(tmp_path / "7.png", ramp())
+    film = load_film(record(path, [[-0.5, -0.5], [29.5, 39.5]]), View(40, 40, "letterbox"))
+    assert film.frame == (-5, 0, 40, 40)
+    assert film.extent_mm == pytest.approx((4.0, 4.0))
+    np.testing.assert_array_equal(film.landmarks_norm, [[0.125, 0], [0.875, 1]])
+    np.testing.assert_array_equal(film.image[:, 5:35], ramp())
+    np.testing.assert_array_equal(film.image[:, :5], ramp()[:, :1].repeat(5, axis=1))
+    np.testing.assert_array_equal(film.image[:, 35:], ramp()[:, -1:].repeat(5, axis=1))
+
+
+@pytest.mark.parametrize(
+    "frame", [(3, -2, 20, 50), (-9, 7, 60, 20), (5, 6, 10, 12), (-9, -9, 60, 60)]
+)
+def test_a_frame_shows_what_lies_there(frame: tuple[int, int, int, int]) -> None:
+    """Each pixel is the film's, or of its edge where the frame reaches beyond."""
+    left, top, width, height = frame
+    shown = View(height, width).show(ramp(), geometry.Frame(*frame))
+    rows = np.clip(np.arange(top, top + height), 0, 39)
+    columns = np.clip(np.arange(left, left + width), 0, 29)
+    np.testing.assert_array_equal(shown, ramp()[np.ix_(rows, columns)])
 
 
 def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
@@ -145,7 +170,7 @@ def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
 
 def test_real_film(shared: Path) -> None:
     film = load_film(
-        read_dataset(shared / "data" / "isbi2015", "train", DataConfig())[0], (800, 640)
+        read_dataset(shared / "data" / "isbi2015", "train", DataConfig())[0], View(800, 640)
     )
     assert film.image.shape == (800, 640)
     assert film.size_px == (1935, 2400)

@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from cephray.config import load_config
-from cephray.data.films import load_film
+from cephray.data.films import View, load_film
 from cephray.data.formats import read_dataset
 from cephray.data.synthetic import write_dataset
 from cephray.data.table import decode_on_cluster
@@ -22,8 +22,8 @@ STORE_BYTES = 80_000_000  # Ray allows no less than 75 MiB
 def test_films_beyond_the_object_store_are_spilled_and_come_back(tmp_path: Path) -> None:
     write_dataset(tmp_path / "films", 40, size_px=(192, 240))
     records = read_dataset(tmp_path / "films", "all", load_config().data)
-    size = (2000, 1600)
-    assert len(records) * size[0] * size[1] > 1.5 * STORE_BYTES
+    view = View(2000, 1600)
+    assert len(records) * view.height * view.width > 1.5 * STORE_BYTES
     ray.init(
         "local",
         num_cpus=2,
@@ -34,9 +34,9 @@ def test_films_beyond_the_object_store_are_spilled_and_come_back(tmp_path: Path)
         logging_level=logging.ERROR,
     )
     try:
-        table = decode_on_cluster(records, size)
+        table = decode_on_cluster(records, view)
         assert any(path.is_file() for path in (tmp_path / "spilled").rglob("*"))
-        wanted = [load_film(record, size).image for record in records[::7]]
+        wanted = [load_film(record, view).image for record in records[::7]]
         for order in (range(len(records)), reversed(range(len(records)))):
             for index in order:
                 (image,) = table.fetch([index])
