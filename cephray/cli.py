@@ -87,6 +87,12 @@ def _parser() -> Parser:
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
 
+    robustness = add("robustness", _robustness, "measure a checkpoint on disturbed films")
+    robustness.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
+    robustness.add_argument("--data", type=Path, required=True, metavar="DIR")
+    robustness.add_argument("--split", choices=SPLITS, required=True)
+    robustness.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
+
     export = add("export", _export, "write a checkpoint as a TensorFlow SavedModel")
     export.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
     export.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the model")
@@ -255,6 +261,31 @@ def _predict(options: argparse.Namespace) -> None:
     print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
     if unread:
         raise RunError(f"{len(unread)} of {len(films)} films could not be read")
+
+
+def _robustness(options: argparse.Namespace) -> None:
+    from cephray.data.disturb import DISTURBANCES
+    from cephray.data.formats import read_dataset
+    from cephray.progress import progress
+    from cephray.train.checkpoint import find_checkpoint
+
+    checkpoint = find_checkpoint(options.checkpoint)
+    records = read_dataset(options.data, options.split, checkpoint.config.data)
+    _make_folder(options.json and options.json.parent)
+    import_tensorflow()
+    from cephray.inference import Detector
+    from cephray.robustness import format_rows, measure_robustness
+
+    with progress("measuring", len(records) * len(DISTURBANCES)) as advance:
+        rows = measure_robustness(Detector(checkpoint), records, advance)
+    print(
+        f"{len(records)} films of {options.split}, truth: {checkpoint.config.data.reader} of the "
+        f"readers, checkpoint {checkpoint.folder}\n"
+    )
+    print(format_rows(rows))
+    if options.json is not None:
+        content = {"split": options.split, "rows": [row.to_json() for row in rows]}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def _export(options: argparse.Namespace) -> None:

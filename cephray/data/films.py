@@ -97,13 +97,33 @@ def load_film(record: Record, view: View) -> Film:
     image = read_film(record.image_path)
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
+    return view_film(record.film, image, record.landmarks_px, record.spacing_mm, view)
+
+
+def view_film(
+    name: str,
+    image: GrayImage,
+    landmarks_px: NDArray[np.floating[Any]],
+    spacing_mm: float,
+    view: View,
+) -> Film:
+    """Make a film of the network's size from a decoded one.
+
+    Args:
+        name: of the film.
+        image: uint8 [h, w], the original.
+        landmarks_px: [K, 2], pixels of the original; NaN where missing.
+        spacing_mm: millimetres per pixel of the original; NaN where unknown.
+        view: how it becomes an image of the network's size.
+    """
+    size_px = (image.shape[1], image.shape[0])
     frame = view.frame(size_px)
     return Film(
-        film=record.film,
+        film=name,
         image=view.show(image, frame),
-        landmarks_norm=geometry.normalise(record.landmarks_px, frame).astype(np.float32),
+        landmarks_norm=geometry.normalise(landmarks_px, frame).astype(np.float32),
         size_px=size_px,
-        spacing_mm=record.spacing_mm,
+        spacing_mm=spacing_mm,
         frame=frame,
     )
 
