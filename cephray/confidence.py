@@ -1,0 +1,73 @@
+"""Confidence: the probability that a landmark lies within 2 mm of the truth.
+
+The network gives a spread with each landmark; how often errors of a given spread stay within the
+limit is learned from films that were not trained on. It knows errors and spreads, and no network.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.errors import InputError
+
+FloatArray = NDArray[np.floating[Any]]
+
+LIMIT_MM = 2.0
+_STEPS = 50
+_LEAST = 20  # errors on either side of the limit, for two numbers to be learned
+
+
+class Calibration(NamedTuple):
+    """The confidence's logit: offset − slope · log(spread in millimetres)."""
+
+    offset: float
+    slope: float
+
+
+def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
+    """Return the probability that each landmark lies within `LIMIT_MM` of the truth.
+
+    Args:
+        spread_mm: any shape; NaN where the film's spacing is unknown.
+        calibration: of the network.
+
+    Returns:
+        The same shape, 0 to 1; NaN where the spread is.
+    """
+    logit = calibration.offset - calibration.slope * np.log(spread_mm)
+    probability: FloatArray = 1 / (1 + np.exp(-logit))
+    return probability
+
+
+def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:
+    """Learn the calibration that makes the errors most likely: logistic regression.
+
+    Args:
+        spread_mm: of landmarks on films that were not trained on.
+        errors_mm: of the same; NaN where the truth is missing.
+
+    Raises:
+        InputError: too few errors within or beyond the limit to learn from.
+    """
+    there = np.isfinite(errors_mm) & np.isfinite(spread_mm)
+    within = (errors_mm[there] <= LIMIT_MM).astype(np.float64)
+    if min(within.sum(), (1 - within).sum()) < _LEAST:
+        raise InputError(
+            f"{within.sum():.0f} of {within.size} landmarks lie within {LIMIT_MM:g} mm; at least "
+            f"{_LEAST} on either side are needed to calibrate: give more films"
+        )
+    inputs = np.stack([np.ones(within.size), -np.log(spread_mm[there])], axis=-1)  # [n, 2]
+    weights = np.zeros(2)
+    ridge = 1e-6 * np.eye(2)  # holds the weights where the spread tells all errors apart
+    for _ in range(_STEPS):  # Newton's: the likelihood has one maximum
+        probability = 1 / (1 + np.exp(-inputs @ weights))
+        curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
+        slope = inputs.T @ (within - probability) - ridge @ weights
+        step = np.linalg.solve(curvature + ridge, slope)
+        weights += step
+        if np.abs(step).max() < 1e-10:
+            break
+    return Calibration(*weights.tolist())

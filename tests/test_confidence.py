@@ -1,0 +1,55 @@
+"""Confidence: calibration finds what made the errors, and says how sure it is rightly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cephray.confidence import LIMIT_MM, Calibration, calibrate, confidence
+from cephray.errors import InputError
+
+
+def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Spreads, and errors whose coordinates follow Laplace's distribution of that scale."""
+    rng = np.random.default_rng(seed)
+    spread_mm = np.exp(rng.normal(np.log(0.7), 0.6, count))
+    errors = rng.laplace(0, 1, (count, 2)) * spread_mm[:, None]
+    return spread_mm, np.linalg.norm(errors, axis=-1)
+
+
+def test_confidence_is_the_share_within_the_limit() -> None:
+    calibration = calibrate(*drawn(4000))
+    spread_mm, errors_mm = drawn(40_000, seed=1)
+    sure = confidence(spread_mm, calibration)
+    for low, high in ((0.3, 0.5), (0.5, 0.7), (0.7, 0.85), (0.85, 0.95)):
+        some = (sure >= low) & (sure < high)
+        assert some.sum() > 500
+        share = np.mean(errors_mm[some] <= LIMIT_MM)
+        assert share == pytest.approx(sure[some].mean(), abs=0.04)
+
+
+def test_no_other_numbers_are_more_likely() -> None:
+    spread_mm, errors_mm = drawn(500)
+    within = errors_mm <= LIMIT_MM
+
+    def likelihood(offset: float, slope: float) -> float:
+        sure = confidence(spread_mm, Calibration(offset, slope))
+        return float(np.log(np.where(within, sure, 1 - sure)).sum())
+
+    found = calibrate(spread_mm, errors_mm)
+    best = likelihood(*found)
+    for step in (-0.05, 0.05):
+        assert likelihood(found.offset + step, found.slope) < best
+        assert likelihood(found.offset, found.slope + step) < best
+
+
+def test_what_is_missing_does_not_count() -> None:
+    spread_mm, errors_mm = drawn(300)
+    spread, errors = np.append(spread_mm, [1.0, np.nan]), np.append(errors_mm, [np.nan, 1.0])
+    assert calibrate(spread, errors) == calibrate(spread_mm, errors_mm)
+    assert np.isnan(confidence(np.array([np.nan]), Calibration(1, 1)))
+
+
+def test_too_few_errors_to_learn_from() -> None:
+    with pytest.raises(InputError, match=r"100 of 100 landmarks lie within 2 mm; at least 20"):
+        calibrate(np.ones(100), np.ones(100))
