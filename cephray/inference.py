@@ -1,35 +1,45 @@
 """A checkpoint at work: films in, landmarks of both stages out.
 
 It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
+TensorFlow is imported where a Detector is made: Detections go to processes that have no use for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.confidence import Calibration, confidence
 from cephray.data.ahead import prefetch
 from cephray.data.films import Film, View
 from cephray.data.pipeline import to_input
-from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint
-from cephray.train.step import build_predict_step
 
 BATCH_SIZE = 4
+
+# A second look changes the scale by this much at most: landmarks found amiss ask for odd frames.
+_LARGEST_ZOOM = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """The landmarks of one film, [K, 2] each, normalised (x, y)."""
+    """The landmarks of one film, normalised (x, y) within the film's frame.
+
+    `coarse_norm` and `refined_norm` are [K, 2]. `spread_mm` [K] is the scale of the error that the
+    network expects along an axis, and `confidence` [K] the probability of an error of at most
+    2 mm; both none where the network knows none, and NaN where the film's spacing is unknown.
+    """
 
     film: Film
     coarse_norm: NDArray[np.float32]
     refined_norm: NDArray[np.float32]
+    spread_mm: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
 
     @property
     def refined_px(self) -> NDArray[np.floating[Any]]:
@@ -48,27 +58,109 @@ class Detector:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
-        self.view = View.of(checkpoint.config.data)
-        network = build_network(checkpoint.config, pretrained=False)
+        from cephray.model.network import build_network
+        from cephray.train.step import build_predict_step
+
+        config = checkpoint.config
+        self.view = View.of(config.data)
+        network = build_network(config, pretrained=False)
         checkpoint.load_weights(network)
         self._predict = build_predict_step(network)
+        self._looks = config.inference.looks
+        self._mean_shape: NDArray[np.float32] = network.get_layer("detection").prior.numpy()
+        numbers = config.inference.confidence
+        self._calibration = Calibration(*numbers) if numbers is not None else None
 
     def detect(
         self, films: Iterable[Film], progress: Callable[[int], None] = lambda films: None
     ) -> Iterator[Detection]:
         """Detect the landmarks of films, decoded ahead in a thread of its own.
 
+        Where the network is to look again, a detection's film is another view of the original:
+        its frame, and what is normalised within it, are those of the last look.
+
         Args:
-            films: of the network's size.
+            films: of the network's size; with their originals where it looks more than once.
             progress: called with the number of films done since the last call.
         """
         for batch in prefetch(_batches(films)):
-            image = to_input([film.image for film in batch], self.view.size)
-            prediction = self._predict(image)
-            stages = prediction.coarse.numpy(), prediction.refined.numpy()
-            for film, first, second in zip(batch, *stages, strict=True):
-                yield Detection(film, first, second)
+            found = self._look(batch)
+            for _ in range(self._looks - 1):
+                found = self._look([self._closer(detection) for detection in found])
+            for detection in found:
+                yield replace(detection, film=replace(detection.film, original=None))
             progress(len(batch))
+
+    def _look(self, films: list[Film]) -> list[Detection]:
+        # One film goes as two: of a batch of one, matrix products sum in an order that hangs on
+        # the number of threads, and a film's landmarks would hang on its company.
+        images = [film.image for film in films] * (2 if len(films) == 1 else 1)
+        prediction = self._predict(to_input(images, self.view.size))
+        coarse, refined = prediction.coarse.numpy(), prediction.refined.numpy()
+        spread = None if prediction.spread is None else prediction.spread[:, -1].numpy()
+        return [
+            self._detection(film, coarse[n], refined[n], None if spread is None else spread[n])
+            for n, film in enumerate(films)
+        ]
+
+    def _detection(
+        self,
+        film: Film,
+        coarse: NDArray[np.float32],
+        refined: NDArray[np.float32],
+        spread: NDArray[np.float32] | None,
+    ) -> Detection:
+        if spread is None:
+            return Detection(film, coarse, refined)
+        spread_mm = (spread * film.extent_mm[1]).astype(np.float32)
+        sure = None
+        if self._calibration is not None:
+            sure = confidence(spread_mm, self._calibration).astype(np.float32)
+        return Detection(film, coarse, refined, spread_mm, sure)
+
+    def _closer(self, detection: Detection) -> Film:
+        """Show the film again, so that the landmarks fill the image as the mean shape does."""
+        film = detection.film
+        if film.original is None:
+            raise ValueError(f"film {film.film} has no original to look at again")
+        frame = frame_like(
+            self._mean_shape, detection.refined_px, film.frame, self.view.height / self.view.width
+        )
+        landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
+        return replace(
+            film,
+            image=self.view.show(film.original, frame),
+            landmarks_norm=geometry.normalise(landmarks_px, frame).astype(np.float32),
+            frame=frame,
+        )
+
+
+def frame_like(
+    shape_norm: NDArray[np.floating[Any]],
+    points_px: NDArray[np.floating[Any]],
+    before: geometry.Frame,
+    aspect: float,
+) -> geometry.Frame:
+    """Choose the frame in which points lie as a shape does: same middle, same size.
+
+    Args:
+        shape_norm: [K, 2], normalised within a frame of this aspect.
+        points_px: [K, 2], pixels of the film.
+        before: the frame that the points were found in; its scale is changed by no more than
+            `_LARGEST_ZOOM`.
+        aspect: height of the frame over its width.
+    """
+    shape = shape_norm * np.array([1, aspect])  # in widths of the frame
+    points = points_px.astype(np.float64)
+    width = _size(points) / max(_size(shape), 1e-6)
+    width = float(np.clip(width, before.width / _LARGEST_ZOOM, before.width * _LARGEST_ZOOM))
+    left, top = points.mean(axis=0) + 0.5 - shape.mean(axis=0) * width
+    return geometry.Frame(round(left), round(top), round(width), round(width * aspect))
+
+
+def _size(points: NDArray[np.floating[Any]]) -> float:
+    """Root mean square distance of points [K, 2] from their middle."""
+    return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=-1).mean()))
 
 
 def _batches(films: Iterable[Film]) -> Iterator[list[Film]]:

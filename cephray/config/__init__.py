@@ -33,6 +33,7 @@ from cephray.config.files import (
     read_yaml,
     value_of,
 )
+from cephray.config.inference import InferenceConfig
 from cephray.config.model import (
     PRETRAINED_BACKBONES,
     Backbone,
@@ -57,6 +58,7 @@ __all__ = [
     "DataConfig",
     "FlipConfig",
     "HighPassConfig",
+    "InferenceConfig",
     "InvertConfig",
     "JitterConfig",
     "LossConfig",

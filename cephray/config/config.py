@@ -6,6 +6,7 @@ from pydantic import model_validator
 
 from cephray.config.augment import AugmentConfig
 from cephray.config.data import DataConfig
+from cephray.config.inference import InferenceConfig
 from cephray.config.model import LossConfig, ModelConfig
 from cephray.config.section import Section
 from cephray.config.train import TrainConfig
@@ -20,6 +21,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     train: TrainConfig = TrainConfig()
+    inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")
     def _one_weight_a_landmark(self) -> Config:
@@ -45,4 +47,18 @@ class Config(Section):
             )
         if self.loss.error == "laplace" and self.loss.unit != "mm":
             raise ValueError("loss.error=laplace needs loss.unit=mm; got film")
+        return self
+
+    @model_validator(mode="after")
+    def _looks_compare(self) -> Config:
+        if self.inference.looks > 1 and (
+            self.data.fit != "letterbox" or self.model.detection_prior != "mean_shape"
+        ):
+            raise ValueError(
+                f"inference.looks={self.inference.looks} needs data.fit=letterbox and "
+                f"model.detection_prior=mean_shape; got {self.data.fit}, "
+                f"{self.model.detection_prior}"
+            )
+        if self.inference.confidence is not None and not self.model.spread:
+            raise ValueError("inference.confidence needs model.spread=true; got false")
         return self

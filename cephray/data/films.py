@@ -5,7 +5,7 @@ It knows image files and nothing of data set layouts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -37,6 +37,7 @@ class Film:
     size_px: tuple[int, int]  # (width, height) of the original
     spacing_mm: float  # millimetres per pixel of the original
     frame: geometry.Frame  # what the image shows of the original
+    original: GrayImage | None = field(default=None, repr=False)  # [h, w], where it is kept
 
     @property
     def extent_mm(self) -> tuple[float, float]:
@@ -125,6 +126,7 @@ def view_film(
         size_px=size_px,
         spacing_mm=spacing_mm,
         frame=frame,
+        original=image,
     )
 
 
