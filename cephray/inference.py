@@ -1,6 +1,7 @@
 """A checkpoint at work: films in, landmarks of both stages out.
 
 It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
+TensorFlow is imported where a Detector is made: Detections go to processes that do without it.
 """
 
 from __future__ import annotations
@@ -16,9 +17,7 @@ from cephray import geometry
 from cephray.data.ahead import prefetch
 from cephray.data.films import Film
 from cephray.data.pipeline import to_input
-from cephray.model.network import build_network
 from cephray.train.checkpoint import Checkpoint
-from cephray.train.step import build_predict_step
 
 BATCH_SIZE = 4
 
@@ -48,6 +47,9 @@ class Detector:
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
+        from cephray.model.network import build_network
+        from cephray.train.step import build_predict_step
+
         data = checkpoint.config.data
         self.size = (data.image_height, data.image_width)
         network = build_network(checkpoint.config, pretrained=False)
@@ -64,9 +66,12 @@ class Detector:
             progress: called with the number of films done since the last call.
         """
         for batch in prefetch(_batches(films)):
-            image = to_input([film.image for film in batch], self.size)
+            # One film goes as two: of a batch of one, matrix products sum in an order that hangs
+            # on the number of threads, and a film's landmarks would hang on its company.
+            images = [film.image for film in batch] * (2 if len(batch) == 1 else 1)
+            image = to_input(images, self.size)
             coarse, refined = (stage.numpy() for stage in self._predict(image))
-            for film, first, second in zip(batch, coarse, refined, strict=True):
+            for film, first, second in zip(batch, coarse, refined, strict=False):
                 yield Detection(film, first, second)
             progress(len(batch))
 

@@ -85,39 +85,6 @@ def read_dataset(folder: Path, split: Split, data: DataConfig) -> list[Record]:
     return sorted(records, key=lambda record: natural_key(record.film))
 
 
-def find_films(paths: Sequence[Path]) -> list[Path]:
-    """List the films among files and folders, in the order given, folders by name.
-
-    Raises:
-        InputError: a path does not exist, a folder holds no film, or two films share a name.
-    """
-    films: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-            )
-            if not inside:
-                raise InputError(
-                    f"{path}: no film in this folder; known kinds: {', '.join(IMAGE_SUFFIXES)}"
-                )
-            films += inside
-        elif path.exists():
-            films.append(path)
-        else:
-            raise InputError(f"{path}: no such film or folder")
-    by_name: dict[str, Path] = {}
-    for film in films:
-        other = by_name.setdefault(film.stem, film)
-        if other is not film:
-            raise InputError(
-                f"{film} and {other} would write the same results; predict them one by one"
-            )
-    return films
-
-
 def natural_key(name: str) -> list[tuple[int, int | str]]:
     """Sort key that puts "film9" before "film10"."""
     parts = re.split(r"(\d+)", name)
