@@ -85,6 +85,8 @@ def _parser() -> Parser:
     predict = add("predict", _predict, "find the landmarks of films")
     predict.add_argument("--checkpoint", type=place, required=True, metavar="DIR|URI")
     predict.add_argument("--output", type=Path, required=True, metavar="DIR")
+    predict.add_argument("--spacing", type=float, metavar="MM", help="per pixel, where unknown")
+    predict.add_argument("--num-workers", type=int, metavar="N", help="networks at work at once")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
 
     robustness = add("robustness", _robustness, "measure a checkpoint on disturbed films")
@@ -230,37 +232,45 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from cephray.data.formats import find_films
+    from cephray.data.search import find_films
     from cephray.landmarks import landmark_set
+    from cephray.predict import predict_here, require_own_output, write_results
+    from cephray.predict_on_cluster import predict_on_cluster, quiet_cluster, wants_cluster
     from cephray.progress import progress
     from cephray.train.checkpoint import CONFIG, find_checkpoint
+    from cephray.train.signals import stop_signals
 
-    if (options.output / CONFIG).exists():
-        raise InputError(f"output {options.output}: holds a training run; give another folder")
-    films = find_films(options.films)
+    output, spacing_mm, workers = options.output, options.spacing, options.num_workers
+    if (output / CONFIG).exists():
+        raise InputError(f"output {output}: holds a training run; give another folder")
+    if spacing_mm is not None and not 0 < spacing_mm < float("inf"):
+        raise InputError(f"--spacing must be millimetres per pixel, above 0; got {spacing_mm}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--num-workers must be at least 1; got {workers}")
+    films = find_films(options.films, leave_out=output)
+    require_own_output(output, films)
     checkpoint = find_checkpoint(options.checkpoint)
-    data = checkpoint.config.data
-
-    import_tensorflow()
-    from cephray.inference import Detector
-    from cephray.predict import predict_films
+    landmarks = landmark_set(checkpoint.config.data.landmarks)
 
     with progress("predicting", len(films)) as advance:
-        unread = predict_films(
-            Detector(checkpoint),
-            films,
-            options.output,
-            landmark_set(data.landmarks),
-            data.spacing_mm,
-            advance,
-        )
-    for line in unread:
+        if wants_cluster(len(films), workers):
+            with quiet_cluster(), stop_signals():
+                outcomes = predict_on_cluster(checkpoint, films, landmarks, spacing_mm, workers)
+                summary = write_results(outcomes, films, output, advance)
+        else:
+            import_tensorflow()
+            from cephray.inference import Detector
+
+            with stop_signals():
+                outcomes = predict_here(Detector(checkpoint), films, landmarks, spacing_mm)
+                summary = write_results(outcomes, films, output, advance)
+    for line in summary.unread:
         print(f"cephray: passed over: {line}", file=sys.stderr)
-    if len(unread) == len(films):
+    if not summary.written:
         raise InputError("none of the films could be read; nothing was written")
-    print(f"{len(films) - len(unread)} of {len(films)} films: results in {options.output}")
-    if unread:
-        raise RunError(f"{len(unread)} of {len(films)} films could not be read")
+    print(f"{summary.written} of {len(films)} films: results in {output}\n{summary}")
+    if summary.unread:
+        raise RunError(f"{len(summary.unread)} of {len(films)} films could not be read")
 
 
 def _robustness(options: argparse.Namespace) -> None:

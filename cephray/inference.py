@@ -1,7 +1,7 @@
 """A checkpoint at work: films in, landmarks of both stages out.
 
 It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
-TensorFlow is imported where a Detector is made: Detections go to processes that have no use for it.
+TensorFlow is imported where a Detector is made: Detections go to processes that do without it.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Detector:
         its frame, and what is normalised within it, are those of the last look.
 
         Args:
-            films: of the network's size; with their originals where it looks more than once.
+            films: of the network's size; with their pixels where it looks more than once.
             progress: called with the number of films done since the last call.
         """
         for batch in prefetch(_batches(films)):
@@ -88,7 +88,7 @@ class Detector:
             for _ in range(self._looks - 1):
                 found = self._look([self._closer(detection) for detection in found])
             for detection in found:
-                yield replace(detection, film=replace(detection.film, original=None))
+                yield replace(detection, film=replace(detection.film, pixels=None))
             progress(len(batch))
 
     def _look(self, films: list[Film]) -> list[Detection]:
@@ -121,15 +121,15 @@ class Detector:
     def _closer(self, detection: Detection) -> Film:
         """Show the film again, so that the landmarks fill the image as the mean shape does."""
         film = detection.film
-        if film.original is None:
-            raise ValueError(f"film {film.film} has no original to look at again")
+        if film.pixels is None:
+            raise ValueError(f"film {film.film} is not there as a whole, to be looked at again")
         frame = frame_like(
             self._mean_shape, detection.refined_px, film.frame, self.view.height / self.view.width
         )
         landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
         return replace(
             film,
-            image=self.view.show(film.original, frame),
+            image=self.view.show(film.pixels, frame),
             landmarks_norm=geometry.normalise(landmarks_px, frame).astype(np.float32),
             frame=frame,
         )

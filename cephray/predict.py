@@ -1,5 +1,7 @@
 """Prediction: films without truth; landmarks as JSON and CSV, and a picture of each.
 
+What is done with one film, and what is written of all; `predict_here` does it in this process,
+`predict_on_cluster.py` on many machines, with the same functions, so that results are the same.
 A film that cannot be read is passed over and named at the end; the others keep their results.
 """
 
@@ -7,84 +9,226 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from cephray.data.films import Film, read_film
-from cephray.errors import InputError
+from cephray.data.ahead import work_ahead
+from cephray.data.films import Film, Original, View, read_original
+from cephray.data.opencv import cv2
+from cephray.data.search import FilmFile
+from cephray.errors import InputError, RunError, Stopped
+from cephray.files import replace_text
 from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
-from cephray.overlay import draw_overlay, save_picture
+from cephray.overlay import draw_overlay
 
 TABLE = "landmarks.csv"
+GIVEN = "--spacing"  # source of a spacing that is the user's
+
+# Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
+_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
-def predict_films(
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ReadFilm(Film):
+    """A film for the network, with what its file holds: read once, and drawn on at the end."""
+
+    number: int  # place among the films
+    original: Original
+    spacing_source: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What is written of one film."""
+
+    facts: dict[str, Any]  # of the JSON file
+    picture: bytes  # PNG
+
+
+# A film's number, and its result or why there is none.
+Outcome = tuple[int, Result | InputError]
+
+
+@dataclass
+class Summary:
+    """What became of the films."""
+
+    written: int = 0
+    unread: list[str] = field(default_factory=list)  # a line each, in the films' order
+    spacing_sources: Counter[str | None] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        """Say where the films' spacings are from."""
+        told = {None: f"unknown ({GIVEN} MM gives it)", GIVEN: f"by {GIVEN}"}
+        counts = self.spacing_sources.most_common()
+        return "spacing of films: " + ", ".join(
+            f"{count} {told.get(source, f'by their {source}')}" for source, count in counts
+        )
+
+
+def read(
+    number: int, file: FilmFile, view: View, count: int, spacing_mm: float | None
+) -> ReadFilm | InputError:
+    """Read one film for the network; what is wrong with it is returned, not raised.
+
+    Args:
+        number: place among the films.
+        file: of the film.
+        view: how it becomes an image of the network's size.
+        count: K landmarks.
+        spacing_mm: millimetres per pixel of films that do not know their own.
+    """
+    try:
+        original = read_original(file.path)
+        height, width = original.image.shape
+        known, source = original.spacing_mm, original.spacing_source
+        if known is None and spacing_mm is not None:
+            known, source = spacing_mm, GIVEN
+        return ReadFilm(
+            film=file.name,
+            image=view.show(original.image),
+            landmarks_norm=np.full((count, 2), np.nan, np.float32),
+            size_px=(width, height),
+            frame=view.frame((width, height)),
+            pixels=original.image,
+            spacing_mm=known if known is not None else float("nan"),
+            number=number,
+            original=original,
+            spacing_source=source,
+        )
+    except InputError as error:
+        return error
+    except Exception as error:  # one odd film of thousands must not end the others
+        said = " ".join(str(error).split())[:200]
+        return InputError(f"film {file.path} cannot be read ({type(error).__name__}: {said})")
+
+
+def result_of(detection: Detection, landmarks: LandmarkSet) -> Outcome:
+    """Make what is written of a film that `read` gave to the network."""
+    film = cast(ReadFilm, detection.film)
+    try:
+        picture = draw_overlay(film.original.image, detection.refined_px, landmarks.abbreviations)
+        content = cv2.imencode(".png", picture, _PNG)[1].tobytes()
+    except cv2.error:
+        width, height = film.size_px
+        return film.number, InputError(
+            f"film {film.film} of {width} × {height} pixels cannot be drawn; is it a whole film?"
+        )
+    return film.number, Result(_to_json(detection, landmarks), content)
+
+
+def predict_here(
     detector: Detector,
-    films: Sequence[Path],
-    output: Path,
+    files: Sequence[FilmFile],
     landmarks: LandmarkSet,
     spacing_mm: float | None = None,
-    progress: Callable[[int], None] = lambda films: None,
-) -> list[str]:
-    """Predict films and write `NAME.json` and `NAME.png` of each, and one table.
+) -> Iterator[Outcome]:
+    """Predict films in this process, read and drawn on threads beside the network's.
 
     Args:
         detector: the network.
-        films: image files.
-        output: folder of the results; made once there is one.
+        files: the films.
         landmarks: names of the landmarks.
-        spacing_mm: millimetres per pixel of the films, where it is known.
+        spacing_mm: millimetres per pixel of films that do not know their own.
+    """
+    threads = os.cpu_count() or 1
+    unread: list[Outcome] = []
+
+    def readable() -> Iterator[ReadFilm]:
+        tasks = (
+            partial(read, number, file, detector.view, len(landmarks), spacing_mm)
+            for number, file in enumerate(files)
+        )
+        for number, film in enumerate(work_ahead(tasks, threads)):
+            if isinstance(film, ReadFilm):
+                yield film
+            else:
+                unread.append((number, film))
+
+    drawing = (partial(result_of, found, landmarks) for found in detector.detect(readable()))
+    yield from work_ahead(drawing, threads)
+    yield from unread
+
+
+def write_results(
+    outcomes: Iterable[Outcome],
+    files: Sequence[FilmFile],
+    output: Path,
+    progress: Callable[[int], None] = lambda films: None,
+) -> Summary:
+    """Write `NAME.json` and `NAME.png` of each film as it comes, and one table at the end.
+
+    The table is written even where something ends the prediction early: of the films so far.
+
+    Args:
+        outcomes: of the films, in any order.
+        files: the films.
+        output: folder of the results; made once there is one.
         progress: called with the number of films done since the last call.
 
-    Returns:
-        One line for each film that could not be read.
+    Raises:
+        RunError: a result could not be written.
+        Stopped: by a signal; says how many results there are.
     """
-    unread: list[str] = []
+    summary = Summary()
+    results: dict[int, dict[str, Any]] = {}
+    unread: dict[int, str] = {}
+    try:
+        for number, outcome in outcomes:
+            if isinstance(outcome, Result):
+                _write(outcome, output / files[number].name)
+                results[number] = outcome.facts
+            else:
+                unread[number] = str(outcome)
+            progress(1)
+    except Stopped as stopped:
+        done = f"{len(results)} of {len(files)} films have their results in {output}"
+        raise Stopped(stopped.signal, f"{stopped}; {done}") from None
+    finally:
+        if results:
+            _write_table(output / TABLE, [results[number] for number in sorted(results)])
+    summary.written = len(results)
+    summary.unread = [unread[number] for number in sorted(unread)]
+    summary.spacing_sources.update(facts["spacing_source"] for facts in results.values())
+    return summary
 
-    def readable() -> Iterator[Film]:
-        for path in films:
-            try:
-                image = read_film(path)
-            except InputError as error:
-                unread.append(str(error))
-                progress(1)
-                continue
-            yield Film(
-                film=path.stem,
-                image=detector.view.show(image),
-                landmarks_norm=np.full((len(landmarks), 2), np.nan, np.float32),
-                size_px=(image.shape[1], image.shape[0]),
-                frame=detector.view.frame((image.shape[1], image.shape[0])),
-                spacing_mm=spacing_mm if spacing_mm is not None else float("nan"),
+
+def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
+    """Refuse an output folder that cannot be one, or whose results would overwrite a film.
+
+    Raises:
+        InputError: names the folder, and the film.
+    """
+    there = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise InputError(f"output {output}: {there} is a file; give a folder")
+    if not os.access(there, os.W_OK):
+        raise InputError(f"output {output}: {there} cannot be written to; give another folder")
+    here = output.resolve()
+    results = {here / f"{name}{suffix}" for name, _ in files for suffix in (".json", ".png")}
+    for _, path in files:
+        if path.resolve() in {*results, here / TABLE}:
+            raise InputError(
+                f"output {output}: the results would overwrite film {path}; give another folder"
             )
-
-    by_name = {path.stem: path for path in films}
-    results: list[dict[str, Any]] = []
-    for detection in detector.detect(readable(), progress):
-        output.mkdir(parents=True, exist_ok=True)
-        result = _to_json(detection, landmarks)
-        name = detection.film.film
-        (output / f"{name}.json").write_text(json.dumps(result, indent=1), encoding="utf-8")
-        picture = draw_overlay(
-            read_film(by_name[name]), detection.refined_px, landmarks.abbreviations
-        )
-        save_picture(output / f"{name}.png", picture)
-        results.append(result)
-    if results:
-        _write_table(output / TABLE, results)
-    return unread
 
 
 def _to_json(detection: Detection, landmarks: LandmarkSet) -> dict[str, Any]:
-    film = detection.film
+    film = cast(ReadFilm, detection.film)
     return {
         "film": film.film,
         "size_px": list(film.size_px),
         "spacing_mm": film.spacing_mm if np.isfinite(film.spacing_mm) else None,
+        "spacing_source": film.spacing_source,
+        "resampled_from_px": film.original.resampled_from_px,
         "landmarks": [
             {"name": name, "x_px": round(float(x), 2), "y_px": round(float(y), 2)}
             for name, (x, y) in zip(landmarks.names, detection.refined_px, strict=True)
@@ -92,8 +236,24 @@ def _to_json(detection: Detection, landmarks: LandmarkSet) -> dict[str, Any]:
     }
 
 
+def _write(result: Result, stem: Path) -> None:
+    """Write the picture, then the JSON file: where this is, both are whole."""
+    picture, facts = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".json"))
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            picture.write_bytes(result.picture)
+        except OSError:
+            picture.unlink(missing_ok=True)
+            raise
+        replace_text(facts, json.dumps(result.facts, indent=1))
+    except OSError as error:
+        raise RunError(f"results {stem}.* could not be written: {error}; make room") from None
+
+
 def _write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    # Names of files need not be UTF-8.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
         writer.writerow(["film", "landmark", "x_px", "y_px"])
         for result in results:

@@ -14,12 +14,15 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
+from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
 from cephray.data.formats import IMAGE_SUFFIXES, Record
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
 Fit = Literal["stretch", "letterbox"]
+
+FILM_SUFFIXES = (*IMAGE_SUFFIXES, *DICOM_SUFFIXES)
 
 # Where a file of this kind ends. JPEG: entropy-coded data never holds the end marker, so that the
 # last one must follow the last start of scan. PNG: the end chunk with its checksum.
@@ -37,12 +40,22 @@ class Film:
     size_px: tuple[int, int]  # (width, height) of the original
     spacing_mm: float  # millimetres per pixel of the original
     frame: geometry.Frame  # what the image shows of the original
-    original: GrayImage | None = field(default=None, repr=False)  # [h, w], where it is kept
+    pixels: GrayImage | None = field(default=None, repr=False)  # [h, w], the whole film
 
     @property
     def extent_mm(self) -> tuple[float, float]:
         """Width and height of the frame in millimetres."""
         return self.frame.width * self.spacing_mm, self.frame.height * self.spacing_mm
+
+
+@dataclass(frozen=True, eq=False)
+class Original:
+    """A film as its file holds it, and what the file knows of its size."""
+
+    image: GrayImage  # [H, W]
+    spacing_mm: float | None = None  # millimetres per pixel
+    spacing_source: str | None = None  # keyword of the DICOM element that the spacing is from
+    resampled_from_px: tuple[int, int] | None = None  # (width, height), where pixels were oblong
 
 
 class View(NamedTuple):
@@ -126,21 +139,31 @@ def view_film(
         size_px=size_px,
         spacing_mm=spacing_mm,
         frame=frame,
-        original=image,
+        pixels=image,
     )
 
 
 def read_film(path: Path) -> GrayImage:
+    """Decode an image file as grey values: the image of `read_original`, uint8 [H, W].
+
+    Raises:
+        InputError: as in `read_original`.
+    """
+    return read_original(path).image
+
+
+def read_original(path: Path) -> Original:
     """Decode an image file as grey values.
 
     Colour becomes luminance. Of a 16-bit film the 8 highest bits that it uses are kept: its depth
-    is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
+    is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel. What kind
+    of file it is, its content says, whatever its name.
+
+    Only DICOM knows a spacing. The resolution that other files carry is of a page to be printed:
+    scanners and programs fill in 72, 96 or 300 dots per inch, whatever the film measured.
 
     Args:
-        path: bmp, png, jpeg or tiff file, 8 or 16 bits a channel.
-
-    Returns:
-        uint8 [H, W].
+        path: bmp, png, jpeg or tiff file, 8 or 16 bits a channel, or a DICOM file.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image; one line.
@@ -149,12 +172,19 @@ def read_film(path: Path) -> GrayImage:
         raise InputError(f"film {path} does not exist")
     if path.is_dir():
         raise InputError(f"film {path} is a folder; give an image file")
+    if not path.is_file():
+        raise InputError(f"film {path} is a device or a pipe; give an image file")
     try:
         content = path.read_bytes()
     except OSError as error:
         raise InputError(f"film {path} cannot be read ({error.strerror})") from None
     if not content:
         raise InputError(f"film {path} is empty (0 bytes); copy it again from its source")
+    if is_dicom(content):
+        dicom = decode_dicom(content, str(path))
+        return Original(
+            dicom.image, dicom.spacing_mm, dicom.spacing_source, dicom.resampled_from_px
+        )
     if _is_cut_off(content):
         raise InputError(
             f"film {path} is cut off after {len(content)} bytes; copy it again from its source"
@@ -162,17 +192,16 @@ def read_film(path: Path) -> GrayImage:
     image = _decode(content)
     if image is None:
         raise InputError(
-            f"film {path} is not a readable image; known kinds: {', '.join(IMAGE_SUFFIXES)};"
+            f"film {path} is not a readable image; known kinds: {', '.join(FILM_SUFFIXES)};"
             " if it is one of these, the file is damaged: copy it again from its source"
         )
     if image.dtype == np.uint8:
-        return image
+        return Original(image)
     if image.dtype != np.uint16:
         raise InputError(
             f"film {path} holds pixels of type {image.dtype}; save it with 8 or 16 bits a channel"
         )
-    depth = next(bits for bits in (8, 10, 12, 14, 16) if image.max() < 2**bits)
-    return (image >> (depth - 8)).astype(np.uint8)
+    return Original((image >> (used_bits(int(image.max())) - 8)).astype(np.uint8))
 
 
 def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:

@@ -5,7 +5,7 @@ It decodes no film, so that it cannot know whether a landmark lies on one: `film
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
@@ -108,39 +108,6 @@ def list_films(folder: Path) -> dict[str, dict[str, Path]]:
         InputError: the folder has no known layout, or a film occurs twice in one of its folders.
     """
     return _films_of(folder, _recognise(folder))
-
-
-def find_films(paths: Sequence[Path]) -> list[Path]:
-    """List the films among files and folders, in the order given, folders by name.
-
-    Raises:
-        InputError: a path does not exist, a folder holds no film, or two films share a name.
-    """
-    films: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.iterdir()
-                if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-            )
-            if not inside:
-                raise InputError(
-                    f"{path}: no film in this folder; known kinds: {', '.join(IMAGE_SUFFIXES)}"
-                )
-            films += inside
-        elif path.exists():
-            films.append(path)
-        else:
-            raise InputError(f"{path}: no such film or folder")
-    by_name: dict[str, Path] = {}
-    for film in films:
-        other = by_name.setdefault(film.stem, film)
-        if other is not film:
-            raise InputError(
-                f"{film} and {other} would write the same results; predict them one by one"
-            )
-    return films
 
 
 def _recognise(folder: Path) -> Layout:

@@ -153,5 +153,5 @@ def decode_on_cluster(
 def _decode_task(record: Record, view: View) -> tuple[GrayImage, tuple[Film, str]]:
     """Return the image, and apart from it everything that the driver wants at once."""
     film = load_film(record, view)
-    details = replace(film, image=np.zeros((0, 0), np.uint8), original=None)
+    details = replace(film, image=np.zeros((0, 0), np.uint8), pixels=None)
     return film.image, (details, hashlib.sha256(film.image.tobytes()).hexdigest())

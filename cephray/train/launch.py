@@ -6,11 +6,8 @@ It has the films of a plan decoded on the cluster and hands references to the wo
 
 from __future__ import annotations
 
-import logging
 import os
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +36,7 @@ from cephray.train.checkpoint import (
     find_checkpoint,
     last_intact,
 )
+from cephray.train.connection import connected as connected  # tune has it from here
 from cephray.train.history import HistoryWriter, open_history
 from cephray.train.ownership import take_ownership
 from cephray.train.patience import Patience
@@ -127,30 +125,6 @@ def _decode(plan: Plan) -> Films:
             decode_on_cluster(training, view, advance),
             decode_on_cluster(validation, view, advance) if validation else None,
         )
-
-
-@contextmanager
-def connected(verbose: bool, show: Show) -> Iterator[None]:
-    """Connect to Ray for a while: to the running cluster, or to one started on this machine.
-
-    A connection that was there is left alone.
-    """
-    if ray.is_initialized():
-        yield
-        return
-    level = logging.INFO if verbose else logging.ERROR
-    # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
-    logging.getLogger("ray").setLevel(level)
-    try:
-        connected = ray.init(log_to_driver=verbose, logging_level=level)
-    except SystemExit:  # what Ray makes of SIGTERM until our handler is there
-        raise Stopped(signal.SIGTERM, "stopped by SIGTERM at once") from None
-    if connected.dashboard_url:
-        show(f"Ray dashboard at http://{connected.dashboard_url}")
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 def _fit(
