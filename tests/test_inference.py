@@ -1,0 +1,85 @@
+"""Looking again: a frame in which the landmarks lie as the mean shape does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cephray import geometry
+from cephray.config import Config, DataConfig, load_config
+from cephray.data.films import View
+from cephray.data.formats import read_dataset
+from cephray.data.synthetic import write_dataset
+from cephray.data.table import decode
+from cephray.errors import InputError
+from cephray.inference import Detector, frame_like
+from cephray.model.network import build_network
+from cephray.train.checkpoint import Progress, open_checkpoint, save_checkpoint
+
+SHAPE = np.random.default_rng(0).uniform(0.2, 0.8, (19, 2))
+ASPECT = 1.5
+
+
+@pytest.mark.parametrize("frame", [(0, 0, 200, 300), (-40, 25, 120, 180), (300, -70, 340, 510)])
+def test_the_frame_that_points_were_made_in_comes_back(frame: tuple[int, int, int, int]) -> None:
+    wanted = geometry.Frame(*frame)
+    points = geometry.to_pixels(SHAPE, wanted)
+    before = geometry.Frame(10, 10, 200, 300)
+    assert frame_like(SHAPE, points, before, ASPECT) == wanted
+
+
+def test_landmarks_found_amiss_do_not_ask_for_odd_frames() -> None:
+    before = geometry.Frame(0, 0, 200, 300)
+    for spread in (0.0, 1e6):
+        points = 100 + spread * (SHAPE - 0.5)
+        frame = frame_like(SHAPE, points, before, ASPECT)
+        assert 100 <= frame.width <= 400
+
+
+def test_a_second_look_sees_the_frame_of_the_first(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    """Two looks are one, and then one at the frame that it asks for."""
+    write_dataset(tmp_path / "films", 6, size_px=(192, 240))
+    once = small_config("data.fit=letterbox", "model.spread=true", "loss.error=laplace",
+                        "loss.unit=mm", "model.offset_unit=window", "data.image_height=96",
+                        "inference.confidence=[0.5, 1.5]")  # fmt: skip
+    twice = once.model_copy(update={"inference": once.inference.model_copy(update={"looks": 2})})
+    network = build_network(once)
+    network.get_layer("detection").prior.assign(SHAPE)
+    for name, config in (("once", once), ("twice", twice)):
+        save_checkpoint(tmp_path / name, config, Progress(), network)
+    first, second = (Detector(open_checkpoint(tmp_path / name)) for name in ("once", "twice"))
+    records = read_dataset(tmp_path / "films", "test1", DataConfig())
+    before = list(first.detect(decode(records, first.view)))
+    after = list(second.detect(decode(records, second.view)))
+    for record, one, two in zip(records, before, after, strict=True):
+        assert one.film.pixels is None
+        assert two.film.frame != one.film.frame
+        frame = frame_like(SHAPE, one.refined_px, one.film.frame, 96 / 64)
+        assert two.film.frame == frame
+        truth_px = geometry.to_pixels(two.film.landmarks_norm.astype(np.float64), frame)
+        np.testing.assert_allclose(truth_px, record.landmarks_px, atol=0.01)
+        assert two.spread_mm is not None
+        assert two.confidence is not None
+        sure = 1 / (1 + np.exp(-(0.5 - 1.5 * np.log(two.spread_mm))))
+        np.testing.assert_allclose(two.confidence, sure, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("inference.looks=2", r"inference\.looks=2 needs data\.fit=letterbox and"),
+        ("inference.confidence=[1, 2]", r"inference\.confidence needs model\.spread=true"),
+    ],
+)
+def test_what_inference_needs(override: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_config(overrides=[override])
+
+
+def test_a_view_is_of_the_configuration() -> None:
+    assert View.of(DataConfig(fit="letterbox")) == (800, 640, "letterbox")
