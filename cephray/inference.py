@@ -67,6 +67,7 @@ class Detector:
         checkpoint.load_weights(network)
         self._predict = build_predict_step(network)
         self._looks = config.inference.looks
+        self._zooms = config.inference.zooms
         self._mean_shape: NDArray[np.float32] = network.get_layer("detection").prior.numpy()
         numbers = config.inference.confidence
         self._calibration = Calibration(*numbers) if numbers is not None else None
@@ -77,7 +78,7 @@ class Detector:
         """Detect the landmarks of films, decoded ahead in a thread of its own.
 
         Where the network is to look again, a detection's film is another view of the original:
-        its frame, and what is normalised within it, are those of the last look.
+        its frame, and what is normalised within it, are those of the last look at zoom 1.
 
         Args:
             films: of the network's size; with their pixels where it looks more than once.
@@ -87,7 +88,7 @@ class Detector:
             found = self._look(batch)
             for _ in range(self._looks - 1):
                 found = self._look([self._closer(detection) for detection in found])
-            for detection in found:
+            for detection in self._zoom(found):
                 yield replace(detection, film=replace(detection.film, pixels=None))
             progress(len(batch))
 
@@ -110,22 +111,58 @@ class Detector:
         refined: NDArray[np.float32],
         spread: NDArray[np.float32] | None,
     ) -> Detection:
-        if spread is None:
-            return Detection(film, coarse, refined)
-        spread_mm = (spread * film.extent_mm[1]).astype(np.float32)
+        spread_mm = None if spread is None else spread * film.extent_mm[1]
+        return self._with_spread(film, coarse, refined, spread_mm)
+
+    def _with_spread(
+        self,
+        film: Film,
+        coarse: NDArray[np.float32],
+        refined: NDArray[np.floating[Any]],
+        spread_mm: NDArray[np.floating[Any]] | None,
+    ) -> Detection:
+        points = refined.astype(np.float32)
+        if spread_mm is None:
+            return Detection(film, coarse, points)
         sure = None
         if self._calibration is not None:
             sure = confidence(spread_mm, self._calibration).astype(np.float32)
-        return Detection(film, coarse, refined, spread_mm, sure)
+        return Detection(film, coarse, points, spread_mm.astype(np.float32), sure)
+
+    def _zoom(self, found: list[Detection]) -> list[Detection]:
+        """Look at the films of detections at every zoom; return the means over them."""
+        if self._zooms == (1.0,):
+            return found
+        looks = [
+            found
+            if zoom == 1
+            else self._look([self._show(d.film, zoomed(d.film.frame, zoom)) for d in found])
+            for zoom in self._zooms
+        ]
+        return [
+            self._mean(base, views) for base, *views in zip(found, *looks, strict=True)
+        ]
+
+    def _mean(self, base: Detection, views: list[Detection]) -> Detection:
+        """Average views of a film, within the frame of `base`; spreads by their logarithm."""
+        frame = base.film.frame
+        points = np.mean([geometry.normalise(view.refined_px, frame) for view in views], axis=0)
+        spread_mm = [view.spread_mm for view in views if view.spread_mm is not None]
+        mean_mm = np.exp(np.mean(np.log(spread_mm), axis=0)) if spread_mm else None
+        return self._with_spread(base.film, base.coarse_norm, points, mean_mm)
 
     def _closer(self, detection: Detection) -> Film:
         """Show the film again, so that the landmarks fill the image as the mean shape does."""
-        film = detection.film
+        aspect = self.view.height / self.view.width
+        frame = detection.film.frame
+        return self._show(
+            detection.film, frame_like(self._mean_shape, detection.refined_px, frame, aspect)
+        )
+
+    def _show(self, film: Film, frame: geometry.Frame) -> Film:
+        """Show another frame of a film."""
         if film.pixels is None:
             raise ValueError(f"film {film.film} is not there as a whole, to be looked at again")
-        frame = frame_like(
-            self._mean_shape, detection.refined_px, film.frame, self.view.height / self.view.width
-        )
         landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
         return replace(
             film,
@@ -156,6 +193,17 @@ def frame_like(
     width = float(np.clip(width, before.width / _LARGEST_ZOOM, before.width * _LARGEST_ZOOM))
     left, top = points.mean(axis=0) + 0.5 - shape.mean(axis=0) * width
     return geometry.Frame(round(left), round(top), round(width), round(width * aspect))
+
+
+def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
+    """Return the frame around the same middle, `zoom` times as wide and high."""
+    width, height = round(frame.width * zoom), round(frame.height * zoom)
+    return geometry.Frame(
+        frame.left + (frame.width - width) // 2,
+        frame.top + (frame.height - height) // 2,
+        width,
+        height,
+    )
 
 
 def _size(points: NDArray[np.floating[Any]]) -> float:

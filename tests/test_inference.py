@@ -15,7 +15,7 @@ from cephray.data.formats import read_dataset
 from cephray.data.synthetic import write_dataset
 from cephray.data.table import decode
 from cephray.errors import InputError
-from cephray.inference import Detector, frame_like
+from cephray.inference import Detector, frame_like, zoomed
 from cephray.model.network import build_network
 from cephray.train.checkpoint import Progress, open_checkpoint, save_checkpoint
 
@@ -69,10 +69,47 @@ def test_a_second_look_sees_the_frame_of_the_first(
         np.testing.assert_allclose(two.confidence, sure, rtol=1e-5)
 
 
+def test_zooms_are_looks_of_their_own_and_count_alike(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "films", 4, size_px=(192, 240))
+    plain = small_config("data.fit=letterbox", "model.spread=true", "loss.error=laplace",
+                         "loss.unit=mm", "model.offset_unit=window")  # fmt: skip
+    network = build_network(plain)
+    network.get_layer("detection").prior.assign(SHAPE)
+    found = {}
+    records = read_dataset(tmp_path / "films", "test1", DataConfig())
+    for name, zooms in (("one", (1.0,)), ("wide", (1.25,)), ("both", (1.0, 1.25))):
+        inference = plain.inference.model_copy(update={"zooms": zooms})
+        config = plain.model_copy(update={"inference": inference})
+        save_checkpoint(tmp_path / name, config, Progress(), network)
+        detector = Detector(open_checkpoint(tmp_path / name))
+        found[name] = list(detector.detect(decode(records, detector.view)))
+    for one, wide, both in zip(found["one"], found["wide"], found["both"], strict=True):
+        assert both.film.frame == wide.film.frame == one.film.frame
+        assert np.abs(wide.refined_px - one.refined_px).max() > 0.1
+        mean_px = (one.refined_px + wide.refined_px) / 2
+        np.testing.assert_allclose(both.refined_px, mean_px, atol=0.01)
+        assert one.spread_mm is not None
+        assert wide.spread_mm is not None
+        assert both.spread_mm is not None
+        mean_mm = np.sqrt(one.spread_mm * wide.spread_mm)
+        np.testing.assert_allclose(both.spread_mm, mean_mm, rtol=1e-4)
+
+
+def test_a_zoomed_frame_keeps_its_middle() -> None:
+    frame = zoomed(geometry.Frame(-20, 30, 200, 300), 1.25)
+    assert frame == (-45, -8, 250, 375)
+    assert zoomed(frame, 1.0) == frame
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
         ("inference.looks=2", r"inference\.looks=2 needs data\.fit=letterbox and"),
+        ("inference.zooms=[1, 1.1]", r"inference\.zooms needs data\.fit=letterbox"),
+        ("inference.zooms=[]", r"inference\.zooms"),
+        ("inference.zooms=[0.1]", r"inference\.zooms"),
         ("inference.confidence=[1, 2]", r"inference\.confidence needs model\.spread=true"),
     ],
 )

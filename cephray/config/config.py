@@ -59,6 +59,8 @@ class Config(Section):
                 f"model.detection_prior=mean_shape; got {self.data.fit}, "
                 f"{self.model.detection_prior}"
             )
+        if self.inference.zooms != (1.0,) and self.data.fit != "letterbox":
+            raise ValueError("inference.zooms needs data.fit=letterbox; got stretch")
         if self.inference.confidence is not None and not self.model.spread:
             raise ValueError("inference.confidence needs model.spread=true; got false")
         return self
