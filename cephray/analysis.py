@@ -101,6 +101,11 @@ LANDMARKS = (
 """The landmarks that the measurements need, by abbreviation."""
 
 
+def measurable(landmarks: LandmarkSet) -> bool:
+    """Tell whether a set has the landmarks that the measurements need."""
+    return set(LANDMARKS) <= set(landmarks.abbreviations)
+
+
 def measure(
     landmarks_px: FloatArray,
     spacing_mm: FloatArray | float | None = None,

@@ -1,4 +1,4 @@
-"""Prediction: films without truth; landmarks as JSON and CSV, and a picture of each.
+"""Prediction: films without truth; landmarks and measurements as JSON and CSV, a picture of each.
 
 What is done with one film, and what is written of all; `predict_here` does it in this process,
 `predict_on_cluster.py` on many machines, with the same functions, so that results are the same.
@@ -12,6 +12,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from cephray.analysis import MEASUREMENTS, classify, measurable, measure
 from cephray.data.ahead import work_ahead
 from cephray.data.films import Film, Original, View, read_original
 from cephray.data.opencv import cv2
@@ -29,7 +31,7 @@ from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
 from cephray.overlay import draw_overlay
 
-TABLE = "landmarks.csv"
+LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 GIVEN = "--spacing"  # source of a spacing that is the user's
 
 # Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
@@ -115,7 +117,12 @@ def result_of(detection: Detection, landmarks: LandmarkSet) -> Outcome:
     """Make what is written of a film that `read` gave to the network."""
     film = cast(ReadFilm, detection.film)
     try:
-        picture = draw_overlay(film.original.image, detection.refined_px, landmarks.abbreviations)
+        picture = draw_overlay(
+            film.original.image,
+            detection.refined_px,
+            landmarks.abbreviations,
+            lines=landmarks.lines,
+        )
         content = cv2.imencode(".png", picture, _PNG)[1].tobytes()
     except cv2.error:
         width, height = film.size_px
@@ -164,9 +171,9 @@ def write_results(
     output: Path,
     progress: Callable[[int], None] = lambda films: None,
 ) -> Summary:
-    """Write `NAME.json` and `NAME.png` of each film as it comes, and one table at the end.
+    """Write `NAME.json` and `NAME.png` of each film as it comes, and the tables at the end.
 
-    The table is written even where something ends the prediction early: of the films so far.
+    The tables are written even where something ends the prediction early: of the films so far.
 
     Args:
         outcomes: of the films, in any order.
@@ -194,7 +201,7 @@ def write_results(
         raise Stopped(stopped.signal, f"{stopped}; {done}") from None
     finally:
         if results:
-            _write_table(output / TABLE, [results[number] for number in sorted(results)])
+            _write_tables(output, [results[number] for number in sorted(results)])
     summary.written = len(results)
     summary.unread = [unread[number] for number in sorted(unread)]
     summary.spacing_sources.update(facts["spacing_source"] for facts in results.values())
@@ -215,7 +222,7 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
     here = output.resolve()
     results = {here / f"{name}{suffix}" for name, _ in files for suffix in (".json", ".png")}
     for _, path in files:
-        if path.resolve() in {*results, here / TABLE}:
+        if path.resolve() in {*results, here / LANDMARK_TABLE, here / MEASUREMENT_TABLE}:
             raise InputError(
                 f"output {output}: the results would overwrite film {path}; give another folder"
             )
@@ -223,17 +230,40 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
 
 def _to_json(detection: Detection, landmarks: LandmarkSet) -> dict[str, Any]:
     film = cast(ReadFilm, detection.film)
+    points = []
+    for k, (name, (x, y)) in enumerate(zip(landmarks.names, detection.refined_px, strict=True)):
+        points.append({"name": name, "x_px": round(float(x), 2), "y_px": round(float(y), 2)})
+        if detection.confidence is not None:
+            points[k]["confidence"] = _plain(detection.confidence[k], 3)
     return {
         "film": film.film,
         "size_px": list(film.size_px),
         "spacing_mm": film.spacing_mm if np.isfinite(film.spacing_mm) else None,
         "spacing_source": film.spacing_source,
         "resampled_from_px": film.original.resampled_from_px,
-        "landmarks": [
-            {"name": name, "x_px": round(float(x), 2), "y_px": round(float(y), 2)}
-            for name, (x, y) in zip(landmarks.names, detection.refined_px, strict=True)
-        ],
+        "landmarks": points,
+        "measurements": _measurements(detection, landmarks) if measurable(landmarks) else [],
     }
+
+
+def _measurements(detection: Detection, landmarks: LandmarkSet) -> list[dict[str, Any]]:
+    points_px, spacing_mm = detection.refined_px.astype(np.float64), detection.film.spacing_mm
+    values = measure(points_px, spacing_mm, landmarks)
+    classes = classify(points_px, spacing_mm, landmarks)
+    return [
+        {
+            "name": measurement.name,
+            "value": _plain(value, 3),
+            "unit": measurement.unit,
+            "class": int(number),
+            "meaning": measurement.meaning(int(number)),
+        }
+        for measurement, value, number in zip(MEASUREMENTS, values, classes, strict=True)
+    ]
+
+
+def _plain(value: Any, digits: int) -> float | None:
+    return round(float(value), digits) if np.isfinite(value) else None
 
 
 def _write(result: Result, stem: Path) -> None:
@@ -251,11 +281,30 @@ def _write(result: Result, stem: Path) -> None:
         raise RunError(f"results {stem}.* could not be written: {error}; make room") from None
 
 
-def _write_table(path: Path, results: Sequence[dict[str, Any]]) -> None:
-    # Names of files need not be UTF-8.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["film", "landmark", "x_px", "y_px"])
+def _write_tables(output: Path, results: Sequence[dict[str, Any]]) -> None:
+    """Write a row for each landmark, and a row for each film with all that was measured."""
+    columns = list(results[0]["landmarks"][0])[1:]  # after the name
+    with _table(output / LANDMARK_TABLE) as table:
+        table.writerow(["film", "landmark", *columns])
         for result in results:
             for point in result["landmarks"]:
-                writer.writerow([result["film"], point["name"], point["x_px"], point["y_px"]])
+                table.writerow([result["film"], point["name"], *(point[c] for c in columns)])
+    measurements = results[0]["measurements"]
+    if not measurements:
+        return
+    with _table(output / MEASUREMENT_TABLE) as table:
+        titles = [
+            (f"{name}_{unit}", f"{name}_class", f"{name}_meaning")
+            for name, unit in ((found["name"], found["unit"]) for found in measurements)
+        ]
+        table.writerow(["film", *(title for three in titles for title in three)])
+        for result in results:
+            cells = [(m["value"], m["class"], m["meaning"]) for m in result["measurements"]]
+            table.writerow([result["film"], *(cell for three in cells for cell in three)])
+
+
+@contextmanager
+def _table(path: Path) -> Iterator[Any]:
+    # Names of files need not be UTF-8.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        yield csv.writer(stream)

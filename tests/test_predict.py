@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +22,15 @@ import psutil
 import pytest
 
 from cephray import predict_on_cluster as on_cluster
+from cephray.analysis import MEASUREMENTS, classify, measure
 from cephray.config import Config
-from cephray.data.films import Original, View
+from cephray.data.films import Original, View, read_film
 from cephray.data.search import FilmFile, find_films
 from cephray.data.synthetic import write_dataset
 from cephray.errors import InputError, RunError, Stopped
 from cephray.inference import Detector
 from cephray.landmarks import ISBI2015
+from cephray.overlay import draw_overlay
 from cephray.predict import (
     Outcome,
     Result,
@@ -80,7 +84,8 @@ def checkpoint(
     from cephray.model.network import build_network
 
     keras.utils.set_random_seed(0)
-    config = small_config("model.detection_scale=1.0")
+    config = small_config("model.detection_scale=1.0", "model.spread=true", "loss.error=laplace",
+                          "loss.unit=mm")  # fmt: skip
     folder = tmp_path_factory.mktemp("run") / "epoch-0001"
     progress = Progress().advance({"epoch": 1, "score": 1.0})
     save_checkpoint(folder, config, progress, build_network(config))
@@ -121,6 +126,48 @@ def test_a_cluster_and_this_process_give_the_same_bytes(
     assert sum(progress) == 60
     assert str(summary) == "spacing of films: 25 by --spacing"
     assert contents(tmp_path / "here") == contents(tmp_path / "there")
+
+
+def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
+    """Measurements are those of the landmarks; lines and confidence are there."""
+    files = find_films([films / "a/003.png"])
+    config = checkpoint.config
+    inference = config.inference.model_copy(update={"confidence": (0.5, 1.5)})
+    sure = replace(checkpoint, config=config.model_copy(update={"inference": inference}))
+    for name, spacing_mm in (("unknown", None), ("known", 0.1)):
+        outcomes = predict_here(Detector(sure), files, ISBI2015, spacing_mm)
+        write_results(outcomes, files, tmp_path / name)
+        facts = json.loads((tmp_path / name / "003.json").read_text())
+        points_px = np.array([[point["x_px"], point["y_px"]] for point in facts["landmarks"]])
+        values, classes = (f(points_px, spacing_mm) for f in (measure, classify))
+        found = facts["measurements"]
+        assert [entry["name"] for entry in found] == [m.name for m in MEASUREMENTS]
+        assert [entry["class"] for entry in found] == classes.tolist()
+        assert [entry["meaning"] for entry in found] == [
+            measurement.meaning(number)
+            for measurement, number in zip(MEASUREMENTS, classes, strict=True)
+        ]
+        known = [np.nan if entry["value"] is None else entry["value"] for entry in found]
+        # Landmarks are written to a hundredth of a pixel.
+        np.testing.assert_allclose(known, values, rtol=0.02, atol=0.2)
+        table = list(csv.reader((tmp_path / name / "measurements.csv").read_text().splitlines()))
+        assert len(table) == 2
+        assert table[0][:5] == ["film", "ANB_degree", "ANB_class", "ANB_meaning", "SNB_degree"]
+        assert table[1][0] == "003"
+        assert table[1][2] == str(found[0]["class"])
+        assert (found[-1]["value"] is None) == (spacing_mm is None)
+        confidences = [point["confidence"] for point in facts["landmarks"]]
+        assert all(0 < p < 1 if spacing_mm else p is None for p in confidences)
+        rows = list(csv.reader((tmp_path / name / "landmarks.csv").read_text().splitlines()))
+        assert rows[0] == ["film", "landmark", "x_px", "y_px", "confidence"]
+        assert rows[1][4] == (str(confidences[0]) if spacing_mm else "")
+        drawn = cv2.imread(str(tmp_path / name / "003.png"))
+        plain = draw_overlay(read_film(files[0].path), points_px, ISBI2015.abbreviations)
+        lined = draw_overlay(
+            read_film(files[0].path), points_px, ISBI2015.abbreviations, lines=ISBI2015.lines
+        )
+        assert (drawn != plain).any()
+        assert (drawn != lined).mean() < 0.01
 
 
 def test_the_company_of_a_film_changes_nothing(films: Path, checkpoint: Checkpoint) -> None:

@@ -141,15 +141,19 @@ class DenseHeads(layers.Layer):
         assert heads is not None
         assert side is not None
         self.reduce.build((None, channels))
-        shapes = {
-            "hidden_kernel": (heads, side * side * self.channels, self.units),
+        self.hidden_kernel = self.add_weight(
+            shape=(heads, side * side * self.channels, self.units),
+            initializer=PerHead(),
+            name="hidden_kernel",
+        )
+        # The first offsets are 0: drawn ones would throw the windows of the next pass about.
+        zeros = {
+            "hidden_bias": (heads, self.units),
             "output_kernel": (heads, self.units, self.outputs),
+            "output_bias": (heads, self.outputs),
         }
-        for name, shape in shapes.items():
-            setattr(self, name, self.add_weight(shape=shape, initializer=PerHead(), name=name))
-        for name, size in (("hidden_bias", self.units), ("output_bias", self.outputs)):
-            bias = self.add_weight(shape=(heads, size), initializer="zeros", name=name)
-            setattr(self, name, bias)
+        for name, shape in zeros.items():
+            setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
 
     def call(self, crops: Tensor, training: bool | None = None) -> Tensor:
         """Regress offsets [B, K, outputs] from crops [B, K, S, S, C]."""
