@@ -50,12 +50,17 @@ class MeasurementAgreement:
         """Those of them whose class is the same."""
         return sum(recall.agreeing for recall in self.classes)
 
+    @property
+    def agreement_percent(self) -> float | None:
+        """Share of the films whose class is the same; None where there is none."""
+        return _percent(self.agreeing, self.films)
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values; null where no film counts."""
         return {
             "name": self.name,
             "films": self.films,
-            "agreement_percent": _percent(self.agreeing, self.films),
+            "agreement_percent": self.agreement_percent,
             "classes": [recall.to_json() for recall in self.classes],
         }
 

@@ -11,6 +11,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from cephray.errors import InputError, RunError, Stopped
@@ -67,6 +68,15 @@ def run_command(parser: Parser, arguments: Sequence[str] | None) -> int:
         print("cephray: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def make_folder(folder: Path | None) -> None:
+    """Make a folder of results before the work: none that cannot be kept is done."""
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder} cannot be written to: {error}") from None
 
 
 def _describe(error: OSError) -> str:

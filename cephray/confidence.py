@@ -6,6 +6,9 @@ limit is learned from films that were not trained on. It knows errors and spread
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +19,9 @@ from cephray.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 
 LIMIT_MM = 2.0
+BOUNDS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0)
+"""Of the bands; the last but one is around 90 %."""
+
 _STEPS = 50
 _LEAST = 20  # errors on either side of the limit, for two numbers to be learned
 
@@ -25,6 +31,31 @@ class Calibration(NamedTuple):
 
     offset: float
     slope: float
+
+
+@dataclass(frozen=True)
+class Band:
+    """Landmarks whose confidence lies from `low` up to, not including, `high`.
+
+    `sure` is their mean confidence, and `within` the share that lies within `LIMIT_MM`: of a
+    calibrated network they are equal but for chance. Both are NaN where there is no landmark.
+    """
+
+    low: float
+    high: float
+    landmarks: int
+    sure: float
+    within: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values; null where there is no landmark."""
+        return {
+            "from_percent": round(100 * self.low),
+            "to_percent": round(100 * self.high),
+            "landmarks": self.landmarks,
+            "mean_confidence_percent": 100 * self.sure if self.landmarks else None,
+            "within_percent": 100 * self.within if self.landmarks else None,
+        }
 
 
 def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
@@ -71,3 +102,31 @@ def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:
         if np.abs(step).max() < 1e-10:
             break
     return Calibration(*weights.tolist())
+
+
+def bands(sure: FloatArray, errors_mm: FloatArray) -> tuple[Band, ...]:
+    """Compare confidence and errors, band by band.
+
+    Args:
+        sure: confidence, 0 to 1; NaN where unknown.
+        errors_mm: the same shape; NaN where the truth is missing.
+    """
+    there = np.isfinite(sure) & np.isfinite(errors_mm)
+    sure, within = sure[there], errors_mm[there] <= LIMIT_MM
+    found = []
+    for low, high in pairwise(BOUNDS):
+        some = (sure >= low) & ((sure < high) | (high == BOUNDS[-1]))
+        count = int(some.sum())
+        means = (float(sure[some].mean()), float(within[some].mean())) if count else (np.nan,) * 2
+        found.append(Band(low, high, count, *means))
+    return tuple(found)
+
+
+def format_bands(found: Sequence[Band]) -> str:
+    """Lay bands out as a table."""
+    lines = [f"{'confidence':<14}{'landmarks':>10}{'mean':>10}{f'within {LIMIT_MM:g} mm':>16}"]
+    for band in found:
+        name = f"{band.low:.0%} to {band.high:.0%}"
+        shares = f"{band.sure:>10.1%}{band.within:>16.1%}" if band.landmarks else ""
+        lines.append(f"{name:<14}{band.landmarks:>10}{shares}")
+    return "\n".join(lines)

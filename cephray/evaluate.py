@@ -6,7 +6,7 @@ screen are laid out in `evaluate_text.py`, pictures in `overlay.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.clinical import ClassComparison, compare_classes
+from cephray.confidence import Band, bands
 from cephray.data.films import read_film
 from cephray.data.formats import Record
 from cephray.data.readers import Comparison, compare_readers
@@ -45,6 +47,7 @@ class Evaluation:
         refined_offset_mm: likewise, after refinement.
         readers: how far the readers lie from the truth and from each other.
         copies: films that occur twice; none where nobody looked.
+        classes: how far those of clinical measurements agree.
     """
 
     split: str
@@ -55,6 +58,7 @@ class Evaluation:
     refined_offset_mm: Errors
     readers: tuple[Comparison, ...]
     copies: Copies | None
+    classes: tuple[ClassComparison, ...] = ()
 
     @property
     def films(self) -> tuple[str, ...]:
@@ -96,6 +100,17 @@ class Evaluation:
         """What the distances between readers, and from the truth, come to."""
         return tuple((readers, estimate(readers.distances_mm)) for readers in self.readers)
 
+    @cached_property
+    def spread_mm(self) -> Errors | None:
+        """Spreads that the network expects: [N, K]; none where it knows none."""
+        return _stacked([detection.spread_mm for detection in self.detections])
+
+    @cached_property
+    def confidence(self) -> tuple[Band, ...]:
+        """How confidence and errors go together; empty where the network gives none."""
+        sure = _stacked([detection.confidence for detection in self.detections])
+        return bands(sure, self.refined_mm) if sure is not None else ()
+
     def to_json(self) -> dict[str, Any]:
         """Return the evaluation in plain values; what is missing is null."""
         return {
@@ -128,6 +143,8 @@ class Evaluation:
                 }
                 for readers, found in self.reader_estimates
             ],
+            "classes": [comparison.to_json() for comparison in self.classes],
+            "confidence": [band.to_json() for band in self.confidence],
             "copies": self.copies.to_json() if self.copies else None,
         }
 
@@ -208,7 +225,13 @@ def evaluate(
         refined_offset_mm=refined_mm,
         readers=compare_readers(records, ground_truth),
         copies=copies,
+        classes=compare_classes(records, np.stack([d.refined_px for d in detections]), landmarks),
     )
+
+
+def _stacked(parts: Sequence[Errors | None]) -> Errors | None:
+    there = [part for part in parts if part is not None]
+    return np.stack(there) if len(there) == len(parts) and there else None
 
 
 def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -> None:

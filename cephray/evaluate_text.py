@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from cephray.agreement import ClassAgreement, MeasurementAgreement
+from cephray.confidence import format_bands
 from cephray.evaluate import Evaluation
 from cephray.intervals import LEVEL_PERCENT, RESAMPLES, Estimate, Interval
 from cephray.metrics import SDR_RANGES_MM, format_table
@@ -20,6 +22,10 @@ def format_evaluation(evaluation: Evaluation) -> str:
         "\n".join(_stages(evaluation)),
         "\n".join(_comparisons(evaluation)),
     ]
+    if evaluation.classes:
+        parts.append("\n".join(_classes(evaluation)))
+    if evaluation.confidence:
+        parts.append(format_bands(evaluation.confidence))
     return "\n\n".join(parts)
 
 
@@ -60,3 +66,20 @@ def _comparisons(evaluation: Evaluation) -> Iterator[str]:
     yield f"{'':<{width}}{'films':>7}{'MRE (mm)':>20}{within:>22}"
     for title, found in rows:
         yield f"{title:<{width}}{found.films:>7}{mre(found):>20}{rate(found, _SHOWN_MM):>22}"
+
+
+def _classes(evaluation: Evaluation) -> Iterator[str]:
+    """Lay out the agreement of classes: a row for each measurement, a column each comparison."""
+    comparisons = evaluation.classes
+    width = max(len(comparison.title) for comparison in comparisons) + 2
+    yield f"{'classes agree (%)':<20}" + "".join(f"{c.title:>{width}}" for c in comparisons)
+    for rows in zip(
+        *(comparison.agreement.measurements for comparison in comparisons), strict=True
+    ):
+        yield f"{rows[0].name:<20}" + "".join(f"{_share(row):>{width}}" for row in rows)
+    yield f"{'all':<20}" + "".join(f"{_share(c.agreement):>{width}}" for c in comparisons)
+
+
+def _share(agreement: MeasurementAgreement | ClassAgreement) -> str:
+    percent = agreement.agreement_percent
+    return "–" if percent is None else f"{percent:.1f}"

@@ -139,9 +139,7 @@ class Detector:
             else self._look([self._show(d.film, zoomed(d.film.frame, zoom)) for d in found])
             for zoom in self._zooms
         ]
-        return [
-            self._mean(base, views) for base, *views in zip(found, *looks, strict=True)
-        ]
+        return [self._mean(base, views) for base, *views in zip(found, *looks, strict=True)]
 
     def _mean(self, base: Detection, views: list[Detection]) -> Detection:
         """Average views of a film, within the frame of `base`; spreads by their logarithm."""

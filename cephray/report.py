@@ -19,6 +19,7 @@ from cephray.metrics import SDR_RANGES_MM
 from cephray.page import Cell, Gallery, Listing, Picture, Section, Table, Text, png_uri, write_page
 from cephray.pictures import draw_history, draw_success
 from cephray.report_cells import WITHIN, in_words, mre_cell, number, rate_cell
+from cephray.report_clinical import clinical_sections
 from cephray.report_landmarks import clear_pictures, landmarks_section, worst_films_section
 from cephray.train.checkpoint import Checkpoint, Row
 
@@ -67,6 +68,7 @@ def report_sections(
         _accuracy(evaluation, folder),
         _subsets(evaluation),
         landmarks_section(evaluation, folder),
+        *clinical_sections(evaluation),
         worst_films_section(evaluation, records, folder),
         _training(checkpoint.progress.history, folder),
         _setup(checkpoint),

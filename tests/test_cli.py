@@ -101,6 +101,9 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert "Soft tissue pogonion" in (tmp_path / "report.html").read_text()
     assert len(list((tmp_path / "pictures").glob("landmark-*.png"))) == 19
 
+    assert [c["subject"] for c in facts["classes"]] == ["prediction", "junior"]
+    assert "prediction against the truth" in ended.stdout
+
     folder = films / "Dataset/Testing/Test1"
     ended = run("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
     assert ended.returncode == 0, ended.stderr

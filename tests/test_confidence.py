@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from cephray.confidence import LIMIT_MM, Calibration, calibrate, confidence
+from cephray.confidence import (
+    BOUNDS,
+    LIMIT_MM,
+    Calibration,
+    bands,
+    calibrate,
+    confidence,
+    format_bands,
+)
 from cephray.errors import InputError
 
 
@@ -53,3 +63,24 @@ def test_what_is_missing_does_not_count() -> None:
 def test_too_few_errors_to_learn_from() -> None:
     with pytest.raises(InputError, match=r"100 of 100 landmarks lie within 2 mm; at least 20"):
         calibrate(np.ones(100), np.ones(100))
+
+
+def test_bands_hold_what_lies_in_them() -> None:
+    sure = np.array([[0.1, 0.9, 0.85], [1.0, np.nan, 0.95]])
+    errors_mm = np.array([[5.0, 1.0, 2.5], [2.0, 1.0, np.nan]])
+    found = bands(sure, errors_mm)
+    assert [(band.low, band.high) for band in found] == list(pairwise(BOUNDS))
+    assert [band.landmarks for band in found] == [1, 0, 0, 2, 1]
+    low, *_, around_90, high = found
+    assert (low.sure, low.within) == (0.1, 0.0)
+    assert around_90.sure == pytest.approx(0.875)
+    assert around_90.within == 0.5
+    assert (high.sure, high.within) == (1.0, 1.0)
+    assert around_90.to_json() == {
+        "from_percent": 85, "to_percent": 95, "landmarks": 2,
+        "mean_confidence_percent": pytest.approx(87.5), "within_percent": 50.0,
+    }  # fmt: skip
+    assert found[1].to_json()["within_percent"] is None
+    lines = format_bands(found).splitlines()
+    assert lines[4].split() == ["85%", "to", "95%", "2", "87.5%", "50.0%"]
+    assert lines[2].split() == ["50%", "to", "70%", "0"]

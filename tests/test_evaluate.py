@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cephray.agreement import class_agreement
+from cephray.clinical import PREDICTION, TRUTH, ClassComparison
 from cephray.data.films import Film
 from cephray.data.readers import Comparison
 from cephray.evaluate import Evaluation, mean_offsets_mm
@@ -97,6 +100,35 @@ def test_without_readers_and_copies_there_is_less() -> None:
     assert facts["readers"] == []
     assert facts["copies"] is None
     assert [s["name"] for s in facts["subsets"]] == ["without_contested_landmarks"]
+
+
+def test_classes_and_confidence_are_there_where_they_are_known() -> None:
+    plain = make()
+    assert plain.to_json()["confidence"] == plain.to_json()["classes"] == []
+    assert plain.spread_mm is None
+    assert "classes agree" not in format_evaluation(plain)
+    sure = np.full(K, 0.9, np.float32)
+    agreement = class_agreement(np.full((N, 8), 1), np.array([[1] * 8] * (N - 1) + [[2] * 8]))
+    evaluation = replace(
+        plain,
+        detections=tuple(
+            replace(detection, spread_mm=sure, confidence=sure) for detection in plain.detections
+        ),
+        classes=(ClassComparison(PREDICTION, TRUTH, agreement),),
+    )
+    facts: Any = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    (classes,) = facts["classes"]
+    assert classes["agreement_percent"] == pytest.approx(100 * 5 / 6)
+    band = next(band for band in facts["confidence"] if band["from_percent"] == 85)
+    assert band["landmarks"] == N * K - 1
+    within = np.nanmean(np.where(np.isnan(evaluation.refined_mm), np.nan,
+                                 evaluation.refined_mm <= 2))  # fmt: skip
+    assert band["within_percent"] == pytest.approx(100 * within)
+    assert evaluation.spread_mm is not None
+    assert evaluation.spread_mm.shape == (N, K)
+    lines = format_evaluation(evaluation).splitlines()
+    assert any(line.split() == ["FHI", "83.3"] for line in lines)
+    assert any(line.startswith("85% to 95%           113     90.0%") for line in lines)
 
 
 def test_lines_for_the_screen() -> None:

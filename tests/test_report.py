@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cephray.clinical import compare_classes
 from cephray.config import Config, DataConfig, load_config
 from cephray.data.films import View, load_film
 from cephray.data.formats import Record, read_dataset
@@ -21,6 +23,7 @@ from cephray.inference import Detection
 from cephray.landmarks import ISBI2015
 from cephray.page import Table
 from cephray.report import PAGE, PICTURES, report_sections, write_report
+from cephray.report_clinical import clinical_sections
 from cephray.report_landmarks import WORST_FILMS
 from cephray.subsets import Copies
 from cephray.train.checkpoint import Checkpoint, Progress
@@ -153,6 +156,38 @@ def test_a_report_of_little(records: list[Record], tmp_path: Path) -> None:
     assert "truth: senior reader" in text
     assert text.count("data:image/jpeg") == 1
     assert "nan" not in re.sub(r"data:[^\"]*", "", text)
+
+
+def test_clinical_sections_are_there_where_something_is_known(
+    records: list[Record], tmp_path: Path
+) -> None:
+    plain = evaluation_of(records)
+    assert clinical_sections(plain) == []
+    sure = np.full(len(ISBI2015), 0.92, np.float32)
+    predicted_px = np.stack([detection.refined_px for detection in plain.detections])
+    evaluation = replace(
+        plain,
+        detections=tuple(replace(d, spread_mm=sure, confidence=sure) for d in plain.detections),
+        classes=compare_classes(records, predicted_px, ISBI2015),
+    )
+    classes, trust = clinical_sections(evaluation)
+    assert (classes.title, trust.title) == ("Clinical measurements", "Confidence")
+    agreement, text, recalls = classes.blocks
+    assert isinstance(agreement, Table)
+    assert isinstance(recalls, Table)
+    assert [row[0].text for row in agreement.rows][:2] == ["ANB", "SNB"]
+    assert agreement.rows[-1][0].text == "All"
+    found = evaluation.classes[0].agreement.agreement_percent
+    assert found is not None
+    assert float(agreement.rows[-1][1].text) == pytest.approx(found, abs=0.06)
+    assert "prediction against the truth" in str(text)
+    assert sum(int(row[1].text) for row in recalls.rows) == 8 * len(records)
+    table = trust.blocks[1]
+    assert isinstance(table, Table)
+    assert [row[1].text for row in table.rows] == ["0", "0", "0", str(19 * len(records)), "0"]
+    assert table.rows[0][3].text == "–"
+    page = write_report(tmp_path, evaluation, records, checkpoint(HISTORY)).read_text()
+    assert Reader(page).headings[3:5] == ["Clinical measurements", "Confidence"]
 
 
 def test_sections_can_be_added_to(records: list[Record], tmp_path: Path) -> None:

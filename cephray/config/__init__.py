@@ -30,6 +30,7 @@ from cephray.config.files import (
     load_config,
     override,
     parse_config,
+    parse_overrides,
     read_yaml,
     value_of,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "load_config",
     "override",
     "parse_config",
+    "parse_overrides",
     "read_yaml",
     "value_of",
 ]

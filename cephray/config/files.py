@@ -31,15 +31,30 @@ def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Con
     tree: dict[str, Any] = {}
     if path is not None:
         tree = read_yaml(path, "config")
+    for key, value in parse_overrides(overrides).items():
+        _set_dotted(tree, key, value)
+    return parse_config(tree)
+
+
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """Read dotted overrides: values by dotted key; of two for a key the last one counts.
+
+    Args:
+        overrides: `section.key=value` each, the value in YAML.
+
+    Raises:
+        InputError: one that has another form.
+    """
+    values = {}
     for text in overrides:
         key, separator, value = text.partition("=")
         if not separator or not key:
             raise InputError(f"override must be section.key=value; got {text!r}")
         try:
-            _set_dotted(tree, key, yaml.safe_load(value))
+            values[key] = yaml.safe_load(value)
         except yaml.YAMLError:
             raise InputError(f"override {text!r}: the value is not valid YAML") from None
-    return parse_config(tree)
+    return values
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:

@@ -121,7 +121,8 @@ class Checkpoint:
                     f"the model needs {list(variable.shape)}"
                 )
         for path, variable in targets.items():
-            variable.assign(arrays[path])
+            # Weights of a compact checkpoint are stored in half precision.
+            variable.assign(arrays[path].astype(variable.dtype))
 
 
 def save_checkpoint(
@@ -147,6 +148,35 @@ def save_checkpoint(
     _save_arrays(model.variables, folder / WEIGHTS)
     if optimizer is not None:
         _save_arrays(optimizer.variables, folder / OPTIMIZER)
+    _finish(folder, config, progress)
+
+
+def save_compact(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint for prediction alone: half precision, no optimiser.
+
+    Args:
+        folder: made where it does not exist; empty.
+        checkpoint: its weights are written, rounded to float16.
+
+    Raises:
+        InputError: a weight is too large for half precision.
+        OSError: a file could not be written; the folder is then not complete.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    halves = {}
+    for name, array in load_file(checkpoint.file(WEIGHTS)).items():
+        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+            raise InputError(
+                f"checkpoint {checkpoint.folder}: variable {name!r} reaches "
+                f"{np.abs(array).max():g}, which half precision cannot hold"
+            )
+        halves[name] = array.astype(np.float16)
+    _save_file(halves, folder / WEIGHTS)
+    _finish(folder, checkpoint.config, checkpoint.progress)
+
+
+def _finish(folder: Path, config: Config, progress: Progress) -> None:
+    """Write settings and progress beside the arrays, and then the manifest."""
     (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     manifest = {
@@ -257,6 +287,10 @@ def _save_arrays(variables: Iterable[keras.Variable], path: Path) -> None:
         name: np.asarray(variable.numpy(), order="C")
         for name, variable in _by_path(variables).items()
     }
+    _save_file(arrays, path)
+
+
+def _save_file(arrays: dict[str, NDArray[Any]], path: Path) -> None:
     try:
         save_file(arrays, path)
     except SafetensorError as error:  # what the library makes of a full disk

@@ -58,7 +58,7 @@ def plan_run(
     elif not output.name:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     last = _last_checkpoint(output, resume, show)
-    training, validation = _read(data, config, show)
+    training, validation = choose_films(data, config, show)
     _require_a_film_each(len(training), config)
     return Plan(config, output, training, validation, last)
 
@@ -89,8 +89,19 @@ def _last_checkpoint(output: Place, resume: bool, show: Show) -> Checkpoint | No
     return checkpoints[-1]
 
 
-def _read(data: Path, config: Config, show: Show) -> tuple[list[Record], list[Record]]:
-    """Read the training and validation records."""
+def choose_films(
+    data: Path, config: Config, show: Show = print
+) -> tuple[list[Record], list[Record]]:
+    """Read the records that a run trains on, and those that it validates on: the same each time.
+
+    Args:
+        data: folder of the data set.
+        config: of the run.
+        show: takes the line that says what is left out.
+
+    Raises:
+        InputError: the data set cannot be read, or not be split.
+    """
     training = read_dataset(data, config.data.training, config.data)
     if config.data.validation == "none":
         return training, []

@@ -1,0 +1,211 @@
+"""What the commands on a checkpoint do: options to calls.
+
+Heavy packages are imported by the command that needs them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cephray.command import make_folder
+from cephray.errors import InputError, RunError
+from cephray.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from cephray.config import Config
+    from cephray.data.formats import Record
+    from cephray.train.checkpoint import Checkpoint
+
+VALIDATION = "validation"
+"""The films that a checkpoint's run held out."""
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure a checkpoint on films with known landmarks."""
+    from cephray.landmarks import landmark_set
+    from cephray.progress import progress
+    from cephray.subsets import find_repeats, training_films
+
+    checkpoint = _open_checkpoint(options)
+    config = checkpoint.config
+    data = config.data
+    if options.reader is not None:
+        data = data.model_copy(update={"reader": options.reader})
+    records = _read_records(options, config.model_copy(update={"data": data}))
+    landmarks = landmark_set(data.landmarks)
+    make_folder(options.json and options.json.parent)
+    make_folder(options.output)
+
+    import_tensorflow()
+    from cephray.evaluate import draw_overlays, evaluate
+    from cephray.evaluate_text import format_evaluation
+    from cephray.inference import Detector
+
+    training = training_films(options.data, records)
+    with progress("looking for copies", len(training) + len(records)) as advance:
+        copies = find_repeats(records, training, advance)
+    with progress("evaluating", len(records)) as advance:
+        result = evaluate(
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance, copies
+        )
+    print(
+        f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
+        f"checkpoint {checkpoint.folder}\n"
+    )
+    print(format_evaluation(result))
+    if options.json is not None:
+        options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    if options.output is not None:
+        from cephray.report import write_report
+
+        draw_overlays(result, records, options.output / "overlays")
+        page = write_report(options.output, result, records, checkpoint)
+        print(f"\noverlays in {options.output / 'overlays'}, report {page}")
+
+
+def run_calibrate(options: argparse.Namespace) -> None:
+    """Learn the confidence of a checkpoint's network."""
+    checkpoint = _open_checkpoint(options)
+    records = _read_records(options, checkpoint.config)
+    if not checkpoint.config.model.spread:
+        raise InputError(
+            f"checkpoint {checkpoint.folder}: its network knows no spread (model.spread=false), "
+            "so that it cannot be calibrated"
+        )
+    import_tensorflow()
+    from cephray.confidence import bands, calibrate, confidence, format_bands
+    from cephray.evaluate import evaluate
+    from cephray.inference import Detector
+    from cephray.landmarks import landmark_set
+    from cephray.progress import progress
+
+    data = checkpoint.config.data
+    landmarks = landmark_set(data.landmarks)
+    with progress("measuring", len(records)) as advance:
+        result = evaluate(
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+        )
+    assert result.spread_mm is not None
+    calibration = calibrate(result.spread_mm, result.refined_mm)
+    sure = confidence(result.spread_mm, calibration)
+    print(f"{len(records)} films of {options.split}, checkpoint {checkpoint.folder}\n")
+    print(format_bands(bands(sure, result.refined_mm)))
+    print(f"\ninference.confidence=[{calibration.offset:.4f}, {calibration.slope:.4f}]")
+
+
+def run_predict(options: argparse.Namespace) -> None:
+    """Find the landmarks of films."""
+    from cephray.data.search import find_films
+    from cephray.landmarks import landmark_set
+    from cephray.predict import predict_here, require_own_output, write_results
+    from cephray.predict_on_cluster import predict_on_cluster, quiet_cluster, wants_cluster
+    from cephray.progress import progress
+    from cephray.train.checkpoint import CONFIG
+    from cephray.train.signals import stop_signals
+
+    output, spacing_mm, workers = options.output, options.spacing, options.num_workers
+    if (output / CONFIG).exists():
+        raise InputError(f"output {output}: holds a training run; give another folder")
+    if spacing_mm is not None and not 0 < spacing_mm < float("inf"):
+        raise InputError(f"--spacing must be millimetres per pixel, above 0; got {spacing_mm}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--num-workers must be at least 1; got {workers}")
+    films = find_films(options.films, leave_out=output)
+    require_own_output(output, films)
+    checkpoint = _open_checkpoint(options)
+    landmarks = landmark_set(checkpoint.config.data.landmarks)
+
+    with progress("predicting", len(films)) as advance:
+        if wants_cluster(len(films), workers):
+            with quiet_cluster(), stop_signals():
+                outcomes = predict_on_cluster(checkpoint, films, landmarks, spacing_mm, workers)
+                summary = write_results(outcomes, films, output, advance)
+        else:
+            import_tensorflow()
+            from cephray.inference import Detector
+
+            with stop_signals():
+                outcomes = predict_here(Detector(checkpoint), films, landmarks, spacing_mm)
+                summary = write_results(outcomes, films, output, advance)
+    for line in summary.unread:
+        print(f"cephray: passed over: {line}", file=sys.stderr)
+    if not summary.written:
+        raise InputError("none of the films could be read; nothing was written")
+    print(f"{summary.written} of {len(films)} films: results in {output}\n{summary}")
+    if summary.unread:
+        raise RunError(f"{len(summary.unread)} of {len(films)} films could not be read")
+
+
+def run_robustness(options: argparse.Namespace) -> None:
+    """Measure a checkpoint on disturbed films."""
+    from cephray.data.disturb import DISTURBANCES
+    from cephray.progress import progress
+
+    checkpoint = _open_checkpoint(options)
+    records = _read_records(options, checkpoint.config)
+    make_folder(options.json and options.json.parent)
+    import_tensorflow()
+    from cephray.inference import Detector
+    from cephray.robustness import format_rows, measure_robustness
+
+    with progress("measuring", len(records) * len(DISTURBANCES)) as advance:
+        rows = measure_robustness(Detector(checkpoint), records, advance)
+    print(
+        f"{len(records)} films of {options.split}, truth: {checkpoint.config.data.reader} of the "
+        f"readers, checkpoint {checkpoint.folder}\n"
+    )
+    print(format_rows(rows))
+    if options.json is not None:
+        content = {"split": options.split, "rows": [row.to_json() for row in rows]}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def run_compact(options: argparse.Namespace) -> None:
+    """Write a checkpoint for prediction alone."""
+    from cephray.compact import compact
+
+    checkpoint = _open_checkpoint(options)
+    compact(checkpoint, options.output)
+    size = sum(path.stat().st_size for path in options.output.iterdir())
+    print(f"{checkpoint.folder} in {options.output}: {size / 1e6:.1f} MB")
+
+
+def run_export(options: argparse.Namespace) -> None:
+    """Write a SavedModel."""
+    checkpoint = _open_checkpoint(options)
+    import_tensorflow()
+    from cephray.export import export
+
+    export(checkpoint, options.output)
+    print(f"model of {checkpoint.folder} in {options.output}")
+
+
+def _open_checkpoint(options: argparse.Namespace) -> Checkpoint:
+    """Open the checkpoint that is given, or the one that comes with cephray."""
+    from cephray.compact import with_inference
+    from cephray.shipped import shipped_checkpoint
+    from cephray.train.checkpoint import find_checkpoint
+
+    given = options.checkpoint
+    checkpoint = shipped_checkpoint() if given is None else find_checkpoint(given)
+    return replace(checkpoint, config=with_inference(checkpoint.config, options.set))
+
+
+def _read_records(options: argparse.Namespace, config: Config) -> list[Record]:
+    """Read the films of a split; of validation, those that the run held out."""
+    from cephray.data.formats import read_dataset
+    from cephray.train.plan import choose_films
+
+    if options.split != VALIDATION:
+        return read_dataset(options.data, options.split, config.data)
+    _, records = choose_films(options.data, config)
+    if not records:
+        raise InputError(
+            f"--split {VALIDATION}: the checkpoint's run validated on no films "
+            "(data.validation=none); choose another split"
+        )
+    return records
