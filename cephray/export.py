@@ -20,13 +20,19 @@ Tensor = Any
 
 DESCRIPTION = "cephray.json"
 
+_FITS = {
+    "stretch": "each film resized to this shape",
+    "letterbox": "each film with its edges continued to these proportions, then resized",
+}
+
 
 def export(checkpoint: Checkpoint, folder: Path) -> None:
     """Write a SavedModel, with a description of its inputs and outputs.
 
-    Its signature "serving_default" takes `image`, uint8 [B, H, W]: films resized to the network's
-    size as `data.films.resize_film` does. It gives `coarse` and `refined`, float32 [B, K, 2],
-    normalised (x, y); with `model.spread` also `spread`, float32 [B, K].
+    Its signature "serving_default" takes `image`, uint8 [B, H, W]: films of the network's size as
+    `data.films.View` shows them. It gives `coarse` and `refined`, float32 [B, K, 2], normalised
+    (x, y) within what is shown; with `model.spread` also `spread`, float32 [B, K]. It looks once,
+    whatever the section `inference` says.
 
     Args:
         checkpoint: verified and complete.
@@ -66,9 +72,9 @@ def _describe(checkpoint: Checkpoint, size: tuple[int, int]) -> dict[str, Any]:
     return {
         "image": {
             "shape": ["films", *size],
-            "values": "uint8, 0 black to 255 white; each film resized to this shape",
+            "values": f"uint8, 0 black to 255 white; {_FITS[checkpoint.config.data.fit]}",
         },
-        "coarse": "float32 [films, landmarks, 2]: x and y of stage one, 0 to 1 over the film",
+        "coarse": "float32 [films, landmarks, 2]: x and y of stage one, 0 to 1 over the image",
         "refined": "likewise, after refinement",
         "landmarks": list(landmarks.names),
         "epoch": checkpoint.progress.epoch,

@@ -119,6 +119,29 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert len(table) == 1 + 3 * 19
 
 
+def test_a_compact_checkpoint_predicts(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    ended = run("compact", "--checkpoint", checkpoint, "--output", tmp_path / "half",
+                "--set", "inference.looks=1")  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert f"in {tmp_path / 'half'}: " in ended.stdout
+    film = films / "Dataset/Testing/Test1/004.png"
+    ended = run("predict", "--checkpoint", tmp_path / "half", "--output", tmp_path / "out", film)
+    assert ended.returncode == 0, ended.stderr
+    facts = json.loads((tmp_path / "out/004.json").read_text())
+    assert len(facts["measurements"]) == 8
+    assert "FHI_ratio" in (tmp_path / "out/measurements.csv").read_text()
+
+
+def test_what_cannot_be_calibrated(films: Path, checkpoint: Path) -> None:
+    told = fails(2, "calibrate", "--checkpoint", checkpoint, "--data", films, "--split", "test1")
+    assert "knows no spread" in told
+    told = fails(2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+                 "--set", "model.head=dense")  # fmt: skip
+    assert told.endswith(
+        "--set model.head: is settled in a trained network; inference.… can be set"
+    )
+
+
 def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None:
     report = tmp_path / "check" / "found.json"
     ended = run("data-check", "--data", films, "--json", report)
