@@ -98,7 +98,9 @@ def _parser() -> Parser:
 
     predict = add("predict", commands_checkpoint.run_predict, "find the landmarks of films")
     add_checkpoint(predict)
-    predict.add_argument("--output", type=Path, required=True, metavar="DIR")
+    predict.add_argument(
+        "--output", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s"
+    )
     predict.add_argument("--spacing", type=float, metavar="MM", help="per pixel, where unknown")
     predict.add_argument("--num-workers", type=int, metavar="N", help="networks at work at once")
     predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
