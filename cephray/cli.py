@@ -137,11 +137,11 @@ def _parser() -> Parser:
     benchmark = add(
         "benchmark", commands.run_benchmark, "time what cephray is made of, both sides in one run"
     )
-    benchmark.add_argument("what", choices=("roi-crop", "train-step", "input"))
+    benchmark.add_argument("what", choices=("roi-crop", "train-step", "input", "predict"))
     benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
     benchmark.add_argument("--picture", type=Path, metavar="FILE", help="draw a PNG")
     benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
-    benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of benchmark input")
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of input and predict")
     return parser
 
 

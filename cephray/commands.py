@@ -90,7 +90,12 @@ def run_train(options: argparse.Namespace) -> None:
 
 def run_benchmark(options: argparse.Namespace) -> None:
     """Time a part of cephray."""
-    taken = {"roi-crop": ("full", "picture"), "train-step": ("full",), "input": ("data",)}
+    taken = {
+        "roi-crop": ("full", "picture"),
+        "train-step": ("full",),
+        "input": ("data",),
+        "predict": ("data",),
+    }
     for name in ("full", "picture", "data"):
         if getattr(options, name) and name not in taken[options.what]:
             valid = ", ".join(f"--{option}" for option in ("json", *taken[options.what]))
@@ -108,6 +113,10 @@ def run_benchmark(options: argparse.Namespace) -> None:
         from cephray.benchmark import train_step
 
         train_step.run(options.full, options.json)
+    elif options.what == "predict":
+        from cephray.benchmark import predict
+
+        predict.run(options.data, options.json)
     else:
         from cephray.benchmark import input as benchmark_input
 
