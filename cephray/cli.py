@@ -99,7 +99,11 @@ def _parser() -> Parser:
     predict = add("predict", commands_checkpoint.run_predict, "find the landmarks of films")
     add_checkpoint(predict)
     predict.add_argument(
-        "--output", type=Path, default=Path("predictions"), metavar="DIR", help="default: %(default)s"
+        "--output",
+        type=Path,
+        default=Path("predictions"),
+        metavar="DIR",
+        help="default: %(default)s",
     )
     predict.add_argument("--spacing", type=float, metavar="MM", help="per pixel, where unknown")
     predict.add_argument("--num-workers", type=int, metavar="N", help="networks at work at once")

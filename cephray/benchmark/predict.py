@@ -78,7 +78,10 @@ BEST = Case(
         "model.head_units=128",
         "model.refinement_passes=3",
         "model.offset_unit=window",
+        "model.spread=true",
         "model.detection_channels=32",
+        "loss.error=laplace",
+        "loss.unit=mm",
     ),
 )
 CASES = (PAPER, BEST)

@@ -52,7 +52,7 @@ SMALL_CASES = {
 PRESETS = Path(__file__).parents[2] / "presets"
 # Settings of a model that cost nothing in prediction.
 FREE = {"head_dropout", "detach_passes", "detection_prior", "detection_scale"}
-FREE |= {"batch_norm_momentum", "sync_batch_norm"}
+FREE |= {"batch_norm_momentum", "sync_batch_norm", "frozen_levels"}
 
 
 def images(case: Case, films: int = 4) -> FloatArray:
