@@ -44,6 +44,7 @@ def two_stage_loss(
     counts: Tensor | None = None,
     extent_mm: Tensor | None = None,
     spread: Tensor | None = None,
+    heatmap: Tensor | None = None,
 ) -> LossTerms:
     """Mean error of both stages' coordinates, summed over the refinement heads.
 
@@ -52,6 +53,9 @@ def two_stage_loss(
     E is the mean over films and both coordinates: in the paper of squares, in widths and heights
     of the film. With `every_pass` it is the mean over the refinement passes too, otherwise the
     last pass counts alone.
+
+    Where there is a heatmap, w_h · its cross-entropy with a Gaussian around each true landmark is
+    added, the mean over landmarks.
 
     Missing landmarks count for nothing. A worker that holds a part of a batch gives the counts of
     the whole batch; its loss is then its share, and the workers' shares sum to the whole.
@@ -64,6 +68,7 @@ def two_stage_loss(
         counts: [K], films of the whole batch that show each landmark; none: counted here.
         extent_mm: [B, 2], width and height of the films; needed where the unit is millimetres.
         spread: [B, P, K], heights of the film; needed where the error is Laplace's.
+        heatmap: [B, h, w, K], logits of each landmark's place.
 
     Returns:
         The loss and its terms.
@@ -98,7 +103,32 @@ def two_stage_loss(
     of_heads = ops.sum(ops.mean(penalty, axis=1), axis=(0, 2))  # [K]
     refinement = ops.sum(of_heads * per_head * ops.convert_to_tensor(weights, "float32"))
     total = config.detection_weight * detection + config.refinement_weight * refinement
+    if heatmap is not None:
+        per_landmark = 1.0 / ops.maximum(ops.sum(counts), 1.0)
+        entropy = _heatmap_entropy(heatmap, truth, config.heatmap_sigma)
+        total += config.heatmap_weight * per_landmark * ops.sum(entropy)
     return LossTerms(total, detection, refinement)
+
+
+def _heatmap_entropy(logits: Tensor, truth: Tensor, sigma: float) -> Tensor:
+    """Return the cross-entropy of places with Gaussians around the truth: [B, K].
+
+    It is 0 for landmarks that are missing or beyond the image.
+    """
+    inside = _visible(truth)[..., 0] & ops.all((truth >= 0) & (truth <= 1), axis=-1)
+    truth = ops.where(inside[..., None], truth, 0.5)
+    height, width = logits.shape[1:3]
+    across = _gaussian(truth[..., 0] * width, width, sigma)  # [B, K, w]
+    down = _gaussian(truth[..., 1] * height, height, sigma)  # [B, K, h]
+    expected = ops.einsum("bhwk,bkh,bkw->bk", logits, down, across)
+    entropy = ops.logsumexp(logits, axis=(1, 2)) - expected
+    return ops.where(inside, entropy, 0.0)
+
+
+def _gaussian(place: Tensor, cells: int, sigma: float) -> Tensor:
+    """Return the shares of each cell in a Gaussian around places [...], in cells: [..., cells]."""
+    centres = ops.arange(cells, dtype="float32") + 0.5
+    return ops.softmax(-0.5 * ops.square((centres - place[..., None]) / sigma), axis=-1)
 
 
 def _visible(truth: Tensor) -> Tensor:

@@ -144,3 +144,35 @@ def test_missing_landmarks_have_no_gradient(
 def test_a_landmark_that_no_film_shows() -> None:
     truth = np.full((2, K, 2), np.nan, np.float32)
     assert float(two_stage_loss(truth, truth[:, None], truth, LossConfig()).total) == 0.0
+
+
+def test_the_heatmaps_entropy_equals_a_loop(points: Points) -> None:
+    coarse, passes, truth = points
+    truth = truth.copy()
+    truth[0, 0] = (1.2, 0.5)  # beyond the image
+    config = LossConfig(heatmap_weight=0.7, heatmap_sigma=0.8)
+    height, width = 5, 4
+    logits = np.random.default_rng(1).normal(size=(B, height, width, K))
+    counts = count_visible(truth)
+    arguments = (coarse, passes, truth, config, counts)
+    plain = two_stage_loss(*arguments)
+    both = two_stage_loss(*arguments, heatmap=logits.astype(np.float32))
+
+    y, x = np.mgrid[:height, :width] + 0.5
+    entropies = []
+    for film in range(B):
+        for k in range(K):
+            place = truth[film, k]
+            if not np.isfinite(place).all() or not ((place >= 0) & (place <= 1)).all():
+                continue
+            gaussian = np.exp(
+                -((x - place[0] * width) ** 2 + (y - place[1] * height) ** 2) / (2 * 0.8**2)
+            )
+            gaussian /= gaussian.sum()
+            log_share = logits[film, ..., k] - np.log(np.exp(logits[film, ..., k]).sum())
+            entropies.append(-(gaussian * log_share).sum())
+    assert 0 < len(entropies) < np.isfinite(truth).all(axis=-1).sum() == np.sum(counts)
+    expected = 0.7 * sum(entropies) / np.sum(counts)
+    difference = float(both.total) - float(plain.total)
+    assert difference == pytest.approx(expected, rel=1e-4)
+    assert float(both.refinement) == float(plain.refinement)

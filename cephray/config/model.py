@@ -69,6 +69,11 @@ class ModelConfig(Section):
     spread: bool = Field(
         False, description="each head estimates its error too: the scale of a Laplace distribution"
     )
+    heatmap: bool = Field(
+        False,
+        description="in training, a 1 × 1 convolution of the finest fused level learns where each "
+        "landmark is; it teaches the features, and no landmark comes from it",
+    )
     detection_channels: PositiveInt | None = Field(
         None, description="a 1 × 1 convolution before the detection module's; none: no such layer"
     )
@@ -125,6 +130,10 @@ class LossConfig(Section):
     )
     detection_weight: NonNegativeFloat = 1.0
     refinement_weight: NonNegativeFloat = 1.0
+    heatmap_weight: NonNegativeFloat = Field(0.5, description="where there is model.heatmap")
+    heatmap_sigma: PositiveFloat = Field(
+        1.5, description="standard deviation of a landmark's place in it, cells"
+    )
     landmark_weights: tuple[NonNegativeFloat, ...] | None = Field(
         None, description="one weight per refinement head; none: all 1"
     )

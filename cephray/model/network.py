@@ -26,12 +26,15 @@ class Prediction(NamedTuple):
 
     `coarse` is [B, K, 2], of stage one; `passes` is [B, P, K, 2], after each refinement pass;
     `spread` is [B, P, K], the scale that each head expects of its error's Laplace distribution
-    along an axis, in heights of the film; none without `model.spread`.
+    along an axis, in heights of the film; none without `model.spread`. `heatmap` is [B, h, w, K],
+    for the loss alone: logits, over the cells of each channel, of the landmark's place; none
+    without `model.heatmap`.
     """
 
     coarse: Tensor
     passes: Tensor
     spread: Tensor | None = None
+    heatmap: Tensor | None = None
 
     @property
     def refined(self) -> Tensor:
@@ -181,6 +184,10 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     if model.spread:
         to_spread = Spread(unit[1], name="to_spread")
         outputs["spread"] = _stack([to_spread(output) for output in heads_outputs], "spread")
+    if model.heatmap:
+        outputs["heatmap"] = layers.Conv2D(num_landmarks, 1, dtype="float32", name="heatmap")(
+            levels[0]
+        )
     network = keras.Model(
         {"image": image, "first_points": first_points}, outputs, name="cephmark_net"
     )

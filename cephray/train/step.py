@@ -75,6 +75,7 @@ def build_train_step(
                 counts,
                 extent_mm,
                 prediction.spread,
+                prediction.heatmap,
             )
         visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
         sums = StepSums(
@@ -134,7 +135,7 @@ def build_predict_step(model: keras.Model) -> PredictStep:
 
     @tf.function(input_signature=[tf.TensorSpec((None, *image_shape(model)), tf.float32)])
     def step(image: Tensor) -> Prediction:
-        return predict(model, image)
+        return predict(model, image)._replace(heatmap=None)
 
     return step  # type: ignore[no-any-return]
 

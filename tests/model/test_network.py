@@ -13,6 +13,7 @@ import tensorflow as tf
 from cephray.config import Backbone, Config
 from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
 from cephray.model.network import Prediction, build_network, image_shape, predict
+from cephray.train.step import build_predict_step
 
 MakeConfig = Callable[..., Config]
 
@@ -187,3 +188,18 @@ def test_batch_normalisation_follows_the_configuration(small_config: MakeConfig)
     norms = [x for x in network.layers if isinstance(x, keras.layers.BatchNormalization)]
     assert len(norms) > 10
     assert all(norm.momentum == 0.7 for norm in norms)
+
+
+def test_a_heatmap_is_for_the_loss_alone(small_config: MakeConfig) -> None:
+    """It has a cell for each of the finest level; inference leaves it out."""
+    config = small_config("model.heatmap=true", "model.fusion_depth=4")
+    network = build_network(config)
+    image = np.random.default_rng(0).uniform(size=(2, 96, 64, 3)).astype(np.float32)
+    found = predict(network, image)
+    assert found.heatmap is not None
+    assert found.heatmap.shape == (2, 24, 16, 19)
+    inferred = build_predict_step(network)(tf.constant(image))
+    assert inferred.heatmap is None
+    np.testing.assert_allclose(inferred.refined, found.refined, rtol=1e-3, atol=1e-4)
+    plain = build_network(small_config("model.fusion_depth=4"))
+    assert network.count_params() - plain.count_params() == (8 + 1) * 19
