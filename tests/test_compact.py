@@ -29,7 +29,9 @@ from cephray.train.checkpoint import (
 
 @pytest.fixture
 def checkpoint(small_config: Callable[..., Config], tmp_path: Path) -> Checkpoint:
-    config = small_config("model.detection_scale=1.0")
+    config = small_config(
+        "model.detection_scale=1.0", "model.head=dense", "model.head_dropout=0.2"
+    )
     save_checkpoint(tmp_path / "whole", config, Progress(3), build_network(config))
     return open_checkpoint(tmp_path / "whole")
 

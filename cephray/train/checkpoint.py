@@ -162,16 +162,17 @@ def save_compact(folder: Path, checkpoint: Checkpoint) -> None:
         InputError: a weight is too large for half precision.
         OSError: a file could not be written; the folder is then not complete.
     """
+    arrays = load_file(checkpoint.file(WEIGHTS))
+    for name, array in arrays.items():
+        if array.dtype == np.float32:  # others are counters and seeds
+            if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
+                raise InputError(
+                    f"checkpoint {checkpoint.folder}: variable {name!r} reaches "
+                    f"{np.abs(array).max():g}, which half precision cannot hold"
+                )
+            arrays[name] = array.astype(np.float16)
     folder.mkdir(parents=True, exist_ok=True)
-    halves = {}
-    for name, array in load_file(checkpoint.file(WEIGHTS)).items():
-        if np.abs(array).max(initial=0) > np.finfo(np.float16).max:
-            raise InputError(
-                f"checkpoint {checkpoint.folder}: variable {name!r} reaches "
-                f"{np.abs(array).max():g}, which half precision cannot hold"
-            )
-        halves[name] = array.astype(np.float16)
-    _save_file(halves, folder / WEIGHTS)
+    _save_file(arrays, folder / WEIGHTS)
     _finish(folder, checkpoint.config, checkpoint.progress)
 
 
