@@ -186,7 +186,7 @@ def run_export(options: argparse.Namespace) -> None:
 
 def _open_checkpoint(options: argparse.Namespace) -> Checkpoint:
     """Open the checkpoint that is given, or the one that comes with cephray."""
-    from cephray.compact import with_inference
+    from cephray.config import with_inference
     from cephray.shipped import shipped_checkpoint
     from cephray.train.checkpoint import find_checkpoint
 

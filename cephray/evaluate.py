@@ -207,15 +207,7 @@ def evaluate(
         InputError: a film cannot be decoded, or a landmark lies outside its film.
     """
     detections = tuple(detector.detect(decode(records, detector.view), progress))
-    truth = np.stack([d.film.landmarks_norm for d in detections])
-    extent_mm = np.array([d.film.extent_mm for d in detections])
-    coarse_mm, refined_mm = (
-        geometry.offsets_mm(np.stack(points), truth, extent_mm)
-        for points in (
-            [d.coarse_norm for d in detections],
-            [d.refined_norm for d in detections],
-        )
-    )
+    coarse_mm, refined_mm = stage_offsets_mm(detections)
     return Evaluation(
         split=split,
         ground_truth=ground_truth,
@@ -227,6 +219,24 @@ def evaluate(
         copies=copies,
         classes=compare_classes(records, np.stack([d.refined_px for d in detections]), landmarks),
     )
+
+
+def stage_offsets_mm(detections: Sequence[Detection]) -> tuple[Errors, Errors]:
+    """Return the ways from truth to prediction on N films: of stage one, and after refinement.
+
+    Returns:
+        Twice [N, K, 2], millimetres; NaN where a landmark is missing.
+    """
+    truth = np.stack([detection.film.landmarks_norm for detection in detections])
+    extent_mm = np.array([detection.film.extent_mm for detection in detections])
+    coarse, refined = (
+        geometry.offsets_mm(np.stack(points), truth, extent_mm)
+        for points in (
+            [detection.coarse_norm for detection in detections],
+            [detection.refined_norm for detection in detections],
+        )
+    )
+    return coarse, refined
 
 
 def _stacked(parts: Sequence[Errors | None]) -> Errors | None:

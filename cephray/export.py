@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from cephray.errors import InputError, RunError
+from cephray.files import is_free
 from cephray.landmarks import landmark_set
 from cephray.model.network import build_network, image_shape, predict
 from cephray.train.checkpoint import Checkpoint
@@ -42,7 +43,7 @@ def export(checkpoint: Checkpoint, folder: Path) -> None:
         InputError: the folder holds something, or the weights do not fit.
         RunError: it could not be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"output {folder}: not an empty folder; give another")
     network = build_network(checkpoint.config, pretrained=False, portable=True)
     checkpoint.load_weights(network)

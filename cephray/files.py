@@ -1,4 +1,5 @@
-"""Files that are whole or as they were: a full disk or a kill never leaves half of one.
+"""Files that are whole or as they were: a full disk or a kill never leaves half of one; and
+folders that nothing is lost in.
 
 It knows paths and bytes, and nothing of what is in them.
 """
@@ -6,6 +7,7 @@ It knows paths and bytes, and nothing of what is in them.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from cephray.storage import Place, RemotePath
 
@@ -31,3 +33,8 @@ def replace_text(path: Place, text: str) -> None:
     except OSError:
         draft.unlink(missing_ok=True)
         raise
+
+
+def is_free(folder: Path) -> bool:
+    """Tell whether results may go into a folder: it is empty, or not there yet."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -9,14 +9,14 @@ import base64
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jinja2
 
 from cephray import __version__
 from cephray.files import replace_text
 
-TEMPLATE = "page.html.j2"
+TEMPLATE = Path(__file__).with_name("page.html.j2")
 
 
 @dataclass(frozen=True)
@@ -110,17 +110,24 @@ def write_page(path: Path, title: str, lead: Sequence[str], sections: Sequence[S
     Raises:
         OSError: it could not be written.
     """
+    replace_text(path, fill(TEMPLATE, title=title, lead=lead, sections=sections))
+
+
+def fill(template: Path, **values: Any) -> str:
+    """Fill an HTML template, which knows cephray's version besides; a value it lacks is an error.
+
+    Args:
+        template: in Jinja's language; what it shows is escaped.
+        values: by the names that it has for them.
+    """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader(template.parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    page = environment.get_template(TEMPLATE).render(
-        title=title, lead=lead, sections=sections, version=__version__
-    )
-    replace_text(path, page)
+    return environment.get_template(template.name).render(version=__version__, **values)
 
 
 def png_uri(path: Path) -> str:

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray import geometry
 from cephray.data.disturb import DISTURBANCES, Disturb, Shot
 from cephray.data.films import Film, View, read_film, view_film
 from cephray.data.formats import Record
+from cephray.evaluate import stage_offsets_mm
 from cephray.inference import Detector
 from cephray.metrics import Summary, summarise
 
@@ -72,14 +72,8 @@ def measure_robustness(
     plain_mm: NDArray[np.floating[Any]] = np.empty(0)
     for name, disturb in DISTURBANCES.items():
         detections = list(detector.detect(_disturbed(records, disturb, detector.view), progress))
-        truth = np.stack([d.film.landmarks_norm for d in detections])
-        extent_mm = np.array([d.film.extent_mm for d in detections])
         coarse_mm, refined_mm = (
-            geometry.radial_errors_mm(np.stack(points), truth, extent_mm)
-            for points in (
-                [d.coarse_norm for d in detections],
-                [d.refined_norm for d in detections],
-            )
+            np.linalg.norm(offsets_mm, axis=-1) for offsets_mm in stage_offsets_mm(detections)
         )
         if not rows:
             plain_mm = refined_mm

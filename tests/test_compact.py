@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cephray.compact import compact, with_inference
-from cephray.config import Config, DataConfig
+from cephray.compact import compact
+from cephray.config import Config, DataConfig, with_inference
 from cephray.data.formats import read_dataset
 from cephray.data.synthetic import write_dataset
 from cephray.data.table import decode

@@ -8,20 +8,18 @@ writes them anew. It reads the study and the search's settings, and runs nothing
 from __future__ import annotations
 
 import argparse
-import base64
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import optuna
 from rich.console import Console
 from rich.table import Table
 
-from cephray import __version__
 from cephray.command import Parser, run_command
 from cephray.files import replace_text
+from cephray.page import fill, png_uri
 from tune.leaderboard import BEST, LEADERBOARD, Entry, write_results
 from tune.outcome import trial_folder
 from tune.pictures import Picture, draw
@@ -30,6 +28,7 @@ from tune.space import short, short_names
 from tune.study import open_storage, open_study
 
 PAGE, PICTURES = "report.html", "pictures"
+TEMPLATE = Path(__file__).with_name("report.html.j2")
 WIDTH = 200  # characters of a line that goes to a file
 
 
@@ -91,13 +90,6 @@ def _cells(settings: Settings, entry: Entry, keys: Sequence[str]) -> list[str]:
 
 def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Picture]) -> str:
     """Fill the page: pictures are written into it, and nothing is loaded from elsewhere."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     keys = list(settings.space.dimensions)
     baseline = settings.space.baseline(settings.base)
     best = next((entry for entry in entries if entry.is_best), None)
@@ -105,9 +97,9 @@ def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Pictu
     sections: dict[str, list[tuple[str, str]]] = {}
     for picture in pictures:
         listed = sections.setdefault(picture.section, [])
-        listed.append((picture.caption, _data_uri(picture.path)))
-    return environment.get_template("report.html.j2").render(
-        version=__version__,
+        listed.append((picture.caption, png_uri(picture.path)))
+    return fill(
+        TEMPLATE,
         settings=settings,
         objectives=settings.objectives,
         counts=Counter(entry.state for entry in entries),
@@ -124,10 +116,6 @@ def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Pictu
         sections=sections,
         folder=trial_folder(Path(), best.trial) if best else None,
     )
-
-
-def _data_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -33,6 +33,7 @@ from cephray.config.files import (
     parse_overrides,
     read_yaml,
     value_of,
+    with_inference,
 )
 from cephray.config.inference import InferenceConfig
 from cephray.config.model import (
@@ -80,4 +81,5 @@ __all__ = [
     "parse_overrides",
     "read_yaml",
     "value_of",
+    "with_inference",
 ]

@@ -73,6 +73,25 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
     return parse_config(tree)
 
 
+def with_inference(config: Config, overrides: Sequence[str]) -> Config:
+    """Change how a trained network is used; what it is stays.
+
+    Args:
+        config: of a checkpoint.
+        overrides: `inference.key=value` each, the value in YAML.
+
+    Raises:
+        InputError: an override is of another section, or not valid.
+    """
+    values = parse_overrides(overrides)
+    for key in values:
+        if not key.startswith("inference."):
+            raise InputError(
+                f"--set {key}: is settled in a trained network; inference.… can be set"
+            )
+    return override(config, values)
+
+
 def value_of(config: Config, key: str) -> Any:
     """Return the value of a dotted key that the configuration has."""
     value: Any = config

@@ -20,6 +20,7 @@ from cephray.data.annotations import SPACING_FILE
 from cephray.data.layouts import LAYOUTS
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
+from cephray.files import is_free
 from cephray.landmarks import ISBI2015
 
 Points = NDArray[np.float64]  # [n, 2], millimetres
@@ -111,7 +112,7 @@ def write_dataset(
     """
     if count < 2:
         raise InputError(f"count must be at least 2, one film for each split; got {count}")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if not is_free(folder):
         raise InputError(f"output folder {folder} is not an empty folder; give a new one")
     folder = folder.absolute()
     try:
