@@ -40,10 +40,16 @@ def _parser() -> Parser:
         command.set_defaults(command=run)
         return command
 
-    def add_checkpoint(command: argparse.ArgumentParser) -> None:
+    def add_checkpoint(command: argparse.ArgumentParser, ensemble: bool = False) -> None:
+        told = "default: comes with cephray"
         command.add_argument(
-            "--checkpoint", type=place, metavar="DIR|URI", help="default: comes with cephray"
+            "--checkpoint",
+            type=place,
+            action="append",
+            metavar="DIR|URI",
+            help=f"{told}; repeated: an ensemble" if ensemble else told,
         )
+        command.set_defaults(ensemble=ensemble)
         command.add_argument(
             "--set", action="append", default=[], metavar="inference.a=b", help="how it is used"
         )
@@ -89,7 +95,7 @@ def _parser() -> Parser:
         commands_checkpoint.run_evaluate,
         "measure a checkpoint on films with known landmarks",
     )
-    add_checkpoint(evaluate)
+    add_checkpoint(evaluate, ensemble=True)
     evaluate.add_argument("--data", type=Path, required=True, metavar="DIR")
     evaluate.add_argument("--split", choices=MEASURED_SPLITS, required=True)
     evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
@@ -97,7 +103,7 @@ def _parser() -> Parser:
     evaluate.add_argument("--output", type=Path, metavar="DIR", help="of report and overlays")
 
     predict = add("predict", commands_checkpoint.run_predict, "find the landmarks of films")
-    add_checkpoint(predict)
+    add_checkpoint(predict, ensemble=True)
     predict.add_argument(
         "--output",
         type=Path,
@@ -112,7 +118,7 @@ def _parser() -> Parser:
     robustness = add(
         "robustness", commands_checkpoint.run_robustness, "measure a checkpoint on disturbed films"
     )
-    add_checkpoint(robustness)
+    add_checkpoint(robustness, ensemble=True)
     robustness.add_argument("--data", type=Path, required=True, metavar="DIR")
     robustness.add_argument("--split", choices=MEASURED_SPLITS, required=True)
     robustness.add_argument("--json", type=Path, metavar="FILE", help="write the rows")

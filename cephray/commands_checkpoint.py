@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
     from cephray.progress import progress
     from cephray.subsets import find_repeats, training_films
 
-    checkpoint = _open_checkpoint(options)
+    checkpoint, *others = _open_checkpoints(options)
     config = checkpoint.config
     data = config.data
     if options.reader is not None:
@@ -50,11 +51,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
         copies = find_repeats(records, training, advance)
     with progress("evaluating", len(records)) as advance:
         result = evaluate(
-            Detector(checkpoint), records, options.split, data.reader, landmarks, advance, copies
+            Detector(checkpoint, *others),
+            records,
+            options.split,
+            data.reader,
+            landmarks,
+            advance,
+            copies,
         )
     print(
         f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
-        f"checkpoint {checkpoint.folder}\n"
+        f"{_name([checkpoint, *others])}\n"
     )
     print(format_evaluation(result))
     if options.json is not None:
@@ -63,7 +70,7 @@ def run_evaluate(options: argparse.Namespace) -> None:
         from cephray.report import write_report
 
         draw_overlays(result, records, options.output / "overlays")
-        page = write_report(options.output, result, records, checkpoint)
+        page = write_report(options.output, result, records, checkpoint, others)
         print(f"\noverlays in {options.output / 'overlays'}, report {page}")
 
 
@@ -116,20 +123,23 @@ def run_predict(options: argparse.Namespace) -> None:
         raise InputError(f"--num-workers must be at least 1; got {workers}")
     films = find_films(options.films, leave_out=output)
     require_own_output(output, films)
-    checkpoint = _open_checkpoint(options)
+    checkpoint, *others = _open_checkpoints(options)
     landmarks = landmark_set(checkpoint.config.data.landmarks)
 
     with progress("predicting", len(films)) as advance:
         if wants_cluster(len(films), workers):
             with quiet_cluster(), stop_signals():
-                outcomes = predict_on_cluster(checkpoint, films, landmarks, spacing_mm, workers)
+                outcomes = predict_on_cluster(
+                    checkpoint, films, landmarks, spacing_mm, workers, others=others
+                )
                 summary = write_results(outcomes, films, output, advance)
         else:
             import_tensorflow()
             from cephray.inference import Detector
 
             with stop_signals():
-                outcomes = predict_here(Detector(checkpoint), films, landmarks, spacing_mm)
+                detector = Detector(checkpoint, *others)
+                outcomes = predict_here(detector, films, landmarks, spacing_mm)
                 summary = write_results(outcomes, films, output, advance)
     for line in summary.unread:
         print(f"cephray: passed over: {line}", file=sys.stderr)
@@ -145,7 +155,7 @@ def run_robustness(options: argparse.Namespace) -> None:
     from cephray.data.disturb import DISTURBANCES
     from cephray.progress import progress
 
-    checkpoint = _open_checkpoint(options)
+    checkpoint, *others = _open_checkpoints(options)
     records = _read_records(options, checkpoint.config)
     make_folder(options.json and options.json.parent)
     import_tensorflow()
@@ -153,10 +163,10 @@ def run_robustness(options: argparse.Namespace) -> None:
     from cephray.robustness import format_rows, measure_robustness
 
     with progress("measuring", len(records) * len(DISTURBANCES)) as advance:
-        rows = measure_robustness(Detector(checkpoint), records, advance)
+        rows = measure_robustness(Detector(checkpoint, *others), records, advance)
     print(
         f"{len(records)} films of {options.split}, truth: {checkpoint.config.data.reader} of the "
-        f"readers, checkpoint {checkpoint.folder}\n"
+        f"readers, {_name([checkpoint, *others])}\n"
     )
     print(format_rows(rows))
     if options.json is not None:
@@ -186,13 +196,26 @@ def run_export(options: argparse.Namespace) -> None:
 
 def _open_checkpoint(options: argparse.Namespace) -> Checkpoint:
     """Open the checkpoint that is given, or the one that comes with cephray."""
+    (checkpoint,) = _open_checkpoints(options)
+    return checkpoint
+
+
+def _open_checkpoints(options: argparse.Namespace) -> list[Checkpoint]:
+    """Open the checkpoints that are given, or the one that comes with cephray."""
     from cephray.config import with_inference
     from cephray.shipped import shipped_checkpoint
     from cephray.train.checkpoint import find_checkpoint
 
     given = options.checkpoint
-    checkpoint = shipped_checkpoint() if given is None else find_checkpoint(given)
-    return replace(checkpoint, config=with_inference(checkpoint.config, options.set))
+    if given is not None and len(given) > 1 and not options.ensemble:
+        raise InputError(f"--checkpoint: one is wanted here; got {', '.join(map(str, given))}")
+    found = [shipped_checkpoint()] if given is None else [find_checkpoint(one) for one in given]
+    return [replace(one, config=with_inference(one.config, options.set)) for one in found]
+
+
+def _name(checkpoints: Sequence[Checkpoint]) -> str:
+    kind = "checkpoint" if len(checkpoints) == 1 else f"ensemble of {len(checkpoints)} checkpoints"
+    return f"{kind} {', '.join(str(checkpoint.folder) for checkpoint in checkpoints)}"
 
 
 def _read_records(options: argparse.Namespace, config: Config) -> list[Record]:

@@ -1,4 +1,4 @@
-"""A checkpoint at work: films in, landmarks of both stages out.
+"""Checkpoints at work: films in, landmarks of both stages out.
 
 It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
 TensorFlow is imported where a Detector is made: Detections go to processes that do without it.
@@ -6,7 +6,7 @@ TensorFlow is imported where a Detector is made: Detections go to processes that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.confidence import Calibration, confidence
+from cephray.config import DataConfig
 from cephray.data.ahead import prefetch
 from cephray.data.films import Film, View
 from cephray.data.pipeline import to_input
+from cephray.errors import InputError
 from cephray.train.checkpoint import Checkpoint
 
 BATCH_SIZE = 4
@@ -48,27 +50,32 @@ class Detection:
 
 
 class Detector:
-    """A checkpoint's network, ready to detect.
+    """A checkpoint's network, or an ensemble of several, ready to detect.
 
     Args:
-        checkpoint: verified and complete.
+        checkpoint: verified and complete; its configuration says how films are looked at.
+        others: checkpoints whose networks look at the same images. Landmarks are the mean over
+            all, spreads the geometric mean.
 
     Raises:
-        InputError: its weights do not fit its configuration.
+        InputError: weights do not fit their configuration, or two networks not the same images.
     """
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, *others: Checkpoint) -> None:
         from cephray.model.network import build_network
         from cephray.train.step import build_predict_step
 
         config = checkpoint.config
         self.view = View.of(config.data)
-        network = build_network(config, pretrained=False)
-        checkpoint.load_weights(network)
-        self._predict = build_predict_step(network)
+        networks = []
+        for one in (checkpoint, *others):
+            _require_company(one, checkpoint)
+            networks.append(build_network(one.config, pretrained=False))
+            one.load_weights(networks[-1])
+        self._predict = [build_predict_step(network) for network in networks]
         self._looks = config.inference.looks
         self._zooms = config.inference.zooms
-        self._mean_shape: NDArray[np.float32] = network.get_layer("detection").prior.numpy()
+        self._mean_shape: NDArray[np.float32] = networks[0].get_layer("detection").prior.numpy()
         numbers = config.inference.confidence
         self._calibration = Calibration(*numbers) if numbers is not None else None
 
@@ -96,9 +103,11 @@ class Detector:
         # One film goes as two: of a batch of one, matrix products sum in an order that hangs on
         # the number of threads, and a film's landmarks would hang on its company.
         images = [film.image for film in films] * (2 if len(films) == 1 else 1)
-        prediction = self._predict(to_input(images, self.view.size))
-        coarse, refined = prediction.coarse.numpy(), prediction.refined.numpy()
-        spread = None if prediction.spread is None else prediction.spread[:, -1].numpy()
+        found = [predict(to_input(images, self.view.size)) for predict in self._predict]
+        coarse = np.mean([prediction.coarse.numpy() for prediction in found], axis=0)
+        refined = np.mean([prediction.refined.numpy() for prediction in found], axis=0)
+        spreads = [p.spread[:, -1].numpy() for p in found if p.spread is not None]
+        spread = _geometric_mean(spreads) if len(spreads) == len(found) else None
         return [
             self._detection(film, coarse[n], refined[n], None if spread is None else spread[n])
             for n, film in enumerate(films)
@@ -146,7 +155,7 @@ class Detector:
         frame = base.film.frame
         points = np.mean([geometry.normalise(view.refined_px, frame) for view in views], axis=0)
         spread_mm = [view.spread_mm for view in views if view.spread_mm is not None]
-        mean_mm = np.exp(np.mean(np.log(spread_mm), axis=0)) if spread_mm else None
+        mean_mm = _geometric_mean(spread_mm) if spread_mm else None
         return self._with_spread(base.film, base.coarse_norm, points, mean_mm)
 
     def _closer(self, detection: Detection) -> Film:
@@ -202,6 +211,28 @@ def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
         width,
         height,
     )
+
+
+def _require_company(one: Checkpoint, first: Checkpoint) -> None:
+    """Refuse a network that sees other images than the first, or marks other landmarks."""
+    data, wanted = one.config.data, first.config.data
+    if (View.of(data), data.landmarks) != (View.of(wanted), wanted.landmarks):
+        raise InputError(
+            f"checkpoint {one.folder}: its network sees {_describe(data)}, that of {first.folder} "
+            f"{_describe(wanted)}; an ensemble needs networks of the same images"
+        )
+
+
+def _describe(data: DataConfig) -> str:
+    view = View.of(data)
+    return f"{data.landmarks} at {view.height} × {view.width} pixels, {view.fit}"
+
+
+def _geometric_mean(values: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
+    if len(values) == 1:
+        return values[0]  # to the bit
+    mean: NDArray[np.floating[Any]] = np.exp(np.mean(np.log(values), axis=0))
+    return mean
 
 
 def _size(points: NDArray[np.floating[Any]]) -> float:

@@ -74,6 +74,7 @@ def predict_on_cluster(
     spacing_mm: float | None = None,
     workers: int | None = None,
     show: Callable[[str], None] = print,
+    others: Sequence[Checkpoint] = (),
 ) -> Iterator[Outcome]:
     """Predict films on the connected cluster.
 
@@ -84,6 +85,7 @@ def predict_on_cluster(
         spacing_mm: millimetres per pixel of films that do not know their own.
         workers: networks at work at once; none: as many as there is room for.
         show: takes the line that says what is waited for.
+        others: checkpoints that make an ensemble with it.
 
     Yields:
         The outcome of each film once, in any order.
@@ -96,8 +98,7 @@ def predict_on_cluster(
 
     blocks = -(-len(files) // BATCH_SIZE)
     pool = room_for(workers, blocks, checkpoint.config.train.wait_for_resources_s, show)
-    if isinstance(checkpoint.folder, Path):  # workers need not be where the driver is
-        checkpoint = replace(checkpoint, folder=checkpoint.folder.absolute())
+    checkpoints = [_absolute(one) for one in (checkpoint, *others)]
     view = View.of(checkpoint.config.data)
     # Reading and drawing ask for no CPU, as the networks hold them all; no more than a task for
     # each CPU runs at a time.
@@ -113,7 +114,7 @@ def predict_on_cluster(
             .map(partial(_read, view=view, count=len(landmarks), spacing_mm=spacing_mm), **light)
             .map_batches(
                 _Worker,
-                fn_constructor_args=(checkpoint, pool.cpus),
+                fn_constructor_args=(checkpoints, pool.cpus),
                 batch_size=BATCH_SIZE,
                 compute=ray.data.ActorPoolStrategy(size=pool.size),
                 num_cpus=pool.cpus,
@@ -179,6 +180,13 @@ def _context() -> Any:
     return context
 
 
+def _absolute(checkpoint: Checkpoint) -> Checkpoint:
+    """Name its folder as workers find it: they need not be where the driver is."""
+    if isinstance(checkpoint.folder, Path):
+        return replace(checkpoint, folder=checkpoint.folder.absolute())
+    return checkpoint
+
+
 def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
     """Read a film, in a task."""
     number, file = pickle.loads(row["item"])
@@ -195,27 +203,28 @@ def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
 class _Worker:
     """The network, in an actor; it passes on what could not be read."""
 
-    def __init__(self, checkpoint: Checkpoint, cpus: int) -> None:
+    def __init__(self, checkpoints: Sequence[Checkpoint], cpus: int) -> None:
         # What is raised here comes to the driver as text; what is returned, as it is.
         self._failure: Exception | None = None
         try:
-            self._detector = self._load(checkpoint, cpus)
+            self._detector = self._load(checkpoints, cpus)
         except (InputError, RunError) as error:
             self._failure = error
 
-    def _load(self, checkpoint: Checkpoint, cpus: int) -> Detector:
-        if isinstance(checkpoint.folder, Path) and not checkpoint.folder.exists():
-            raise InputError(
-                f"checkpoint {checkpoint.folder} does not exist on every node; put it on a path"
-                " that all nodes share, or give a URI"
-            )
+    def _load(self, checkpoints: Sequence[Checkpoint], cpus: int) -> Detector:
+        for checkpoint in checkpoints:
+            if isinstance(checkpoint.folder, Path) and not checkpoint.folder.exists():
+                raise InputError(
+                    f"checkpoint {checkpoint.folder} does not exist on every node; put it on a"
+                    " path that all nodes share, or give a URI"
+                )
         os.environ["KERAS_BACKEND"] = "tensorflow"
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(cpus)
         tf.config.threading.set_inter_op_parallelism_threads(cpus)
-        return Detector(checkpoint)
+        return Detector(*checkpoints)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         if self._failure is not None:

@@ -27,7 +27,11 @@ PAGE, PICTURES = "report.html", "pictures"
 
 
 def write_report(
-    output: Path, evaluation: Evaluation, records: Sequence[Record], checkpoint: Checkpoint
+    output: Path,
+    evaluation: Evaluation,
+    records: Sequence[Record],
+    checkpoint: Checkpoint,
+    others: Sequence[Checkpoint] = (),
 ) -> Path:
     """Write `report.html`, and its pictures once more as files in `pictures`.
 
@@ -35,7 +39,8 @@ def write_report(
         output: folder.
         evaluation: of the records.
         records: the films, in the evaluation's order.
-        checkpoint: that was evaluated.
+        checkpoint: that was evaluated; training curves and settings are its own.
+        others: of an ensemble, the other checkpoints.
 
     Returns:
         The page.
@@ -47,11 +52,12 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     clear_pictures(folder)
     found = evaluation.refined
+    company = "".join(f" and {other.folder}, {other.progress}" for other in others)
     lead = [
         f"Mean radial error {in_words(mre_cell(found))} mm;"
         f" {in_words(rate_cell(found, 2.0))} % of the landmarks within 2 mm.",
         f"{found.films} films of {evaluation.split}; truth: {_truth(evaluation)}; checkpoint"
-        f" {checkpoint.folder}, {checkpoint.progress}. In brackets: {LEVEL_PERCENT:g} %"
+        f" {checkpoint.folder}, {checkpoint.progress}{company}. In brackets: {LEVEL_PERCENT:g} %"
         f" intervals, percentiles of {RESAMPLES:,} bootstrap samples of the films.",
     ]
     page = output / PAGE

