@@ -63,10 +63,10 @@ PAPER = Case(
 BEST = Case(
     "best",
     (
-        "data.image_height=512",
-        "data.image_width=416",
+        "data.image_height=640",
+        "data.image_width=512",
         "data.fit=letterbox",
-        "model.backbone=efficientnet_lite0",
+        "model.backbone=efficientnet_lite2",
         "model.backbone_weights=imagenet",
         "model.fusion_depth=4",
         "model.fusion_channels=96",

@@ -17,6 +17,7 @@ from cephray.config import Config
 from cephray.data.pipeline import steps_per_epoch
 from cephray.data.table import FilmTable
 from cephray.model.network import build_network
+from cephray.train.batch_norm import fuse_batch_norm
 from cephray.train.costs import ExchangeTimer
 from cephray.train.exchange import synchronise_batch_norm
 from cephray.train.optimizer import DistributedAdam, build_optimizer
@@ -73,6 +74,8 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
             model = build_network(config)
         if world_size > 1 and config.model.sync_batch_norm:
             synchronise_batch_norm(model)
+        else:
+            fuse_batch_norm(model)
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)
