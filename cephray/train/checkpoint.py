@@ -292,8 +292,11 @@ def _save_arrays(variables: Iterable[keras.Variable], path: Path) -> None:
 
 
 def _save_file(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    path.touch()
+    mode = path.stat().st_mode  # the library's own is for the owner alone
     try:
         save_file(arrays, path)
+        path.chmod(mode)
     except SafetensorError as error:  # what the library makes of a full disk
         raise OSError(f"{path}: {error}") from error
 

@@ -63,6 +63,11 @@ def test_everything_comes_back(
         np.testing.assert_array_equal(one.numpy(), two.numpy())
 
 
+def test_whoever_may_read_the_settings_may_read_the_weights(copy: Path) -> None:
+    modes = {path.name: path.stat().st_mode for path in copy.iterdir()}
+    assert len(set(modes.values())) == 1, modes
+
+
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
 @pytest.mark.parametrize("kept", [0.0, 0.5])
 def test_a_file_cut_short_is_never_loaded(name: str, kept: float, copy: Path) -> None:
