@@ -49,7 +49,6 @@ def _parser() -> Parser:
             metavar="DIR|URI",
             help=f"{told}; repeated: an ensemble" if ensemble else told,
         )
-        command.set_defaults(ensemble=ensemble)
         command.add_argument(
             "--set", action="append", default=[], metavar="inference.a=b", help="how it is used"
         )

@@ -195,9 +195,11 @@ def run_export(options: argparse.Namespace) -> None:
 
 
 def _open_checkpoint(options: argparse.Namespace) -> Checkpoint:
-    """Open the checkpoint that is given, or the one that comes with cephray."""
-    (checkpoint,) = _open_checkpoints(options)
-    return checkpoint
+    """Open the one checkpoint that is given, or the one that comes with cephray."""
+    given = options.checkpoint or []
+    if len(given) > 1:
+        raise InputError(f"--checkpoint: one is wanted here; got {', '.join(map(str, given))}")
+    return _open_checkpoints(options)[0]
 
 
 def _open_checkpoints(options: argparse.Namespace) -> list[Checkpoint]:
@@ -207,8 +209,6 @@ def _open_checkpoints(options: argparse.Namespace) -> list[Checkpoint]:
     from cephray.train.checkpoint import find_checkpoint
 
     given = options.checkpoint
-    if given is not None and len(given) > 1 and not options.ensemble:
-        raise InputError(f"--checkpoint: one is wanted here; got {', '.join(map(str, given))}")
     found = [shipped_checkpoint()] if given is None else [find_checkpoint(one) for one in given]
     return [replace(one, config=with_inference(one.config, options.set)) for one in found]
 

@@ -103,7 +103,8 @@ class Detector:
         # One film goes as two: of a batch of one, matrix products sum in an order that hangs on
         # the number of threads, and a film's landmarks would hang on its company.
         images = [film.image for film in films] * (2 if len(films) == 1 else 1)
-        found = [predict(to_input(images, self.view.size)) for predict in self._predict]
+        batch = to_input(images, self.view.size)
+        found = [predict(batch) for predict in self._predict]
         coarse = np.mean([prediction.coarse.numpy() for prediction in found], axis=0)
         refined = np.mean([prediction.refined.numpy() for prediction in found], axis=0)
         spreads = [p.spread[:, -1].numpy() for p in found if p.spread is not None]

@@ -24,16 +24,11 @@ SIZE = (72, 60)  # no multiples of 32
 
 
 # Strides of the blocks, and the last block of each level, from the published tables.
+_DEEPER = [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1], (3, 6, 14, 20)
 BLOCKS: dict[str, tuple[list[int], tuple[int, ...]]] = {
     "efficientnet_lite0": ([1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1], (2, 4, 10, 15)),
-    "efficientnet_lite1": (
-        [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
-        (3, 6, 14, 20),
-    ),
-    "efficientnet_lite2": (
-        [1, 2, 1, 1, 2, 1, 1, 2, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1],
-        (3, 6, 14, 20),
-    ),
+    "efficientnet_lite1": _DEEPER,
+    "efficientnet_lite2": _DEEPER,
 }
 CHANNELS = {
     "efficientnet_lite0": [24, 40, 112, 320],

@@ -138,6 +138,7 @@ def test_two_machines_give_the_same(films: Path, checkpoint: Checkpoint, tmp_pat
     )
     process.start()
     process.join(400)
+    process.kill()  # one that hangs would keep the test run from ending
     assert process.exitcode == 0
     files = find_films([films])
     here = predict_here(Detector(checkpoint), files, ISBI2015)
