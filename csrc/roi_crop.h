@@ -17,17 +17,20 @@ namespace cephray {
 struct Axis {
   float origin;
   float step;
+  float last;    // the coordinate of the last cell
   int64_t size;  // cells
 };
 
 // A sample takes (1 - weight) of cell `low` and `weight` of cell `high`. They are the same cell
 // where the sample lies on a cell's centre: a neighbour of weight 0 could be infinite.
-struct AxisSample {
-  int64_t low;
-  int64_t high;
+template <typename Index>
+struct AxisSampleOf {
+  Index low;
+  Index high;
   float weight;
   bool inside;
 };
+using AxisSample = AxisSampleOf<int64_t>;
 
 // How a sample's coordinate changes with the two ends of the box.
 struct EndDerivatives {
@@ -44,8 +47,8 @@ CEPHRAY_HOST_DEVICE inline bool IsFinite(const float* box) {
 
 CEPHRAY_HOST_DEVICE inline Axis SampleAxis(float start, float end, int64_t samples, int64_t size) {
   const float last = static_cast<float>(size - 1);
-  if (samples == 1) return {0.5f * (start + end) * last, 0.0f, size};
-  return {start * last, (end - start) * last / static_cast<float>(samples - 1), size};
+  if (samples == 1) return {0.5f * (start + end) * last, 0.0f, last, size};
+  return {start * last, (end - start) * last / static_cast<float>(samples - 1), last, size};
 }
 
 // The same axis as TensorFlow's box gradient computes it: the step is rounded in another order.
@@ -59,18 +62,19 @@ CEPHRAY_HOST_DEVICE inline Axis BoxGradientAxis(float start, float end, int64_t 
   return axis;
 }
 
-CEPHRAY_HOST_DEVICE inline AxisSample Locate(const Axis& axis, int64_t index) {
+// Index is int64_t; a GPU, where 64-bit conversions are slow, takes int32_t for axes that fit.
+template <typename Index>
+CEPHRAY_HOST_DEVICE inline AxisSampleOf<Index> Locate(const Axis& axis, Index index) {
   const float coordinate = axis.origin + static_cast<float>(index) * axis.step;
   // Written as "not inside", so that NaN is outside and nothing huge is converted to an integer.
-  if (!(coordinate >= 0.0f && coordinate <= static_cast<float>(axis.size - 1))) {
-    return {0, 0, 0.0f, false};
-  }
-  int64_t low = static_cast<int64_t>(coordinate);  // the floor, as it is not negative
+  if (!(coordinate >= 0.0f && coordinate <= axis.last)) return {0, 0, 0.0f, false};
+  const Index last = static_cast<Index>(axis.size - 1);
+  Index low = static_cast<Index>(coordinate);  // the floor, as it is not negative
   const float weight = coordinate - static_cast<float>(low);
-  int64_t high = low + (weight > 0.0f ? 1 : 0);
+  Index high = low + (weight > 0.0f ? 1 : 0);
   // Above 2^24 cells the last index has no exact float and may round up past the end.
-  if (low > axis.size - 1) low = axis.size - 1;
-  if (high > axis.size - 1) high = axis.size - 1;
+  if (low > last) low = last;
+  if (high > last) high = last;
   return {low, high, weight, true};
 }
 
@@ -109,11 +113,21 @@ CEPHRAY_HOST_DEVICE inline A SlopeX(A top_left, A top_right, A bottom_left, A bo
 }
 
 // The part of a sample's gradient that cell `cell` of its axis receives: the adjoint of blending.
-template <typename A>
-CEPHRAY_HOST_DEVICE inline A WeightOfCell(const AxisSample& sample, int64_t cell) {
+template <typename A, typename Index>
+CEPHRAY_HOST_DEVICE inline A WeightOfCell(const AxisSampleOf<Index>& sample, Index cell) {
   if (!sample.inside) return A{0};
   if (cell == sample.low) return A{1} - sample.weight;
   return cell == sample.high ? sample.weight : A{0};
+}
+
+// The same for a sample that is known to touch the cell, without a conversion to an integer. Cells
+// and samples along the axis are at most 2^24, which float holds exactly.
+template <typename A>
+CEPHRAY_HOST_DEVICE inline A WeightOfTouchedCell(const Axis& axis, int32_t index, int32_t cell) {
+  const float coordinate = axis.origin + static_cast<float>(index) * axis.step;
+  const float centre = static_cast<float>(cell);
+  if (coordinate >= centre) return A{1} - (coordinate - centre);
+  return coordinate - (centre - 1.0f);
 }
 
 }  // namespace cephray

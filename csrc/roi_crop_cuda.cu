@@ -14,37 +14,61 @@ namespace cephray {
 namespace {
 
 constexpr int kCropThreads = 128;
-constexpr int kFillThreads = 256;
+constexpr int kZeroThreads = 256;
+constexpr int kWindowThreads = 128;
 constexpr int kSumThreads = 128;
 
-// A grid is at most this large along x, and along y and z; kernels go on in steps of its size.
+// A grid is at most this large along x; kernels go on in steps of its size.
 constexpr int64_t kMostBlocksX = 0x7fffffff;
-constexpr int64_t kMostBlocksY = 0xffff;
 
 // What every device has without asking for more.
 constexpr int64_t kSharedBytes = 48 << 10;
 
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kCropThreads)
-    CropKernel(const __grid_constant__ GpuProblem<T> problem) {
-  const int64_t rows = problem.batch * problem.boxes * problem.crop_height;
-  for (int64_t row = blockIdx.x; row < rows; row += gridDim.x) {
-    CropThread<T, kCount>(problem, row, blockIdx.y, threadIdx.x, kCropThreads);
+__global__ void __launch_bounds__(kCropThreads, 8)
+    CropKernel(const __grid_constant__ GpuProblem<T> problem, const int64_t blocks) {
+  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
+    CropThread<T, kCount>(problem, block, blockIdx.y, threadIdx.x);
   }
 }
 
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kFillThreads)
-    GradFeaturesKernel(const __grid_constant__ GpuProblem<T> problem) {
-  extern __shared__ uint32_t mask[];
-  for (int64_t image = blockIdx.y; image < problem.batch; image += gridDim.y) {
-    for (int64_t at = blockIdx.x; at < problem.tiles; at += gridDim.x) {
-      const Tile tile = TileAt<T, kCount>(problem, at);
-      GradFeaturesPhaseClear(problem.boxes, threadIdx.x, kFillThreads, mask);
+__global__ void __launch_bounds__(kZeroThreads)
+    ZeroKernel(const __grid_constant__ GpuProblem<T> problem) {
+  ZeroThread<T, kCount>(problem, blockIdx.y,
+                        static_cast<int64_t>(blockIdx.x) * kZeroThreads + threadIdx.x,
+                        static_cast<int64_t>(gridDim.x) * kZeroThreads);
+}
+
+template <typename T, int kCount>
+__global__ void __launch_bounds__(kWindowThreads)
+    WindowKernel(const __grid_constant__ GpuProblem<T> problem, const int64_t blocks) {
+  extern __shared__ int64_t memory[];
+  Shared* const shared = reinterpret_cast<Shared*>(memory);
+  for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
+    const Window window = WindowAt(problem, block, blockIdx.y);
+    if (!IsFinite(BoxAt(problem, window.image_box, window.level))) continue;
+    WindowPhaseRows(problem, window, threadIdx.x, shared);
+    __syncthreads();
+    WindowPhaseMark(problem, window, threadIdx.x, shared);
+    __syncthreads();
+    const int32_t marked = MarkedBoxes(problem.boxes, shared);
+    const int32_t turns = Turns(problem, window);
+    for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
+      WindowPhaseColumns(problem, window, column, threadIdx.x, shared);
       __syncthreads();
-      GradFeaturesPhaseMark(problem, image, tile, threadIdx.x, kFillThreads, mask);
-      __syncthreads();
-      GradFeaturesPhaseGather<T, kCount>(problem, image, tile, threadIdx.x, kFillThreads, mask);
+      for (int32_t turn = 0; turn < turns; ++turn) {
+        auto part = PartAt<T, kCount>(problem, window, turn, threadIdx.x, shared);
+        for (int32_t first = 0; first < marked; first += kSlots) {
+          if (turn == 0 || marked > kSlots) {  // else the table is still right
+            __syncthreads();
+            WindowPhaseFind(problem, window, first, marked, threadIdx.x, shared);
+            __syncthreads();
+          }
+          WindowPhaseGather(problem, window, first, marked, threadIdx.x, shared, &part);
+        }
+        WindowPhaseWrite(problem, window, threadIdx.x, shared, part);
+      }
       __syncthreads();
     }
   }
@@ -78,17 +102,21 @@ std::string Describe(cudaError_t error) {
 
 template <typename T, int kCount>
 void LaunchCrop(const GpuProblem<T>& problem, cudaStream_t stream) {
-  const dim3 grid(Blocks(problem.batch * problem.boxes * problem.crop_height, kMostBlocksX),
-                  static_cast<unsigned>(problem.levels_here));
-  CropKernel<T, kCount><<<grid, kCropThreads, 0, stream>>>(problem);
+  const int64_t blocks = CropBlocks(problem);
+  const dim3 grid(Blocks(blocks, kMostBlocksX), static_cast<unsigned>(problem.levels_here));
+  CropKernel<T, kCount><<<grid, kCropThreads, 0, stream>>>(problem, blocks);
 }
 
 template <typename T, int kCount>
 void LaunchGradFeatures(const GpuProblem<T>& problem, cudaStream_t stream) {
-  if (problem.tiles == 0) return;  // levels without channels
-  const dim3 grid(Blocks(problem.tiles, kMostBlocksX), Blocks(problem.batch, kMostBlocksY));
-  const size_t shared = MaskWords(problem.boxes) * sizeof(uint32_t);
-  GradFeaturesKernel<T, kCount><<<grid, kFillThreads, shared, stream>>>(problem);
+  const unsigned levels = static_cast<unsigned>(problem.levels_here);
+  const dim3 zero_grid(Blocks(ZeroBlocks(problem, kZeroThreads), kMostBlocksX), levels);
+  ZeroKernel<T, kCount><<<zero_grid, kZeroThreads, 0, stream>>>(problem);
+  const int64_t blocks = problem.batch * problem.boxes * WindowParts(problem);
+  if (blocks == 0) return;
+  const dim3 grid(Blocks(blocks, kMostBlocksX), levels);
+  const size_t shared = SharedBytes(problem.boxes);
+  WindowKernel<T, kCount><<<grid, kWindowThreads, shared, stream>>>(problem, blocks);
 }
 
 template <typename T, int kCount>
@@ -105,10 +133,12 @@ struct Count {
 };
 
 template <typename T, typename Launch>
-std::string LaunchAll(const RoiCropShape& shape, const GpuTensors<T>& tensors,
+std::string LaunchAll(const RoiCropShape& shape, const GpuTensors<T>& tensors, int threads,
                       const Launch& launch) {
+  const std::string refused = RefuseForGpu(shape);
+  if (!refused.empty()) return refused;
   const int pack_count = PackCount(shape, tensors);
-  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, pack_count)) {
+  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, pack_count, threads)) {
     if (pack_count == 1) {
       launch(problem, Count<1>());
     } else {
@@ -130,7 +160,7 @@ std::string RoiCropCuda(const RoiCropShape& shape, const T* const* features, con
   tensors.features = features;
   tensors.boxes = boxes;
   tensors.crops = crops;
-  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+  return LaunchAll(shape, tensors, kCropThreads, [&](const GpuProblem<T>& problem, auto count) {
     LaunchCrop<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
   });
 }
@@ -140,7 +170,7 @@ std::string RoiCropGradFeaturesCuda(const RoiCropShape& shape, const float* boxe
                                     const T* crops_gradient, T* const* features_gradient,
                                     void* stream) {
   if (shape.batch == 0 || shape.channels == 0) return "";
-  const int64_t most_boxes = kSharedBytes / static_cast<int64_t>(sizeof(uint32_t)) * 32;
+  const int64_t most_boxes = (kSharedBytes - SharedBytes(0)) / sizeof(uint32_t) * 32;
   if (shape.boxes > most_boxes) {
     return "the CUDA kernel takes at most " + std::to_string(most_boxes) +
            " boxes for each image; got " + std::to_string(shape.boxes) + ".";
@@ -149,7 +179,7 @@ std::string RoiCropGradFeaturesCuda(const RoiCropShape& shape, const float* boxe
   tensors.boxes = boxes;
   tensors.crops_gradient = crops_gradient;
   tensors.features_gradient = features_gradient;
-  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+  return LaunchAll(shape, tensors, kWindowThreads, [&](const GpuProblem<T>& problem, auto count) {
     LaunchGradFeatures<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
   });
 }
@@ -164,7 +194,7 @@ std::string RoiCropGradBoxesCuda(const RoiCropShape& shape, const T* const* feat
   tensors.boxes = boxes;
   tensors.crops_gradient = crops_gradient;
   tensors.boxes_gradient = boxes_gradient;
-  return LaunchAll(shape, tensors, [&](const GpuProblem<T>& problem, auto count) {
+  return LaunchAll(shape, tensors, kSumThreads, [&](const GpuProblem<T>& problem, auto count) {
     LaunchGradBoxes<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
   });
 }

@@ -2,9 +2,9 @@
 // call nothing of CUDA, so that a test runs the same code on the CPU, block by block. A block's
 // threads meet only between the functions named ...Phase... and share what is passed as `shared`.
 //
-// Every value is written once, by one thread, which adds in the order in which the CPU's kernels
-// do: compiled without contraction into fused multiply-adds, the crops and the feature gradients
-// are the CPU's to the bit.
+// Every value but zero is written once, by one thread, which adds in the order in which the CPU's
+// kernels do: compiled without contraction into fused multiply-adds, the crops and the feature
+// gradients are the CPU's to the bit.
 
 #ifndef CEPHRAY_ROI_CROP_GPU_H_
 #define CEPHRAY_ROI_CROP_GPU_H_
@@ -29,8 +29,8 @@ struct GpuLevel {
   int64_t width;
   int64_t channels;
   int64_t first_channel;
-  int64_t first_tile;  // of this level among the tiles of an image, see GradFeatures
-  int64_t row_tiles;
+  int32_t packs;       // of a cell
+  int32_t lane_bits;   // 2^lane_bits threads share a cell, see Lane
 };
 
 // One launch: the arguments that all kernels take, each using some.
@@ -44,7 +44,7 @@ struct GpuProblem {
   int64_t all_levels;   // of the boxes
   int64_t first_level;  // of this launch
   int64_t levels_here;
-  int64_t tiles;  // of an image
+  int32_t threads;  // of a block
   const float* box;
   const T* crops_gradient;
   T* crops;
@@ -101,86 +101,192 @@ CEPHRAY_HOST_DEVICE inline const float* BoxAt(const GpuProblem<T>& problem, int6
   return problem.box + (image_box * problem.all_levels + problem.first_level + level) * 4;
 }
 
-// The crop. A block takes one row of samples of one box at one level, row = (image * K + box) * S_h
-// + y; its threads take turns over the samples' packs of channels.
+// A group of 2^lane_bits threads handles one cell or one sample at a time. A thread takes every
+// 2^lane_bits-th of its packs of channels, kItems of them together, so that their loads overlap.
+constexpr int kItems = 2;
+
+struct Lane {
+  int32_t group;  // of the thread, in its block
+  int32_t lane;   // of the thread, in its group
+  int32_t lanes;  // threads of a group
+};
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline Lane LaneOf(const GpuLevel<T>& level, int32_t thread) {
+  const int32_t lanes = 1 << level.lane_bits;
+  return {thread >> level.lane_bits, thread & (lanes - 1), lanes};
+}
+
+// The crop. Each group of threads takes one sample of one box at one level.
+template <typename T>
+CEPHRAY_HOST_DEVICE inline int64_t CropSamples(const GpuProblem<T>& problem) {
+  return problem.batch * problem.boxes * problem.crop_height * problem.crop_width;
+}
+
 template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void CropThread(const GpuProblem<T>& problem, int64_t row, int64_t l,
-                                           int64_t thread, int64_t threads) {
+CEPHRAY_HOST_DEVICE inline void CropThread(const GpuProblem<T>& problem, int64_t block, int64_t l,
+                                           int32_t thread) {
   using A = Accumulator<T>;
   const GpuLevel<T>& level = problem.levels[l];
+  const Lane lane = LaneOf(level, thread);
+  const int64_t sample = block * (problem.threads >> level.lane_bits) + lane.group;
+  if (sample >= CropSamples(problem)) return;
+  const int64_t row = Quotient(sample, problem.crop_width);
   const int64_t image_box = Quotient(row, problem.crop_height);
   const float* box = BoxAt(problem, image_box, l);
-  const AxisSample sample_y =
-      Locate(SampleAxis(box[0], box[2], problem.crop_height, level.height),
-             row - image_box * problem.crop_height);
-  const Axis axis_x = SampleAxis(box[1], box[3], problem.crop_width, level.width);
-  const bool is_row_inside = IsFinite(box) && sample_y.inside;
+  const auto sample_y = Locate(SampleAxis(box[0], box[2], problem.crop_height, level.height),
+                               static_cast<int32_t>(row - image_box * problem.crop_height));
+  const auto sample_x = Locate(SampleAxis(box[1], box[3], problem.crop_width, level.width),
+                               static_cast<int32_t>(sample - row * problem.crop_width));
+  const bool is_inside = IsFinite(box) && sample_y.inside && sample_x.inside;
   const T* image = level.features + Quotient(image_box, problem.boxes) * level.height *
                                         level.width * level.channels;
   const T* upper = image + sample_y.low * level.width * level.channels;
   const T* lower = image + sample_y.high * level.width * level.channels;
-  T* crop = problem.crops + row * problem.crop_width * problem.channels + level.first_channel;
-  const int64_t packs = level.channels / kCount;
-  for (int64_t item = thread; item < problem.crop_width * packs; item += threads) {
-    const int64_t x = Quotient(item, packs);
-    const int64_t channel = (item - x * packs) * kCount;
-    const AxisSample sample_x = Locate(axis_x, x);
-    Pack<T, kCount> result = {};
-    if (is_row_inside && sample_x.inside) {
-      const int64_t left = sample_x.low * level.channels + channel;
-      const int64_t right = sample_x.high * level.channels + channel;
-      const auto top_left = LoadPack<T, kCount>(upper + left);
-      const auto top_right = LoadPack<T, kCount>(upper + right);
-      const auto bottom_left = LoadPack<T, kCount>(lower + left);
-      const auto bottom_right = LoadPack<T, kCount>(lower + right);
-      for (int i = 0; i < kCount; ++i) {
-        result.values[i] = Narrow<T>(
-            Blend<A>(Widen(top_left.values[i]), Widen(top_right.values[i]),
-                     Widen(bottom_left.values[i]), Widen(bottom_right.values[i]),
-                     sample_y.weight, sample_x.weight));
-      }
+  const int64_t left = sample_x.low * level.channels;
+  const int64_t right = sample_x.high * level.channels;
+  T* crop = problem.crops + sample * problem.channels + level.first_channel;
+  for (int32_t first = lane.lane; first < level.packs; first += kItems * lane.lanes) {
+    Pack<T, kCount> top_left[kItems], top_right[kItems], bottom_left[kItems],
+        bottom_right[kItems];
+    CEPHRAY_UNROLL
+    for (int i = 0; i < kItems; ++i) {
+      const int32_t pack = first + i * lane.lanes;
+      if (!is_inside || pack >= level.packs) continue;
+      top_left[i] = LoadPack<T, kCount>(upper + left + pack * kCount);
+      top_right[i] = LoadPack<T, kCount>(upper + right + pack * kCount);
+      bottom_left[i] = LoadPack<T, kCount>(lower + left + pack * kCount);
+      bottom_right[i] = LoadPack<T, kCount>(lower + right + pack * kCount);
     }
-    StorePack(result, crop + x * problem.channels + channel);
+    CEPHRAY_UNROLL
+    for (int i = 0; i < kItems; ++i) {
+      const int32_t pack = first + i * lane.lanes;
+      if (pack >= level.packs) continue;
+      Pack<T, kCount> result = {};
+      if (is_inside) {
+        CEPHRAY_UNROLL
+        for (int j = 0; j < kCount; ++j) {
+          result.values[j] = Narrow<T>(
+              Blend<A>(Widen(top_left[i].values[j]), Widen(top_right[i].values[j]),
+                       Widen(bottom_left[i].values[j]), Widen(bottom_right[i].values[j]),
+                       sample_y.weight, sample_x.weight));
+        }
+      }
+      StorePack(result, crop + pack * kCount);
+    }
   }
 }
 
-// The feature gradient. A block takes a tile: so many packs of one row of one gradient map. First
-// its threads mark the boxes that may touch the tile, a bit for each in shared memory; then each
-// thread gathers what the samples of those boxes add to its cells.
-constexpr int64_t kTilePacks = 2048;
+// The feature gradient, in two kernels. The first zeroes all cells. In the second a block takes one
+// box at one level, and of the rows of cells that its samples touch a few; it writes the cells that
+// no earlier box of the image touches, and adds to each what the samples of all boxes give, in
+// their order. Which samples of which boxes touch which row and column is found once for all
+// channels and kept in shared memory.
+constexpr int kRows = 4;      // of cells, in a block
+constexpr int kColumns = 16;  // of cells, at a time
+constexpr int kSlots = 16;    // boxes at a time
+
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void ZeroThread(const GpuProblem<T>& problem, int64_t l, int64_t thread,
+                                           int64_t threads) {
+  const GpuLevel<T>& level = problem.levels[l];
+  const int64_t packs = problem.batch * level.height * level.width * level.packs;
+  for (int64_t pack = thread; pack < packs; pack += threads) {
+    StorePack(Pack<T, kCount>{}, level.gradient + pack * kCount);
+  }
+}
 
 CEPHRAY_HOST_DEVICE inline int64_t MaskWords(int64_t boxes) { return (boxes + 31) / 32; }
 
-// Where a block's tile lies.
-struct Tile {
-  int64_t level;
-  int64_t row;
-  int64_t first_pack;  // of the row
-  int64_t last_pack;   // one past
-  int64_t packs;       // of a cell
+// The samples of a box that touch a row or a column of cells: consecutive ones, because coordinates
+// rise or fall along an axis. None where begin = end.
+struct Touch {
+  int32_t begin;
+  int32_t end;
 };
 
-template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline Tile TileAt(const GpuProblem<T>& problem, int64_t tile) {
-  int64_t l = 0;
-  while (l + 1 < problem.levels_here && tile >= problem.levels[l + 1].first_tile) ++l;
-  const GpuLevel<T>& level = problem.levels[l];
-  const int64_t row = Quotient(tile - level.first_tile, level.row_tiles);
-  const int64_t packs = level.channels / kCount;
-  const int64_t first = (tile - level.first_tile - row * level.row_tiles) * kTilePacks;
-  const int64_t end = level.width * packs;
-  return {l, row, first, first + kTilePacks < end ? first + kTilePacks : end, packs};
+// A box that shares cells with the block's box, or that box itself.
+struct Slot {
+  Axis axis_y;
+  Axis axis_x;
+  int64_t first_value;  // of its crop at this level
+  int32_t is_earlier;   // than the block's box
+};
+
+// What the threads of a block share; the mask of such boxes, a bit for each, follows in memory.
+struct Shared {
+  int32_t rows[kRows];  // of the cells; -1: none
+  int32_t columns[kColumns];
+  Touch row_touches[kRows][kSlots];
+  Touch column_touches[kColumns][kSlots];
+  Slot slots[kSlots];
+  uint32_t mask[1];
+};
+
+CEPHRAY_HOST_DEVICE inline int64_t SharedBytes(int64_t boxes) {
+  return static_cast<int64_t>(sizeof(Shared)) + MaskWords(boxes) * 4;
 }
 
-// Whether no sample of an axis touches cells [first, last]. Coordinates rise or fall along an axis;
-// where one is NaN, nothing is said.
-CEPHRAY_HOST_DEVICE inline bool Misses(const Axis& axis, int64_t samples, int64_t first,
-                                       int64_t last) {
-  const float begin = axis.origin;
-  const float end = axis.origin + static_cast<float>(samples - 1) * axis.step;
-  const float below = static_cast<float>(first) - 1.0f;
-  const float above = static_cast<float>(last) + 1.0f;
-  return (begin < below && end < below) || (begin > above && end > above);
+// What a block does: the rows of cells from entry `first_entry` on (see CellOfEntry) of a box.
+struct Window {
+  int64_t level;
+  int64_t image;
+  int64_t box;        // of the image
+  int64_t image_box;  // of the batch
+  int32_t first_entry;
+  Axis axis_y;
+  Axis axis_x;
+};
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline int64_t WindowParts(const GpuProblem<T>& problem) {
+  return (2 * problem.crop_height + kRows - 1) / kRows;
+}
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline Window WindowAt(const GpuProblem<T>& problem, int64_t block,
+                                           int64_t l) {
+  const GpuLevel<T>& level = problem.levels[l];
+  const int64_t image_box = Quotient(block, WindowParts(problem));
+  const int64_t image = Quotient(image_box, problem.boxes);
+  const float* box = BoxAt(problem, image_box, l);
+  const int64_t part = block - image_box * WindowParts(problem);
+  return {l,
+          image,
+          image_box - image * problem.boxes,
+          image_box,
+          static_cast<int32_t>(part * kRows),
+          SampleAxis(box[0], box[2], problem.crop_height, level.height),
+          SampleAxis(box[1], box[3], problem.crop_width, level.width)};
+}
+
+// Each sample touches one cell or two along an axis: entries 2 i and 2 i + 1 of sample i. Returns
+// the cell of an entry, or -1 if there is none or an earlier entry has it.
+CEPHRAY_HOST_DEVICE inline int32_t CellOfEntry(const Axis& axis, int32_t samples, int32_t entry) {
+  const int32_t index = entry / 2;
+  if (index >= samples) return -1;
+  const auto sample = Locate(axis, index);
+  if (!sample.inside) return -1;
+  const int32_t cell = entry % 2 == 0 ? sample.low : sample.high;
+  if (entry % 2 == 1 && cell == sample.low) return -1;
+  if (index > 0) {
+    const auto before = Locate(axis, index - 1);
+    if (before.inside && (cell == before.low || cell == before.high)) return -1;
+  }
+  return cell;
+}
+
+// Whether no sample of one axis touches a cell that a sample of another touches; both are of one
+// level. Where a coordinate is NaN, nothing is said.
+CEPHRAY_HOST_DEVICE inline bool IsApart(const Axis& one, const Axis& other, int64_t samples) {
+  const float last = static_cast<float>(samples - 1);
+  const float one_end = one.origin + last * one.step;
+  const float other_end = other.origin + last * other.step;
+  const float one_low = one.origin < one_end ? one.origin : one_end;
+  const float one_high = one.origin < one_end ? one_end : one.origin;
+  const float other_low = other.origin < other_end ? other.origin : other_end;
+  const float other_high = other.origin < other_end ? other_end : other.origin;
+  return one_high + 2.0f < other_low || other_high + 2.0f < one_low;
 }
 
 CEPHRAY_HOST_DEVICE inline void SetBit(uint32_t* word, uint32_t bit) {
@@ -191,85 +297,229 @@ CEPHRAY_HOST_DEVICE inline void SetBit(uint32_t* word, uint32_t bit) {
 #endif
 }
 
-CEPHRAY_HOST_DEVICE inline void GradFeaturesPhaseClear(int64_t boxes, int64_t thread,
-                                                       int64_t threads, uint32_t* shared) {
-  for (int64_t word = thread; word < MaskWords(boxes); word += threads) shared[word] = 0;
+CEPHRAY_HOST_DEVICE inline int32_t CountBits(uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __popc(word);
+#else
+  int32_t count = 0;
+  for (; word != 0; word &= word - 1) ++count;
+  return count;
+#endif
+}
+
+CEPHRAY_HOST_DEVICE inline int32_t LowestBit(uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __ffs(word) - 1;
+#else
+  int32_t bit = 0;
+  for (; (word & 1u) == 0; word >>= 1) ++bit;
+  return bit;
+#endif
 }
 
 template <typename T>
-CEPHRAY_HOST_DEVICE inline void GradFeaturesPhaseMark(const GpuProblem<T>& problem, int64_t image,
-                                                      const Tile& tile, int64_t thread,
-                                                      int64_t threads, uint32_t* shared) {
-  const GpuLevel<T>& level = problem.levels[tile.level];
-  const int64_t first_cell = Quotient(tile.first_pack, tile.packs);
-  const int64_t last_cell = Quotient(tile.last_pack - 1, tile.packs);
-  for (int64_t k = thread; k < problem.boxes; k += threads) {
-    const float* box = BoxAt(problem, image * problem.boxes + k, tile.level);
+CEPHRAY_HOST_DEVICE inline void WindowPhaseRows(const GpuProblem<T>& problem, const Window& window,
+                                                int32_t thread, Shared* shared) {
+  for (int64_t word = thread; word < MaskWords(problem.boxes); word += problem.threads) {
+    shared->mask[word] = 0;
+  }
+  for (int32_t e = thread; e < kRows; e += problem.threads) {
+    shared->rows[e] = CellOfEntry(window.axis_y, static_cast<int32_t>(problem.crop_height),
+                                  window.first_entry + e);
+  }
+}
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline void WindowPhaseMark(const GpuProblem<T>& problem, const Window& window,
+                                                int32_t thread, Shared* shared) {
+  const GpuLevel<T>& level = problem.levels[window.level];
+  for (int64_t k = thread; k < problem.boxes; k += problem.threads) {
+    const float* box = BoxAt(problem, window.image * problem.boxes + k, window.level);
     if (!IsFinite(box) ||
-        Misses(SampleAxis(box[0], box[2], problem.crop_height, level.height),
-               problem.crop_height, tile.row, tile.row) ||
-        Misses(SampleAxis(box[1], box[3], problem.crop_width, level.width), problem.crop_width,
-               first_cell, last_cell)) {
+        IsApart(SampleAxis(box[0], box[2], problem.crop_height, level.height), window.axis_y,
+                problem.crop_height) ||
+        IsApart(SampleAxis(box[1], box[3], problem.crop_width, level.width), window.axis_x,
+                problem.crop_width)) {
       continue;
     }
-    SetBit(&shared[k / 32], 1u << (k % 32));
+    SetBit(&shared->mask[k / 32], 1u << (k % 32));
   }
 }
 
-// Adds what the samples of box k give to a pack of one cell.
-template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void GatherBox(const GpuProblem<T>& problem, int64_t image_box,
-                                          const Tile& tile, int64_t cell, int64_t channel,
-                                          Accumulator<T>* sums) {
-  using A = Accumulator<T>;
-  const GpuLevel<T>& level = problem.levels[tile.level];
-  const float* box = BoxAt(problem, image_box, tile.level);
-  const Axis axis_x = SampleAxis(box[1], box[3], problem.crop_width, level.width);
-  if (Misses(axis_x, problem.crop_width, cell, cell)) return;
-  const Axis axis_y = SampleAxis(box[0], box[2], problem.crop_height, level.height);
-  const T* gradient =
-      problem.crops_gradient +
-      image_box * problem.crop_height * problem.crop_width * problem.channels +
-      level.first_channel + channel;
-  for (int64_t y = 0; y < problem.crop_height; ++y) {
-    const AxisSample sample_y = Locate(axis_y, y);
-    if (!sample_y.inside || (tile.row != sample_y.low && tile.row != sample_y.high)) continue;
-    const A weight_y = WeightOfCell<A>(sample_y, tile.row);
-    for (int64_t x = 0; x < problem.crop_width; ++x) {
-      const AxisSample sample_x = Locate(axis_x, x);
-      if (!sample_x.inside || (cell != sample_x.low && cell != sample_x.high)) continue;
-      const A scale = weight_y * WeightOfCell<A>(sample_x, cell);
-      const auto source = LoadPack<T, kCount>(
-          gradient + (y * problem.crop_width + x) * problem.channels);
-      for (int i = 0; i < kCount; ++i) sums[i] += scale * Widen(source.values[i]);
+// Marked boxes, once all threads have marked.
+CEPHRAY_HOST_DEVICE inline int32_t MarkedBoxes(int64_t boxes, const Shared* shared) {
+  int32_t count = 0;
+  for (int64_t word = 0; word < MaskWords(boxes); ++word) count += CountBits(shared->mask[word]);
+  return count;
+}
+
+// The n-th marked box, from 0; there are more than n.
+CEPHRAY_HOST_DEVICE inline int64_t MarkedBox(int32_t n, const Shared* shared) {
+  int64_t word = 0;
+  while (CountBits(shared->mask[word]) <= n) n -= CountBits(shared->mask[word++]);
+  uint32_t rest = shared->mask[word];
+  for (; n > 0; --n) rest &= rest - 1;
+  return word * 32 + LowestBit(rest);
+}
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline void WindowPhaseColumns(const GpuProblem<T>& problem,
+                                                   const Window& window, int32_t first_column,
+                                                   int32_t thread, Shared* shared) {
+  for (int32_t e = thread; e < kColumns; e += problem.threads) {
+    shared->columns[e] =
+        CellOfEntry(window.axis_x, static_cast<int32_t>(problem.crop_width), first_column + e);
+  }
+}
+
+CEPHRAY_HOST_DEVICE inline Touch FindTouching(const Axis& axis, int32_t samples, int32_t cell) {
+  Touch touch = {0, 0};
+  for (int32_t i = 0; i < samples; ++i) {
+    const auto sample = Locate(axis, i);
+    if (!sample.inside || (cell != sample.low && cell != sample.high)) continue;
+    if (touch.end == 0) touch.begin = i;
+    touch.end = i + 1;
+  }
+  return touch;
+}
+
+// Fills the table for the marked boxes from number `first` on.
+template <typename T>
+CEPHRAY_HOST_DEVICE inline void WindowPhaseFind(const GpuProblem<T>& problem, const Window& window,
+                                                int32_t first, int32_t marked, int32_t thread,
+                                                Shared* shared) {
+  const GpuLevel<T>& level = problem.levels[window.level];
+  const int32_t slots = marked - first < kSlots ? marked - first : kSlots;
+  for (int32_t item = thread; item < (kRows + kColumns) * kSlots; item += problem.threads) {
+    const int32_t slot = item % kSlots;
+    const int32_t entry = item / kSlots;
+    if (slot >= slots) continue;
+    const bool is_row = entry < kRows;
+    const int32_t cell = is_row ? shared->rows[entry] : shared->columns[entry - kRows];
+    if (cell < 0 && entry > 0) continue;
+    const int64_t k = MarkedBox(first + slot, shared);
+    const int64_t image_box = window.image * problem.boxes + k;
+    const float* box = BoxAt(problem, image_box, window.level);
+    const Axis axis_y = SampleAxis(box[0], box[2], problem.crop_height, level.height);
+    const Axis axis_x = SampleAxis(box[1], box[3], problem.crop_width, level.width);
+    if (entry == 0) {
+      shared->slots[slot] = {
+          axis_y, axis_x,
+          image_box * problem.crop_height * problem.crop_width * problem.channels +
+              level.first_channel,
+          k < window.box};
+    }
+    const Touch touch = FindTouching(
+        is_row ? axis_y : axis_x,
+        static_cast<int32_t>(is_row ? problem.crop_height : problem.crop_width), cell);
+    if (is_row) {
+      shared->row_touches[entry][slot] = touch;
+    } else {
+      shared->column_touches[entry - kRows][slot] = touch;
     }
   }
 }
 
+// A thread's part of a turn: a cell and some of its packs.
 template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void GradFeaturesPhaseGather(const GpuProblem<T>& problem,
-                                                        int64_t image, const Tile& tile,
-                                                        int64_t thread, int64_t threads,
-                                                        const uint32_t* shared) {
+struct Part {
+  int32_t entry_y;
+  int32_t entry_x;
+  int32_t first_pack;
+  bool is_written;  // by this block
+  Accumulator<T> sums[kItems][kCount];
+};
+
+// Turns in which the threads take all cells of the table and all packs of a cell.
+template <typename T>
+CEPHRAY_HOST_DEVICE inline int32_t Turns(const GpuProblem<T>& problem, const Window& window) {
+  const GpuLevel<T>& level = problem.levels[window.level];
+  const int32_t groups = problem.threads >> level.lane_bits;
+  const int32_t parts = (level.packs + (kItems << level.lane_bits) - 1) /
+                        (kItems << level.lane_bits);
+  return (kRows * kColumns * parts + groups - 1) / groups;
+}
+
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline Part<T, kCount> PartAt(const GpuProblem<T>& problem,
+                                                  const Window& window, int32_t turn,
+                                                  int32_t thread, const Shared* shared) {
+  const GpuLevel<T>& level = problem.levels[window.level];
+  const Lane lane = LaneOf(level, thread);
+  const int32_t item = turn * (problem.threads >> level.lane_bits) + lane.group;
+  const int32_t cell = item % (kRows * kColumns);
+  Part<T, kCount> part = {};
+  part.entry_y = cell / kColumns;
+  part.entry_x = cell % kColumns;
+  part.first_pack = item / (kRows * kColumns) * (kItems * lane.lanes) + lane.lane;
+  part.is_written = shared->rows[part.entry_y] >= 0 && shared->columns[part.entry_x] >= 0 &&
+                    part.first_pack < level.packs;
+  return part;
+}
+
+// Adds what the boxes of the table give to the thread's part.
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void WindowPhaseGather(const GpuProblem<T>& problem,
+                                                  const Window& window, int32_t first,
+                                                  int32_t marked, int32_t thread,
+                                                  const Shared* shared, Part<T, kCount>* part) {
   using A = Accumulator<T>;
-  const GpuLevel<T>& level = problem.levels[tile.level];
-  T* row = level.gradient + (image * level.height + tile.row) * level.width * level.channels;
-  const int64_t words = MaskWords(problem.boxes);
-  for (int64_t item = tile.first_pack + thread; item < tile.last_pack; item += threads) {
-    const int64_t cell = Quotient(item, tile.packs);
-    const int64_t channel = (item - cell * tile.packs) * kCount;
-    A sums[kCount] = {};
-    for (int64_t word = 0; word < words; ++word) {
-      const uint32_t mask = shared[word];
-      for (uint32_t rest = mask, k = 0; rest != 0; rest >>= 1, ++k) {
-        if ((rest & 1u) == 0) continue;
-        GatherBox<T, kCount>(problem, image * problem.boxes + word * 32 + k, tile, cell, channel,
-                             sums);
+  const GpuLevel<T>& level = problem.levels[window.level];
+  const int32_t lanes = LaneOf(level, thread).lanes;
+  const int32_t slots = marked - first < kSlots ? marked - first : kSlots;
+  const int32_t channels = static_cast<int32_t>(problem.channels);
+  const int32_t crop_width = static_cast<int32_t>(problem.crop_width);
+  const int32_t row = shared->rows[part->entry_y];
+  const int32_t column = shared->columns[part->entry_x];
+  for (int32_t slot = 0; part->is_written && slot < slots; ++slot) {
+    const Touch of_y = shared->row_touches[part->entry_y][slot];
+    const Touch of_x = shared->column_touches[part->entry_x][slot];
+    if (of_y.begin == of_y.end || of_x.begin == of_x.end) continue;
+    const Slot& box = shared->slots[slot];
+    if (box.is_earlier) {
+      part->is_written = false;
+      break;
+    }
+    const T* gradient = problem.crops_gradient + box.first_value + part->first_pack * kCount;
+    for (int32_t y = of_y.begin; y < of_y.end; ++y) {
+      const A weight_y = WeightOfTouchedCell<A>(box.axis_y, y, row);
+      for (int32_t x = of_x.begin; x < of_x.end; ++x) {
+        const A scale = weight_y * WeightOfTouchedCell<A>(box.axis_x, x, column);
+        const T* source = gradient + (y * crop_width + x) * channels;
+        CEPHRAY_UNROLL
+        for (int i = 0; i < kItems; ++i) {
+          if (part->first_pack + i * lanes >= level.packs) continue;
+          const auto values = LoadPack<T, kCount>(source + i * lanes * kCount);
+          CEPHRAY_UNROLL
+          for (int j = 0; j < kCount; ++j) {
+            part->sums[i][j] += scale * Widen(values.values[j]);
+          }
+        }
       }
     }
+  }
+}
+
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void WindowPhaseWrite(const GpuProblem<T>& problem,
+                                                 const Window& window, int32_t thread,
+                                                 const Shared* shared,
+                                                 const Part<T, kCount>& part) {
+  if (!part.is_written) return;
+  const GpuLevel<T>& level = problem.levels[window.level];
+  const int32_t lanes = LaneOf(level, thread).lanes;
+  const int64_t cell =
+      (window.image * level.height + shared->rows[part.entry_y]) * level.width +
+      shared->columns[part.entry_x];
+  T* target = level.gradient + cell * level.channels;
+  CEPHRAY_UNROLL
+  for (int i = 0; i < kItems; ++i) {
+    const int32_t pack = part.first_pack + i * lanes;
+    if (pack >= level.packs) continue;
     Pack<T, kCount> result;
-    for (int i = 0; i < kCount; ++i) result.values[i] = Narrow<T>(sums[i]);
-    StorePack(result, row + cell * level.channels + channel);
+    CEPHRAY_UNROLL
+    for (int j = 0; j < kCount; ++j) result.values[j] = Narrow<T>(part.sums[i][j]);
+    StorePack(result, target + pack * kCount);
   }
 }
 

@@ -1,4 +1,4 @@
-// Cuts a crop into launches: levels by the handful, tiles, and the width of the accesses. Calls
+// Cuts a crop into launches: levels by the handful, blocks, and the width of the accesses. Calls
 // nothing of CUDA; roi_crop_cuda.cu launches what stands here, a test runs it on the CPU.
 
 #ifndef CEPHRAY_ROI_CROP_GPU_LAUNCH_H_
@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "roi_crop_gpu.h"
@@ -24,6 +25,25 @@ struct GpuTensors {
   float* boxes_gradient = nullptr;
 };
 
+// Positions within a crop and within a map are floats and 32-bit integers on a GPU.
+inline std::string RefuseForGpu(const RoiCropShape& shape) {
+  constexpr int64_t kMostCells = int64_t{1} << 24;
+  constexpr int64_t kMostValues = (int64_t{1} << 31) - 1;
+  const auto refuse = [](const char* what, int64_t most, int64_t got) {
+    return std::string("the CUDA kernels take at most ") + std::to_string(most) + " " + what +
+           "; got " + std::to_string(got) + ".";
+  };
+  const int64_t side = std::max(shape.crop_height, shape.crop_width);
+  if (side > kMostCells) return refuse("samples along a side of a crop", kMostCells, side);
+  const int64_t values = shape.crop_height * shape.crop_width * shape.channels;
+  if (values > kMostValues) return refuse("values in the crop of one box", kMostValues, values);
+  for (const Level& level : shape.levels) {
+    const int64_t cells = std::max(level.height, level.width);
+    if (cells > kMostCells) return refuse("cells along a side of a feature map", kMostCells, cells);
+  }
+  return "";
+}
+
 // Channels in 16 bytes, if all that is accessed in packs is aligned to them; else 1.
 template <typename T>
 int PackCount(const RoiCropShape& shape, const GpuTensors<T>& tensors) {
@@ -40,11 +60,24 @@ int PackCount(const RoiCropShape& shape, const GpuTensors<T>& tensors) {
   return fits ? kCount : 1;
 }
 
-// One problem for each handful of levels. Levels without channels have no tiles and no packs; they
-// are left to the kernels, which find nothing to do there.
+inline int64_t QuotientUp(int64_t number, int64_t divisor) {
+  return (number + divisor - 1) / divisor;
+}
+
+// Threads that share a cell, as a power of two: at most a warp, and each has kItems packs where
+// there are so many.
+inline int32_t LaneBits(int32_t packs, int32_t threads) {
+  int32_t bits = 0;
+  while (bits < 5 && (kItems << (bits + 1)) <= packs && (2 << bits) <= threads) ++bits;
+  return bits;
+}
+
+// One problem for each handful of levels; `threads` is the size of a block, a power of two. Levels
+// without channels have no packs; they are left to the kernels, which find nothing to do there.
 template <typename T>
 std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape,
-                                           const GpuTensors<T>& tensors, int pack_count) {
+                                           const GpuTensors<T>& tensors, int pack_count,
+                                           int32_t threads) {
   std::vector<GpuProblem<T>> problems;
   const int64_t levels = static_cast<int64_t>(shape.levels.size());
   for (int64_t first = 0; first < levels; first += kGpuLevels) {
@@ -57,6 +90,7 @@ std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape,
     problem.all_levels = levels;
     problem.first_level = first;
     problem.levels_here = std::min<int64_t>(kGpuLevels, levels - first);
+    problem.threads = threads;
     problem.box = tensors.boxes;
     problem.crops_gradient = tensors.crops_gradient;
     problem.crops = tensors.crops;
@@ -71,13 +105,36 @@ std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape,
       level.width = from.width;
       level.channels = from.channels;
       level.first_channel = from.first_channel;
-      level.first_tile = problem.tiles;
-      level.row_tiles = (from.width * (from.channels / pack_count) + kTilePacks - 1) / kTilePacks;
-      problem.tiles += level.height * level.row_tiles;
+      level.packs = static_cast<int32_t>(from.channels / pack_count);
+      level.lane_bits = LaneBits(level.packs, threads);
     }
     problems.push_back(problem);
   }
   return problems;
+}
+
+// Blocks that zero the largest level, a few packs a thread.
+template <typename T>
+int64_t ZeroBlocks(const GpuProblem<T>& problem, int64_t threads) {
+  constexpr int64_t kPacks = 4;
+  int64_t blocks = 1;
+  for (int64_t l = 0; l < problem.levels_here; ++l) {
+    const GpuLevel<T>& level = problem.levels[l];
+    const int64_t packs = problem.batch * level.height * level.width * level.packs;
+    blocks = std::max(blocks, QuotientUp(packs, kPacks * threads));
+  }
+  return blocks;
+}
+
+// Blocks of the crop's kernel at the level that needs most.
+template <typename T>
+int64_t CropBlocks(const GpuProblem<T>& problem) {
+  int64_t blocks = 0;
+  for (int64_t l = 0; l < problem.levels_here; ++l) {
+    const int64_t groups = problem.threads >> problem.levels[l].lane_bits;
+    blocks = std::max(blocks, QuotientUp(CropSamples(problem), groups));
+  }
+  return blocks;
 }
 
 }  // namespace cephray

@@ -68,7 +68,7 @@ RoiCropShape DrawShape(Random& random) {
   const int64_t multiple = int64_t{1} << Draw(random, 0, 5);
   std::vector<Dims> features;
   for (int64_t l = 0; l < levels; ++l) {
-    // Now and then a map with more than one tile in a row.
+    // Now and then a wide map of many channels.
     const bool is_wide = Draw(random, 0, 199) == 0;
     features.push_back(std::vector<int64_t>{
         batch, Draw(random, 1, is_wide ? 2 : 8), is_wide ? 150 : Draw(random, 1, 8),

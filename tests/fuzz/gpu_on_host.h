@@ -5,6 +5,8 @@
 #define CEPHRAY_TESTS_FUZZ_GPU_ON_HOST_H_
 
 #include <cstdint>
+#include <cstring>
+#include <memory>
 #include <vector>
 
 #include "roi_crop_gpu.h"
@@ -21,11 +23,45 @@ void ForEachThread(const Phase& phase) {
 
 template <typename T, int kCount>
 void Crop(const GpuProblem<T>& problem) {
-  const int64_t rows = problem.batch * problem.boxes * problem.crop_height;
   for (int64_t l = 0; l < problem.levels_here; ++l) {
-    for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t block = 0; block < CropBlocks(problem); ++block) {
+      ForEachThread([&](int64_t thread) { CropThread<T, kCount>(problem, block, l, thread); });
+    }
+  }
+}
+
+template <typename T, int kCount>
+void WindowBlock(const GpuProblem<T>& problem, int64_t block, int64_t l) {
+  const Window window = WindowAt(problem, block, l);
+  if (!IsFinite(BoxAt(problem, window.image_box, l))) return;
+  const auto memory = std::make_unique<char[]>(SharedBytes(problem.boxes));
+  std::memset(memory.get(), 0xef, SharedBytes(problem.boxes));
+  Shared* shared = reinterpret_cast<Shared*>(memory.get());
+  ForEachThread([&](int64_t thread) { WindowPhaseRows(problem, window, thread, shared); });
+  ForEachThread([&](int64_t thread) { WindowPhaseMark(problem, window, thread, shared); });
+  const int32_t marked = MarkedBoxes(problem.boxes, shared);
+  const int32_t turns = Turns(problem, window);
+  for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
+    ForEachThread([&](int64_t thread) {
+      WindowPhaseColumns(problem, window, column, thread, shared);
+    });
+    for (int32_t turn = 0; turn < turns; ++turn) {
+      std::vector<Part<T, kCount>> parts(kThreads);
       ForEachThread([&](int64_t thread) {
-        CropThread<T, kCount>(problem, row, l, thread, kThreads);
+        parts[thread] = PartAt<T, kCount>(problem, window, turn, thread, shared);
+      });
+      for (int32_t first = 0; first < marked; first += kSlots) {
+        if (turn == 0 || marked > kSlots) {
+          ForEachThread([&](int64_t thread) {
+            WindowPhaseFind(problem, window, first, marked, thread, shared);
+          });
+        }
+        ForEachThread([&](int64_t thread) {
+          WindowPhaseGather(problem, window, first, marked, thread, shared, &parts[thread]);
+        });
+      }
+      ForEachThread([&](int64_t thread) {
+        WindowPhaseWrite(problem, window, thread, shared, parts[thread]);
       });
     }
   }
@@ -33,20 +69,13 @@ void Crop(const GpuProblem<T>& problem) {
 
 template <typename T, int kCount>
 void GradFeatures(const GpuProblem<T>& problem) {
-  for (int64_t image = 0; image < problem.batch; ++image) {
-    for (int64_t at = 0; at < problem.tiles; ++at) {
-      const Tile tile = TileAt<T, kCount>(problem, at);
-      std::vector<uint32_t> mask(MaskWords(problem.boxes), 0xdeadbeef);
-      uint32_t* shared = mask.data();
-      ForEachThread([&](int64_t thread) {
-        GradFeaturesPhaseClear(problem.boxes, thread, kThreads, shared);
-      });
-      ForEachThread([&](int64_t thread) {
-        GradFeaturesPhaseMark(problem, image, tile, thread, kThreads, shared);
-      });
-      ForEachThread([&](int64_t thread) {
-        GradFeaturesPhaseGather<T, kCount>(problem, image, tile, thread, kThreads, shared);
-      });
+  for (int64_t l = 0; l < problem.levels_here; ++l) {
+    ForEachThread(
+        [&](int64_t thread) { ZeroThread<T, kCount>(problem, l, thread, kThreads); });
+    const int64_t blocks = problem.batch * problem.boxes * WindowParts(problem);
+    // From the last to the first: no block may depend on another.
+    for (int64_t block = blocks - 1; block >= 0; --block) {
+      WindowBlock<T, kCount>(problem, block, l);
     }
   }
 }
@@ -75,7 +104,7 @@ template <typename T, typename One, typename Many>
 void ForEachLaunch(const RoiCropShape& shape, const GpuTensors<T>& tensors, const One& one,
                    const Many& many) {
   const int count = PackCount(shape, tensors);
-  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, count)) {
+  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, count, kThreads)) {
     count == 1 ? one(problem) : many(problem);
   }
 }
