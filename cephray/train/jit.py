@@ -47,7 +47,7 @@ class CompiledStep:
 
     Args:
         what: name of the step in messages.
-        compiled: the function with `jit_compile=True`.
+        compiled: a `tf.function` with `jit_compile=True`.
         plain: the same function without it.
         batch_sizes: numbers of films of the batches to compile for.
         show: takes the lines before and after a compilation.
@@ -56,8 +56,8 @@ class CompiledStep:
     def __init__(
         self,
         what: str,
-        compiled: Callable[..., Any],
-        plain: Callable[..., Any],
+        compiled: Any,
+        plain: Any,
         batch_sizes: frozenset[int],
         show: Show,
     ) -> None:
