@@ -17,6 +17,7 @@ from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
 from cephray.model.network import Prediction, image_shape, predict
 from cephray.train.jit import CompiledStep, Jit
+from cephray.train.optimizer import DistributedAdam
 
 Tensor = Any
 
@@ -44,7 +45,7 @@ PartOf = Callable[[Tensor, Tensor, int], Tensor]
 
 def build_train_step(
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: DistributedAdam,
     loss: LossConfig,
     strategy: tf.distribute.Strategy,
     accumulation_steps: int = 1,
@@ -53,7 +54,7 @@ def build_train_step(
     """Build the training step.
 
     With XLA, the whole step of a single worker is one compiled function. With several workers the
-    gradients are compiled, and the exchange and the update are not.
+    gradients are compiled, and so is the update; the exchange between them is not.
 
     Args:
         model: built inside the strategy's scope.
@@ -126,9 +127,14 @@ def build_train_step(
         return sums
 
     @tf.function
+    def exchange(gradients: list[Tensor]) -> list[Tensor]:
+        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
+
+    @tf.function(jit_compile=True)
     def update(gradients: list[Tensor]) -> None:
         strategy.run(
-            lambda mine: optimizer.apply(mine, model.trainable_variables), args=(gradients,)
+            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
+            args=(gradients,),
         )
 
     num_landmarks = model.output["coarse"].shape[1]
@@ -165,7 +171,7 @@ def build_train_step(
     def step_of_several(*batch: Tensor) -> Tensor:
         # Workers may hold batches of different sizes, and must exchange in one and the same graph.
         gradients, sums = step(*batch)
-        update(gradients)
+        update(exchange(gradients))
         return sums
 
     return step_of_several

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import multiprocessing
+import os
+import socket
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +115,49 @@ def test_three_compiled_steps_end_where_plain_ones_in_float32_do(name: str) -> N
     for change, wanted in zip(compiled, plain, strict=True):
         largest = float(np.abs(wanted).max())
         np.testing.assert_allclose(change, wanted, rtol=0, atol=tolerance * largest)
+
+
+def steps_of_a_worker(
+    rank: int, ports: tuple[int, int], sizes: tuple[int, ...]
+) -> tuple[list[list[Any]], list[str]]:
+    """Train without XLA and with it; return the weights' changes of both, and XLA's lines."""
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    os.environ["TF_CONFIG"] = json.dumps(
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+    )
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    ends: list[list[Any]] = []
+    lines: list[str] = []
+    for jit in (None, only(2, lines=lines)):
+        with strategy.scope():
+            model, step = prepare(jit, average_decay=0.9)
+        start = [variable.numpy() for variable in model.variables]
+        for films in sizes:
+            step(*draw_batch(films))
+        ends.append([v.numpy() - s for v, s in zip(model.variables, start, strict=True)])
+    return ends, lines
+
+
+def test_workers_whose_batches_differ_in_size_compile_and_exchange() -> None:
+    """One worker runs the plain step where the other runs the compiled one."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(2)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        ports = tuple(one.getsockname()[1] for one in sockets)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context) as pool:
+        sizes = ((2, 2, 3), (3, 2, 2))
+        results = list(pool.map(steps_of_a_worker, range(2), [ports] * 2, sizes))
+    for (plain, compiled), lines in results:
+        assert len(lines) == 2
+        for change, wanted in zip(compiled, plain, strict=True):
+            largest = float(np.abs(wanted).max())
+            # The weights' own resolution is 3e-8.
+            np.testing.assert_allclose(change, wanted, rtol=0, atol=1e-5 * largest + 3e-8)
+    kernels = [compiled[0] for (_, compiled), _ in results]
+    assert np.abs(kernels[0]).max() > 1e-4
+    np.testing.assert_array_equal(kernels[0], kernels[1])
 
 
 def test_the_validation_step_is_compiled_for_its_batch_size() -> None:
