@@ -4,8 +4,10 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "tensorflow/core/platform/denormal.h"
 #include "tensorflow/core/util/work_sharder.h"
@@ -63,21 +65,25 @@ class Blocks {
 
 }  // namespace
 
-ParallelFor OnThreadsOf(tensorflow::OpKernelContext* ctx) {
-  const auto* workers = ctx->device()->tensorflow_cpu_worker_threads();
-  return [workers](int64_t total, int64_t cost, const RangeBody& body) {
-    const int64_t threads =
-        std::min(workers->num_threads, tensorflow::GetPerThreadMaxParallelism());
+ParallelFor OnThreads(int64_t threads, const Schedule& schedule) {
+  return [threads, schedule](int64_t total, int64_t cost, const RangeBody& body) {
     const int64_t size = std::max(total / (threads * kBlocksPerThread),
                                   kBlockCost / std::max<int64_t>(cost, 1)) + 1;
     const auto blocks = std::make_shared<Blocks>(total, size, body);
     const int64_t helpers = std::min(threads, blocks->count()) - 1;
-    for (int64_t i = 0; i < helpers; ++i) {
-      workers->workers->Schedule([blocks] { blocks->Work(); });
-    }
+    for (int64_t i = 0; i < helpers; ++i) schedule([blocks] { blocks->Work(); });
     blocks->Work();
     blocks->Wait();
   };
+}
+
+ParallelFor OnThreadsOf(tensorflow::OpKernelContext* ctx) {
+  const auto* workers = ctx->device()->tensorflow_cpu_worker_threads();
+  const int64_t threads =
+      std::min(workers->num_threads, tensorflow::GetPerThreadMaxParallelism());
+  return OnThreads(threads, [workers](std::function<void()> work) {
+    workers->workers->Schedule(std::move(work));
+  });
 }
 
 }  // namespace cephray

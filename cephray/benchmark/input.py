@@ -58,6 +58,9 @@ class Worker:
     def pause(self, progress: Any, save: Any) -> None:
         """Keep nothing, likewise."""
 
+    def show(self, line: str) -> None:
+        """Say nothing: the table is what is wanted."""
+
     def should_stop(self) -> bool:
         """Go on to the end."""
         return False
@@ -174,7 +177,7 @@ def _train(table: FilmTable, config: Config, case: dict[str, Any], ours_s: float
     from cephray.train.replica import build_replica
 
     worker = Worker(threads=cpu_count())
-    replica = build_replica(config, table, 1)
+    replica = build_replica(config, table, rank=0, world_size=1, show=lambda line: None)
     films = Films(table, None)
     _, progress = run_epoch(config, films, worker, replica, Progress())
     row, _ = run_epoch(config, films, worker, replica, progress)

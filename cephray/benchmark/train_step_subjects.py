@@ -25,6 +25,7 @@ from cephray.model.detection import LandmarkDetection
 from cephray.model.fusion import fuse
 from cephray.model.network import build_network
 from cephray.model.refinement import RefinementHeads
+from cephray.train.jit import choose_jit
 from cephray.train.optimizer import build_optimizer
 from cephray.train.step import build_train_step
 
@@ -77,7 +78,9 @@ def _ours(config: Config) -> tuple[Step, int]:
     model = build_network(config)
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(model.trainable_variables)
-    step = build_train_step(model, optimizer, config.loss, tf.distribute.get_strategy())
+    films = config.train.global_batch_size
+    jit = choose_jit(config, model, films, rank=0, world_size=1, show=lambda line: None)
+    step = build_train_step(model, optimizer, config.loss, tf.distribute.get_strategy(), jit=jit)
     batch = _batch(config)
     return lambda: step(*batch).numpy(), _count(model.trainable_variables)
 

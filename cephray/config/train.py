@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from cephray.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
+
+
+def _written_in_yaml(value: object) -> object:
+    """Return the word that was written: YAML reads on and off as true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class TrainConfig(Section):
@@ -25,6 +30,11 @@ class TrainConfig(Section):
         "float32",
         description="mixed: backbone, fusion, crop and heads compute in bfloat16; weights, "
         "landmarks and loss stay float32, and bfloat16's range needs no loss scaling",
+    )
+    jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
+        "auto",
+        description="compile the training and validation steps with XLA; auto: on GPUs. The first "
+        "steps then wait for the compiler. On CPUs the plain steps are faster",
     )
     accumulation_steps: PositiveInt = Field(
         1, description="parts that a worker's share of a batch is computed in, for less memory"

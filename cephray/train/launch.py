@@ -182,9 +182,11 @@ def _fit(
     failures: list[str] = []
     paused: list[Progress] = []
 
-    def take(message: Row | Progress | str) -> None:
+    def take(message: Row | Progress | worker.Notice | str) -> None:
         if isinstance(message, str):
             failures.append(message)
+        elif isinstance(message, worker.Notice):
+            show(message.line)
         elif isinstance(message, Progress):
             paused.append(message)
         else:

@@ -58,6 +58,9 @@ class Context(Protocol):
     def pause(self, progress: Progress, save: Save) -> None:
         """Take a checkpoint within an epoch, before the run stops; otherwise as `report`."""
 
+    def show(self, line: str) -> None:
+        """Show a line to the user; of all workers, that of rank 0 alone."""
+
     def should_stop(self) -> bool:
         """Tell whether this worker was asked to stop; asked at every step."""
 
@@ -79,7 +82,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     Raises:
         RunError: the loss is not finite, or a checkpoint could not be saved; on all workers.
     """
-    replica = build_replica(config, films.training, context.world_size)
+    replica = build_replica(config, films.training, context.rank, context.world_size, context.show)
     progress = Progress(data_fingerprint=films.fingerprint)
     checkpoint = context.last_checkpoint()
     if checkpoint is not None:

@@ -84,6 +84,7 @@ class DistributedAdam(keras.optimizers.Adam):
         self.kernel_decay = kernel_decay
         self.average_decay = average_decay
         self._averages: list[keras.Variable] = []
+        self._is_exchanged = False
 
     def build(self, var_list: list[keras.Variable]) -> None:
         """Create the moments, and the averages where they are wanted, equal to the weights."""
@@ -105,6 +106,21 @@ class DistributedAdam(keras.optimizers.Adam):
             weights = variable.numpy()
             variable.assign(average)
             average.assign(weights)
+
+    def exchange(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Sum gradients over the replicas; called in the context of a replica."""
+        context = tf.distribute.get_replica_context()
+        if context is None or context.num_replicas_in_sync == 1:
+            return gradients
+        return sum_over_replicas(gradients, self.exchange_dtype)
+
+    def apply_exchanged(self, gradients: list[Tensor], variables: list[keras.Variable]) -> None:
+        """Update as `apply` does, with gradients that `exchange` has summed already."""
+        self._is_exchanged = True
+        try:
+            self.apply(gradients, variables)
+        finally:
+            self._is_exchanged = False
 
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Update one variable with its whole gradient."""
@@ -134,9 +150,8 @@ class DistributedAdam(keras.optimizers.Adam):
         self, grads_and_vars: list[tuple[Tensor, Tensor]]
     ) -> list[tuple[Tensor, Tensor]]:
         gradients = [gradient for gradient, _ in grads_and_vars]
-        context = tf.distribute.get_replica_context()
-        if context is not None and context.num_replicas_in_sync > 1:
-            gradients = sum_over_replicas(gradients, self.exchange_dtype)
+        if not self._is_exchanged:
+            gradients = self.exchange(gradients)
         if self.sum_clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)
         # An update while the backward pass still reads the weights would first copy them.

@@ -20,6 +20,8 @@ from cephray.model.network import build_network
 from cephray.train.batch_norm import fuse_batch_norm
 from cephray.train.costs import ExchangeTimer
 from cephray.train.exchange import synchronise_batch_norm
+from cephray.train.jit import Show, choose_jit
+from cephray.train.max_pool import compose_max_pool
 from cephray.train.optimizer import DistributedAdam, build_optimizer
 from cephray.train.step import (
     PredictStep,
@@ -52,13 +54,17 @@ class Replica:
             self.optimizer.swap_averages()
 
 
-def build_replica(config: Config, training: FilmTable, world_size: int) -> Replica:
+def build_replica(
+    config: Config, training: FilmTable, rank: int, world_size: int, show: Show
+) -> Replica:
     """Build the network and its optimiser for this worker, alike on all workers.
 
     Args:
         config: of the run.
         training: gives the length of an epoch, and the mean shape where it is the prior.
+        rank: number of this worker, from 0.
         world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
+        show: takes what there is to say about compilation.
     """
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
@@ -80,12 +86,17 @@ def build_replica(config: Config, training: FilmTable, world_size: int) -> Repli
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)
         optimizer.build(model.trainable_variables)
+    jit = choose_jit(config, model, len(training), rank, world_size, show)
+    if jit is not None and config.train.deterministic:
+        compose_max_pool(model)
     return Replica(
         strategy,
         model,
         optimizer,
-        build_train_step(model, optimizer, config.loss, strategy, config.train.accumulation_steps),
-        build_predict_step(model),
+        build_train_step(
+            model, optimizer, config.loss, strategy, config.train.accumulation_steps, jit
+        ),
+        build_predict_step(model, jit),
         build_sum_over_workers(strategy),
         ExchangeTimer(model.trainable_variables, config.train.exchange_dtype, strategy),
     )

@@ -7,6 +7,7 @@ worker passes its own films; the gradients, and nothing else, travel between the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -15,6 +16,8 @@ import tensorflow as tf
 from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
 from cephray.model.network import Prediction, image_shape, predict
+from cephray.train.jit import CompiledStep, Jit
+from cephray.train.optimizer import DistributedAdam
 
 Tensor = Any
 
@@ -36,16 +39,22 @@ class StepSums(NamedTuple):
 
 TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 PredictStep = Callable[[Tensor], Prediction]
+# Takes a tensor of a batch, the number of a part and how many there are; returns the part.
+PartOf = Callable[[Tensor, Tensor, int], Tensor]
 
 
 def build_train_step(
     model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    optimizer: DistributedAdam,
     loss: LossConfig,
     strategy: tf.distribute.Strategy,
     accumulation_steps: int = 1,
+    jit: Jit | None = None,
 ) -> TrainStep:
-    """Compile the training step.
+    """Build the training step.
+
+    With XLA, the whole step of a single worker is one compiled function. With several workers the
+    gradients are compiled, and so is the update; the exchange between them is not.
 
     Args:
         model: built inside the strategy's scope.
@@ -54,6 +63,8 @@ def build_train_step(
         strategy: whose replicas share the batch.
         accumulation_steps: parts, nearly equal, that a worker's films are computed in; each needs
             a film. Batch normalisation sees a part at a time.
+        jit: the batch sizes that XLA compiles the step for, or None to do without XLA. Batches of
+            these sizes are divided into equal parts.
 
     Returns:
         A function of image [b, H, W, 3], truth [b, K, 2], first_points [b, K, 2] (where the first
@@ -86,14 +97,13 @@ def build_train_step(
         )
         return tape.gradient(terms.total, model.trainable_variables), tf.stack(sums)
 
-    def accumulate(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
+    def accumulate(part_of: PartOf, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
         *of_films, counts = batch
-        films = tf.shape(of_films[0])[0]
 
         def add(part: Tensor, gradients: list[Tensor], sums: Tensor) -> tuple[Any, ...]:
-            begin = part * films // accumulation_steps
-            end = (part + 1) * films // accumulation_steps
-            some, terms = gradients_of(*(x[begin:end] for x in of_films), counts)
+            some, terms = gradients_of(
+                *(part_of(x, part, accumulation_steps) for x in of_films), counts
+            )
             added = [total + part for total, part in zip(gradients, some, strict=True)]
             return part + 1, added, sums + terms
 
@@ -106,38 +116,85 @@ def build_train_step(
         )
         return gradients, sums
 
-    compute = gradients_of if accumulation_steps == 1 else accumulate
+    def compute(xla: bool, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        if accumulation_steps == 1:
+            return gradients_of(*batch)
+        return accumulate(_equal_part if xla else _part, *batch)
 
-    def replica_step(*batch: Tensor) -> Tensor:
-        gradients, sums = compute(*batch)
+    def replica_step(xla: bool, *batch: Tensor) -> Tensor:
+        gradients, sums = compute(xla, *batch)
         optimizer.apply(gradients, model.trainable_variables)
         return sums
 
+    @tf.function
+    def exchange(gradients: list[Tensor]) -> list[Tensor]:
+        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
+
+    @tf.function(jit_compile=True)
+    def update(gradients: list[Tensor]) -> None:
+        strategy.run(
+            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
+            args=(gradients,),
+        )
+
     num_landmarks = model.output["coarse"].shape[1]
 
-    @tf.function(
-        input_signature=[
-            tf.TensorSpec((None, *image_shape(model)), tf.float32),
-            tf.TensorSpec((None, num_landmarks, 2), tf.float32),
-            tf.TensorSpec((None, num_landmarks, 2), tf.float32),
-            tf.TensorSpec((None, 2), tf.float32),
-            tf.TensorSpec((num_landmarks,), tf.float32),
-        ]
+    signature = [
+        tf.TensorSpec((None, *image_shape(model)), tf.float32),
+        tf.TensorSpec((None, num_landmarks, 2), tf.float32),
+        tf.TensorSpec((None, num_landmarks, 2), tf.float32),
+        tf.TensorSpec((None, 2), tf.float32),
+        tf.TensorSpec((num_landmarks,), tf.float32),
+    ]
+
+    def on_replica(of_replica: Callable[..., Any], xla: bool) -> Callable[..., Any]:
+        @tf.function(input_signature=signature, jit_compile=xla or None)
+        def run(*batch: Tensor) -> Any:
+            return strategy.run(partial(of_replica, xla), args=batch)
+
+        return run  # type: ignore[no-any-return]
+
+    if jit is None:
+        return on_replica(replica_step, xla=False)
+    is_alone = strategy.num_replicas_in_sync == 1
+    body = replica_step if is_alone else compute
+    step = CompiledStep(
+        "training step",
+        on_replica(body, xla=True),
+        on_replica(body, xla=False),
+        jit.batch_sizes,
+        jit.show,
     )
-    def step(*batch: Tensor) -> Tensor:
-        return strategy.run(replica_step, args=batch)
+    if is_alone:
+        return step
 
-    return step  # type: ignore[no-any-return]
+    def step_of_several(*batch: Tensor) -> Tensor:
+        # Workers may hold batches of different sizes, and must exchange in one and the same graph.
+        gradients, sums = step(*batch)
+        update(exchange(gradients))
+        return sums
+
+    return step_of_several
 
 
-def build_predict_step(model: keras.Model) -> PredictStep:
-    """Compile inference: image [b, H, W, 3] -> Prediction, in evaluation mode."""
+def build_predict_step(model: keras.Model, jit: Jit | None = None) -> PredictStep:
+    """Build inference: image [b, H, W, 3] -> Prediction, in evaluation mode.
 
-    @tf.function(input_signature=[tf.TensorSpec((None, *image_shape(model)), tf.float32)])
+    Args:
+        model: of `build_network`.
+        jit: the validation batches that XLA compiles inference for, or None to do without XLA.
+    """
+    signature = [tf.TensorSpec((None, *image_shape(model)), tf.float32)]
+
     def step(image: Tensor) -> Prediction:
         return predict(model, image)._replace(heatmap=None)
 
-    return step  # type: ignore[no-any-return]
+    plain = tf.function(step, input_signature=signature)
+    if jit is None:
+        return plain  # type: ignore[no-any-return]
+    compiled = tf.function(step, input_signature=signature, jit_compile=True)
+    sizes = frozenset([jit.validation_size])
+    return CompiledStep("validation step", compiled, plain, sizes, jit.show)
 
 
 def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor], Tensor]:
@@ -153,6 +210,17 @@ def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor
         return strategy.run(replica_sum, args=(value,))
 
     return total  # type: ignore[no-any-return]
+
+
+def _part(films: Tensor, part: Tensor, parts: int) -> Tensor:
+    """Return one of several nearly equal parts of a batch."""
+    count = tf.shape(films)[0]
+    return films[part * count // parts : (part + 1) * count // parts]
+
+
+def _equal_part(films: Tensor, part: Tensor, parts: int) -> Tensor:
+    """Return one of several equal parts; XLA must know its size."""
+    return tf.reshape(films, (parts, -1, *films.shape[1:]))[part]
 
 
 def _error_sum_mm(predicted: Tensor, truth: Tensor, extent_mm: Tensor, visible: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """What runs in a worker process: the loop, and Ray Train's answers to what it asks.
 
-Rank 0 says what there is to say: its rows, and a failure that has a clear line, go into one queue;
-another tells it to stop. Its checkpoints go through Ray into the output folder.
+Rank 0 says what there is to say: its rows, notices, and a failure that has a clear line, go into
+one queue; another tells it to stop. Its checkpoints go through Ray into the output folder.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray.train
 from ray.util.queue import Queue
@@ -32,6 +32,12 @@ ENVIRONMENT = {
     "GLOG_minloglevel": "2",
     "MALLOC_ARENA_MAX": "2",
 }
+
+
+class Notice(NamedTuple):
+    """A line for the user, which is no failure."""
+
+    line: str
 
 
 class _RayContext:
@@ -56,6 +62,11 @@ class _RayContext:
         while self._stopping.empty():
             time.sleep(POLL_S)
         self._stop.set()
+
+    def show(self, line: str) -> None:
+        """Send a line to the driver; of all workers, that of rank 0 alone."""
+        if self.rank == 0:
+            self._messages.put(Notice(line))
 
     def should_stop(self) -> bool:
         """Tell whether the driver asked this worker to stop; it asks the first one only."""

@@ -30,6 +30,7 @@ class FolderContext:
     def __init__(self, folder: Path, killed_after: int | None = None) -> None:
         self.folder = folder
         self.rows: list[Row] = []
+        self.lines: list[str] = []
         self.killed_after = killed_after
 
     def report(self, row: Row, save: Callable[[Path], None]) -> None:
@@ -40,6 +41,9 @@ class FolderContext:
 
     def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
         save(self.folder / f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}")
+
+    def show(self, line: str) -> None:
+        self.lines.append(line)
 
     def should_stop(self) -> bool:
         return False
