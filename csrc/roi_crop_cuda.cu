@@ -53,10 +53,12 @@ __global__ void __launch_bounds__(kWindowThreads)
     WindowPhaseMark(problem, window, threadIdx.x, shared);
     __syncthreads();
     const int32_t marked = MarkedBoxes(problem.boxes, shared);
-    const int32_t turns = Turns(problem, window);
     for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
       WindowPhaseColumns(problem, window, column, threadIdx.x, shared);
       __syncthreads();
+      WindowPhaseCompact(threadIdx.x, kWindowThreads, shared);
+      __syncthreads();
+      const int32_t turns = Turns(problem, window, shared);
       for (int32_t turn = 0; turn < turns; ++turn) {
         auto part = PartAt<T, kCount>(problem, window, turn, threadIdx.x, shared);
         for (int32_t first = 0; first < marked; first += kSlots) {

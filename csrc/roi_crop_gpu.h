@@ -44,7 +44,8 @@ struct GpuProblem {
   int64_t all_levels;   // of the boxes
   int64_t first_level;  // of this launch
   int64_t levels_here;
-  int32_t threads;  // of a block
+  int32_t threads;   // of a block
+  int32_t entries;   // of rows that a block takes, see CellOfEntry
   const float* box;
   const T* crops_gradient;
   T* crops;
@@ -182,7 +183,7 @@ CEPHRAY_HOST_DEVICE inline void CropThread(const GpuProblem<T>& problem, int64_t
 // no earlier box of the image touches, and adds to each what the samples of all boxes give, in
 // their order. Which samples of which boxes touch which row and column is found once for all
 // channels and kept in shared memory.
-constexpr int kRows = 4;      // of cells, in a block
+constexpr int kRows = 16;     // of cells, in a block, at most
 constexpr int kColumns = 16;  // of cells, at a time
 constexpr int kSlots = 16;    // boxes at a time
 
@@ -215,8 +216,12 @@ struct Slot {
 
 // What the threads of a block share; the mask of such boxes, a bit for each, follows in memory.
 struct Shared {
-  int32_t rows[kRows];  // of the cells; -1: none
+  int32_t row_entries[kRows];  // the cells of the entries; -1: none
+  int32_t column_entries[kColumns];
+  int32_t rows[kRows];  // of cells, those entries that have one
   int32_t columns[kColumns];
+  int32_t row_count;
+  int32_t column_count;
   Touch row_touches[kRows][kSlots];
   Touch column_touches[kColumns][kSlots];
   Slot slots[kSlots];
@@ -240,7 +245,7 @@ struct Window {
 
 template <typename T>
 CEPHRAY_HOST_DEVICE inline int64_t WindowParts(const GpuProblem<T>& problem) {
-  return (2 * problem.crop_height + kRows - 1) / kRows;
+  return (2 * problem.crop_height + problem.entries - 1) / problem.entries;
 }
 
 template <typename T>
@@ -255,7 +260,7 @@ CEPHRAY_HOST_DEVICE inline Window WindowAt(const GpuProblem<T>& problem, int64_t
           image,
           image_box - image * problem.boxes,
           image_box,
-          static_cast<int32_t>(part * kRows),
+          static_cast<int32_t>(part) * problem.entries,
           SampleAxis(box[0], box[2], problem.crop_height, level.height),
           SampleAxis(box[1], box[3], problem.crop_width, level.width)};
 }
@@ -323,9 +328,20 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseRows(const GpuProblem<T>& problem, co
   for (int64_t word = thread; word < MaskWords(problem.boxes); word += problem.threads) {
     shared->mask[word] = 0;
   }
-  for (int32_t e = thread; e < kRows; e += problem.threads) {
-    shared->rows[e] = CellOfEntry(window.axis_y, static_cast<int32_t>(problem.crop_height),
-                                  window.first_entry + e);
+  for (int32_t e = thread; e < problem.entries; e += problem.threads) {
+    shared->row_entries[e] = CellOfEntry(
+        window.axis_y, static_cast<int32_t>(problem.crop_height), window.first_entry + e);
+  }
+}
+
+// Leaves out the entries that have no cell.
+CEPHRAY_HOST_DEVICE inline void Compact(const int32_t* entries, int32_t count, int32_t thread,
+                                        int32_t threads, int32_t* cells, int32_t* cell_count) {
+  for (int32_t e = thread; e < count; e += threads) {
+    int32_t before = 0;
+    for (int32_t i = 0; i < e; ++i) before += entries[i] >= 0 ? 1 : 0;
+    if (entries[e] >= 0) cells[before] = entries[e];
+    if (e == count - 1) *cell_count = before + (entries[e] >= 0 ? 1 : 0);
   }
 }
 
@@ -344,6 +360,8 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseMark(const GpuProblem<T>& problem, co
     }
     SetBit(&shared->mask[k / 32], 1u << (k % 32));
   }
+  Compact(shared->row_entries, problem.entries, thread, problem.threads, shared->rows,
+          &shared->row_count);
 }
 
 // Marked boxes, once all threads have marked.
@@ -367,9 +385,15 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseColumns(const GpuProblem<T>& problem,
                                                    const Window& window, int32_t first_column,
                                                    int32_t thread, Shared* shared) {
   for (int32_t e = thread; e < kColumns; e += problem.threads) {
-    shared->columns[e] =
+    shared->column_entries[e] =
         CellOfEntry(window.axis_x, static_cast<int32_t>(problem.crop_width), first_column + e);
   }
+}
+
+CEPHRAY_HOST_DEVICE inline void WindowPhaseCompact(int32_t thread, int32_t threads,
+                                                   Shared* shared) {
+  Compact(shared->column_entries, kColumns, thread, threads, shared->columns,
+          &shared->column_count);
 }
 
 CEPHRAY_HOST_DEVICE inline Touch FindTouching(const Axis& axis, int32_t samples, int32_t cell) {
@@ -390,13 +414,13 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseFind(const GpuProblem<T>& problem, co
                                                 Shared* shared) {
   const GpuLevel<T>& level = problem.levels[window.level];
   const int32_t slots = marked - first < kSlots ? marked - first : kSlots;
-  for (int32_t item = thread; item < (kRows + kColumns) * kSlots; item += problem.threads) {
-    const int32_t slot = item % kSlots;
-    const int32_t entry = item / kSlots;
-    if (slot >= slots) continue;
-    const bool is_row = entry < kRows;
-    const int32_t cell = is_row ? shared->rows[entry] : shared->columns[entry - kRows];
-    if (cell < 0 && entry > 0) continue;
+  const int32_t rows = shared->row_count;
+  for (int32_t item = thread; item < (rows + shared->column_count) * slots;
+       item += problem.threads) {
+    const int32_t entry = item / slots;
+    const int32_t slot = item - entry * slots;
+    const bool is_row = entry < rows;
+    const int32_t cell = is_row ? shared->rows[entry] : shared->columns[entry - rows];
     const int64_t k = MarkedBox(first + slot, shared);
     const int64_t image_box = window.image * problem.boxes + k;
     const float* box = BoxAt(problem, image_box, window.level);
@@ -415,7 +439,7 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseFind(const GpuProblem<T>& problem, co
     if (is_row) {
       shared->row_touches[entry][slot] = touch;
     } else {
-      shared->column_touches[entry - kRows][slot] = touch;
+      shared->column_touches[entry - rows][slot] = touch;
     }
   }
 }
@@ -432,12 +456,13 @@ struct Part {
 
 // Turns in which the threads take all cells of the table and all packs of a cell.
 template <typename T>
-CEPHRAY_HOST_DEVICE inline int32_t Turns(const GpuProblem<T>& problem, const Window& window) {
+CEPHRAY_HOST_DEVICE inline int32_t Turns(const GpuProblem<T>& problem, const Window& window,
+                                         const Shared* shared) {
   const GpuLevel<T>& level = problem.levels[window.level];
   const int32_t groups = problem.threads >> level.lane_bits;
   const int32_t parts = (level.packs + (kItems << level.lane_bits) - 1) /
                         (kItems << level.lane_bits);
-  return (kRows * kColumns * parts + groups - 1) / groups;
+  return (shared->row_count * shared->column_count * parts + groups - 1) / groups;
 }
 
 template <typename T, int kCount>
@@ -447,13 +472,13 @@ CEPHRAY_HOST_DEVICE inline Part<T, kCount> PartAt(const GpuProblem<T>& problem,
   const GpuLevel<T>& level = problem.levels[window.level];
   const Lane lane = LaneOf(level, thread);
   const int32_t item = turn * (problem.threads >> level.lane_bits) + lane.group;
-  const int32_t cell = item % (kRows * kColumns);
+  const int32_t row = item / shared->column_count;
+  const int32_t turn_of_packs = row / shared->row_count;
   Part<T, kCount> part = {};
-  part.entry_y = cell / kColumns;
-  part.entry_x = cell % kColumns;
-  part.first_pack = item / (kRows * kColumns) * (kItems * lane.lanes) + lane.lane;
-  part.is_written = shared->rows[part.entry_y] >= 0 && shared->columns[part.entry_x] >= 0 &&
-                    part.first_pack < level.packs;
+  part.entry_y = row - turn_of_packs * shared->row_count;
+  part.entry_x = item - row * shared->column_count;
+  part.first_pack = turn_of_packs * (kItems * lane.lanes) + lane.lane;
+  part.is_written = part.first_pack < level.packs;
   return part;
 }
 

@@ -72,6 +72,8 @@ inline int32_t LaneBits(int32_t packs, int32_t threads) {
   return bits;
 }
 
+constexpr int64_t kFewBoxes = 100;
+
 // One problem for each handful of levels; `threads` is the size of a block, a power of two. Levels
 // without channels have no packs; they are left to the kernels, which find nothing to do there.
 template <typename T>
@@ -91,6 +93,8 @@ std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape,
     problem.first_level = first;
     problem.levels_here = std::min<int64_t>(kGpuLevels, levels - first);
     problem.threads = threads;
+    // Few boxes are cut into more blocks than the device has processors.
+    problem.entries = shape.batch * shape.boxes < kFewBoxes ? kRows / 4 : kRows;
     problem.box = tensors.boxes;
     problem.crops_gradient = tensors.crops_gradient;
     problem.crops = tensors.crops;

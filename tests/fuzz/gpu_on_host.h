@@ -40,11 +40,12 @@ void WindowBlock(const GpuProblem<T>& problem, int64_t block, int64_t l) {
   ForEachThread([&](int64_t thread) { WindowPhaseRows(problem, window, thread, shared); });
   ForEachThread([&](int64_t thread) { WindowPhaseMark(problem, window, thread, shared); });
   const int32_t marked = MarkedBoxes(problem.boxes, shared);
-  const int32_t turns = Turns(problem, window);
   for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
     ForEachThread([&](int64_t thread) {
       WindowPhaseColumns(problem, window, column, thread, shared);
     });
+    ForEachThread([&](int64_t thread) { WindowPhaseCompact(thread, kThreads, shared); });
+    const int32_t turns = Turns(problem, window, shared);
     for (int32_t turn = 0; turn < turns; ++turn) {
       std::vector<Part<T, kCount>> parts(kThreads);
       ForEachThread([&](int64_t thread) {
