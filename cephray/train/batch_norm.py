@@ -15,19 +15,24 @@ import tensorflow as tf
 Tensor = Any
 
 
-def fuse_batch_norm(model: keras.Model) -> None:
-    """Let batch normalisation take one kernel in each direction, in training.
+# The types that TensorFlow's kernel takes.
+_DTYPES = ("float32", "bfloat16", "float16")
 
-    Layers in half precision, of other than images, or over another axis than the last stay as
-    they are.
+
+def fuse_batch_norm(model: keras.Model) -> None:
+    """Compute batch normalisation with one kernel in each direction during training.
+
+    Layers whose inputs are not images, or that normalise another axis than the last, are left
+    as they are. In half precision the kernel keeps statistics, scale and offset in float32, as
+    Keras does.
 
     Args:
-        model: built, for one replica.
+        model: A built model of one replica.
     """
     for layer in model.layers:
         if (
             isinstance(layer, keras.layers.BatchNormalization)
-            and layer.compute_dtype == "float32"
+            and layer.compute_dtype in _DTYPES
             and len(layer.input.shape) == 4
             and layer.axis in (-1, 3)
             and layer.scale
@@ -48,8 +53,8 @@ def _normalise(
         return composed(inputs, training=training, mask=mask)
     normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs,
-        scale=layer.gamma,
-        offset=layer.beta,
+        scale=tf.cast(layer.gamma, tf.float32),
+        offset=tf.cast(layer.beta, tf.float32),
         mean=tf.zeros((0,)),
         variance=tf.zeros((0,)),
         epsilon=layer.epsilon,
