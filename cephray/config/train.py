@@ -33,8 +33,9 @@ class TrainConfig(Section):
     )
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
         "auto",
-        description="compile the training and validation steps with XLA; auto: on GPUs. The first "
-        "steps then wait for the compiler. On CPUs the plain steps are faster",
+        description="Compile the training and validation steps with XLA. auto: on GPUs, and only "
+        "if XLA can compile them. The first step of each batch size waits for the compiler. On "
+        "CPUs the plain steps are faster",
     )
     accumulation_steps: PositiveInt = Field(
         1, description="parts that a worker's share of a batch is computed in, for less memory"

@@ -130,12 +130,13 @@ def build_train_step(
     def exchange(gradients: list[Tensor]) -> list[Tensor]:
         return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
 
-    @tf.function(jit_compile=True)
     def update(gradients: list[Tensor]) -> None:
         strategy.run(
             lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
             args=(gradients,),
         )
+
+    compiled_update, plain_update = tf.function(update, jit_compile=True), tf.function(update)
 
     num_landmarks = model.output["coarse"].shape[1]
 
@@ -163,7 +164,7 @@ def build_train_step(
         on_replica(body, xla=True),
         on_replica(body, xla=False),
         jit.batch_sizes,
-        jit.show,
+        jit,
     )
     if is_alone:
         return step
@@ -171,7 +172,7 @@ def build_train_step(
     def step_of_several(*batch: Tensor) -> Tensor:
         # Workers may hold batches of different sizes, and must exchange in one and the same graph.
         gradients, sums = step(*batch)
-        update(exchange(gradients))
+        (plain_update if step.has_failed else compiled_update)(exchange(gradients))
         return sums
 
     return step_of_several
@@ -194,7 +195,7 @@ def build_predict_step(model: keras.Model, jit: Jit | None = None) -> PredictSte
         return plain  # type: ignore[no-any-return]
     compiled = tf.function(step, input_signature=signature, jit_compile=True)
     sizes = frozenset([jit.validation_size])
-    return CompiledStep("validation step", compiled, plain, sizes, jit.show)
+    return CompiledStep("validation step", compiled, plain, sizes, jit)
 
 
 def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor], Tensor]:

@@ -175,6 +175,35 @@ def test_the_validation_step_is_compiled_for_its_batch_size() -> None:
     assert len(lines) == 2
 
 
+@pytest.mark.parametrize("required", [False, True])
+def test_a_step_that_cannot_be_compiled_runs_without_xla(required: bool) -> None:
+    lines: list[str] = []
+    jit = Jit(frozenset([B]), B, lines.append, required)
+
+    def count(image: Any) -> Any:
+        return tf.numpy_function(len, [image], tf.int64)  # XLA has no such kernel
+
+    compiled = tf.function(count, jit_compile=True)
+    step = CompiledStep("training step", compiled, count, jit.batch_sizes, jit)
+    if required:
+        with pytest.raises(tf.errors.OpError):
+            step(tf.zeros((B, 2)))
+        return
+    assert [int(step(tf.zeros((B, 2)))) for _ in range(2)] == [B, B]
+    assert len(lines) == 2  # it does not try again
+    assert "the training step runs without XLA, which could not compile it" in lines[1]
+    assert "\n" not in lines[1]
+
+
+def test_auto_does_not_require_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    for setting, required in (("auto", False), ("on", True)):
+        config = load_config(overrides=[f"train.jit={setting}"])
+        jit = choose_jit(config, tiny_network(), 16, 0, 1, print)
+        assert jit is not None
+        assert jit.required is required
+
+
 def test_batches_of_other_sizes_are_not_compiled() -> None:
     lines: list[str] = []
     _, step = prepare(only(B, 3, lines=lines))
