@@ -22,10 +22,11 @@ import filelock
 
 from cephray.command import Parser, run_command
 from cephray.config import Config, override
+from cephray.data.known_copies import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
 from cephray.quiet import import_tensorflow
 from cephray.train.plan import plan_run
-from tune.settings import LOCK, SEARCH, Settings, settle
+from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
     from tune.study import HasRoom, Values
@@ -77,10 +78,18 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--max-concurrent: must be at least 1; got {options.max_concurrent}")
     settings = settle(options)
     # What no trial could do without, said before anything is started or written.
-    plan_run(options.data, settings.output / ".plan", settings.base, show=lambda line: None)
+    copies = KnownCopies.load(settings.output / COPIES)
+    plan_run(
+        Path(settings.search.data),
+        settings.output / ".plan",
+        settings.base,
+        show=lambda line: None,
+        copies=copies,
+    )
     settings.output.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(settings.output / LOCK, timeout=0):
+            copies.save(settings.output / COPIES)
             search(settings, options.max_concurrent, options.verbose)
     except filelock.Timeout:
         raise InputError(f"output {settings.output}: a search is running there") from None
