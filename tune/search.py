@@ -79,13 +79,15 @@ def _run(options: argparse.Namespace) -> None:
     settings = settle(options)
     # What no trial could do without, said before anything is started or written.
     copies = KnownCopies.load(settings.output / COPIES)
-    plan_run(
+    plan = plan_run(
         Path(settings.search.data),
         settings.output / ".plan",
         settings.base,
         show=lambda line: None,
         copies=copies,
     )
+    counted = settings.search.model_copy(update={"validation_films": len(plan.validation)})
+    settings = replace(settings, search=counted)
     settings.output.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(settings.output / LOCK, timeout=0):
@@ -156,6 +158,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
 
     from tune.follow import Follow, forget_checkpoints
     from tune.leaderboard import leaderboard
+    from tune.report import evidence_of
     from tune.screen import Screen
     from tune.study import StudySearch, scheduler_of
     from tune.trial import Setting, run_trial
@@ -173,7 +176,8 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
         settings.space.baseline(settings.base),
         _room(settings.base, max_concurrent),
     )
-    screen = Screen(study, objectives, search.trials, settings.epochs)
+    warning = evidence_of(settings, ()).warning
+    screen = Screen(study, objectives, search.trials, settings.epochs, warning)
     setting = Setting(Path(search.data), output, settings.base, search.second_objective)
     shutil.rmtree(output / RAY, ignore_errors=True)
     tuner = ray.tune.Tuner(

@@ -44,6 +44,9 @@ class Search(Section):
     )
     storage: str | None = Field(None, description="database URL; none: a journal file")
     study_name: str = Field(description="of the study in its storage")
+    validation_films: int | None = Field(
+        None, description="number of films that trials are compared on"
+    )
 
 
 @dataclass(frozen=True)
