@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+import keras
 from keras import ops
 
 from cephray.config import LossConfig
@@ -31,9 +32,9 @@ def count_visible(truth: Tensor) -> Tensor:
         truth: [B, K, 2]; NaN where a landmark is missing.
 
     Returns:
-        float32 [K]
+        [K], of the type of the truth.
     """
-    return ops.sum(ops.cast(_visible(truth), "float32"), axis=(0, 2))
+    return ops.sum(ops.cast(_visible(truth), _dtype(truth)), axis=(0, 2))
 
 
 def two_stage_loss(
@@ -61,7 +62,7 @@ def two_stage_loss(
     the whole batch; its loss is then its share, and the workers' shares sum to the whole.
 
     Args:
-        coarse: [B, K, 2], normalised.
+        coarse: [B, K, 2], normalised. All floating tensors have one type.
         passes: [B, P, K, 2], normalised, after each refinement pass.
         truth: [B, K, 2], normalised; NaN where a landmark is missing.
         config: error, unit and weights.
@@ -101,7 +102,7 @@ def two_stage_loss(
     else:
         penalty = _penalty(of_passes, config)
     of_heads = ops.sum(ops.mean(penalty, axis=1), axis=(0, 2))  # [K]
-    refinement = ops.sum(of_heads * per_head * ops.convert_to_tensor(weights, "float32"))
+    refinement = ops.sum(of_heads * per_head * ops.cast(weights, _dtype(of_heads)))
     total = config.detection_weight * detection + config.refinement_weight * refinement
     if heatmap is not None:
         per_landmark = 1.0 / ops.maximum(ops.sum(counts), 1.0)
@@ -127,8 +128,13 @@ def _heatmap_entropy(logits: Tensor, truth: Tensor, sigma: float) -> Tensor:
 
 def _gaussian(place: Tensor, cells: int, sigma: float) -> Tensor:
     """Return the shares of each cell in a Gaussian around places [...], in cells: [..., cells]."""
-    centres = ops.arange(cells, dtype="float32") + 0.5
+    centres = ops.arange(cells, dtype=_dtype(place)) + 0.5
     return ops.softmax(-0.5 * ops.square((centres - place[..., None]) / sigma), axis=-1)
+
+
+def _dtype(array: Tensor) -> str:
+    name: str = keras.backend.standardize_dtype(array.dtype)
+    return name
 
 
 def _visible(truth: Tensor) -> Tensor:

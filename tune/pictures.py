@@ -21,12 +21,12 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from tune.evidence import Evidence
 from tune.leaderboard import FAILED, FINISHED, PRUNED, Entry
 from tune.objectives import Objective
 from tune.space import Choice, Dimension, Integer, Real, Space, Value, short, short_names
 
 SEARCH, VALUES, COST = "The search", "What the values did", "What the values cost"
-FEWEST_FOR_IMPORTANCE = 4
 SIZE_IN, DPI = (4.8, 3.2), 180
 BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#a0aab5"
 
@@ -52,6 +52,7 @@ def draw(
     space: Space,
     objectives: Sequence[Objective],
     folder: Path,
+    evidence: Evidence,
 ) -> list[Picture]:
     """Draw what the trials that ended allow.
 
@@ -61,6 +62,7 @@ def draw(
         space: of the search.
         objectives: of the search.
         folder: of the pictures; those that it held before are removed.
+        evidence: what the figures rest on; importances are drawn if it is enough for them.
 
     Raises:
         OSError: a picture could not be written.
@@ -92,10 +94,10 @@ def draw(
         caption = "Least error up to each epoch; a line that ends early was pruned"
         add(SEARCH, "curves", caption, partial(_curves, entries=measured, objective=objectives[0]))
     for index, objective in enumerate(objectives):
-        if len(finished) >= FEWEST_FOR_IMPORTANCE:
+        if not evidence.missing(objective):
             shares = {names[key]: share for key, share in _importances(study, index).items()}
             plot = partial(_importance, shares=shares)
-            caption = f"Importance for {objective.label}: PED-ANOVA of {len(finished)} trials"
+            caption = f"Importance for {objective.label}: PED-ANOVA of {evidence}"
             add(VALUES, f"importance-{objective.key}", caption, plot)
         aim: dict[str, Any] = {"index": index, "objective": objective}
         plot = partial(_parallel, finished=finished, space=space, **aim)

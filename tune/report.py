@@ -20,7 +20,8 @@ from rich.table import Table
 from cephray.command import Parser, run_command
 from cephray.files import replace_text
 from cephray.page import fill, png_uri
-from tune.leaderboard import BEST, LEADERBOARD, Entry, write_results
+from tune.evidence import Evidence
+from tune.leaderboard import BEST, FINISHED, LEADERBOARD, Entry, write_results
 from tune.outcome import trial_folder
 from tune.pictures import Picture, draw
 from tune.settings import Settings, load_settings
@@ -39,16 +40,23 @@ def report(settings: Settings, study: optuna.Study) -> list[Entry]:
         OSError: a file could not be written.
     """
     entries = write_results(settings, study)
+    evidence = evidence_of(settings, entries)
     pictures = draw(
-        study, entries, settings.space, settings.objectives, settings.output / PICTURES
+        study, entries, settings.space, settings.objectives, settings.output / PICTURES, evidence
     )
-    replace_text(settings.output / PAGE, _page(settings, entries, pictures))
+    replace_text(settings.output / PAGE, _page(settings, entries, pictures, evidence))
     show(settings, entries)
     return entries
 
 
+def evidence_of(settings: Settings, entries: Sequence[Entry]) -> Evidence:
+    """Count what the figures of a search rest on."""
+    finished = sum(entry.state == FINISHED for entry in entries)
+    return Evidence(finished, settings.search.validation_films)
+
+
 def show(settings: Settings, entries: Sequence[Entry]) -> None:
-    """Print the leaderboard."""
+    """Print the leaderboard, and what is to be borne in mind about it."""
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -62,9 +70,20 @@ def show(settings: Settings, entries: Sequence[Entry]) -> None:
     for entry in entries:
         if entry.reason:
             console.print(f"trial {entry.trial} failed: {entry.reason}", soft_wrap=True)
+    evidence = evidence_of(settings, entries)
+    notes = [f"Figures rest on {evidence}.", *_notes(settings, evidence)]
+    for note in notes if entries else ():
+        console.print(note, soft_wrap=True)
     for name in (LEADERBOARD, BEST, PAGE):
         if (settings.output / name).exists():
             console.print(f"{settings.output / name}", soft_wrap=True)
+
+
+def _notes(settings: Settings, evidence: Evidence) -> list[str]:
+    """List what the figures cannot tell."""
+    warning = evidence.warning
+    notes = [f"{warning[0].upper()}{warning[1:]}."] if warning else []
+    return notes + [text for o in settings.objectives if (text := evidence.missing(o))]
 
 
 def _columns(settings: Settings) -> list[str]:
@@ -88,7 +107,12 @@ def _cells(settings: Settings, entry: Entry, keys: Sequence[str]) -> list[str]:
     ]
 
 
-def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Picture]) -> str:
+def _page(
+    settings: Settings,
+    entries: Sequence[Entry],
+    pictures: Sequence[Picture],
+    evidence: Evidence,
+) -> str:
     """Fill the page: pictures are written into it, and nothing is loaded from elsewhere."""
     keys = list(settings.space.dimensions)
     baseline = settings.space.baseline(settings.base)
@@ -114,6 +138,8 @@ def _page(settings: Settings, entries: Sequence[Entry], pictures: Sequence[Pictu
         table=[(entry, _cells(settings, entry, keys)) for entry in entries],
         failed=[entry for entry in entries if entry.reason],
         sections=sections,
+        evidence=evidence,
+        notes=_notes(settings, evidence) if entries else [],
         folder=trial_folder(Path(), best.trial) if best else None,
     )
 

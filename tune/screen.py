@@ -35,13 +35,20 @@ class Screen:
         objectives: of the search.
         trials: how many there are to be.
         epochs: of a whole trial.
+        warning: what to bear in mind about the errors, or "".
     """
 
     def __init__(
-        self, study: optuna.Study, objectives: tuple[Objective, ...], trials: int, epochs: int
+        self,
+        study: optuna.Study,
+        objectives: tuple[Objective, ...],
+        trials: int,
+        epochs: int,
+        warning: str = "",
     ) -> None:
         self._study, self._objectives = study, objectives
         self._trials, self._epochs = trials, epochs
+        self._warning = warning
         self._console = Console(highlight=False)
         self._lock = threading.Lock()
         self._running: dict[int, str] = {}
@@ -52,6 +59,8 @@ class Screen:
     def shown(self) -> Iterator[None]:
         """Keep the table on a terminal for a while; elsewhere, end with the summary."""
         if not self._console.is_terminal:
+            if self._warning:
+                print(self._warning, flush=True)
             yield
             print(self.summary())
             return
@@ -114,4 +123,5 @@ class Screen:
                 table.add_row(f"trial {number}", text)
         last = [entry_of(trial) for trial in ended_trials(self._study)[-LINES:]]
         lines = [Text(self._ending(entry), overflow="ellipsis", no_wrap=True) for entry in last]
-        return Group(*lines, table, Text(self.summary(), style="bold"))
+        notes = [Text(self._warning)] if self._warning else []
+        return Group(*lines, table, *notes, Text(self.summary(), style="bold"))

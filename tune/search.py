@@ -22,10 +22,11 @@ import filelock
 
 from cephray.command import Parser, run_command
 from cephray.config import Config, override
+from cephray.data.known_copies import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
 from cephray.quiet import import_tensorflow
 from cephray.train.plan import plan_run
-from tune.settings import LOCK, SEARCH, Settings, settle
+from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
     from tune.study import HasRoom, Values
@@ -77,10 +78,20 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"--max-concurrent: must be at least 1; got {options.max_concurrent}")
     settings = settle(options)
     # What no trial could do without, said before anything is started or written.
-    plan_run(options.data, settings.output / ".plan", settings.base, show=lambda line: None)
+    copies = KnownCopies.load(settings.output / COPIES)
+    plan = plan_run(
+        Path(settings.search.data),
+        settings.output / ".plan",
+        settings.base,
+        show=lambda line: None,
+        copies=copies,
+    )
+    counted = settings.search.model_copy(update={"validation_films": len(plan.validation)})
+    settings = replace(settings, search=counted)
     settings.output.mkdir(parents=True, exist_ok=True)
     try:
         with filelock.FileLock(settings.output / LOCK, timeout=0):
+            copies.save(settings.output / COPIES)
             search(settings, options.max_concurrent, options.verbose)
     except filelock.Timeout:
         raise InputError(f"output {settings.output}: a search is running there") from None
@@ -147,6 +158,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
 
     from tune.follow import Follow, forget_checkpoints
     from tune.leaderboard import leaderboard
+    from tune.report import evidence_of
     from tune.screen import Screen
     from tune.study import StudySearch, scheduler_of
     from tune.trial import Setting, run_trial
@@ -164,7 +176,8 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
         settings.space.baseline(settings.base),
         _room(settings.base, max_concurrent),
     )
-    screen = Screen(study, objectives, search.trials, settings.epochs)
+    warning = evidence_of(settings, ()).warning
+    screen = Screen(study, objectives, search.trials, settings.epochs, warning)
     setting = Setting(Path(search.data), output, settings.base, search.second_objective)
     shutil.rmtree(output / RAY, ignore_errors=True)
     tuner = ray.tune.Tuner(

@@ -23,6 +23,7 @@ from tune.space import Space, load_space
 
 SEARCH, BASE, SPACE = "search.yaml", "base.yaml", "space.yaml"
 JOURNAL, LOCK = "study.journal", ".lock"
+COPIES = "copies.json"  # which films are the same: the driver finds them once, for all trials
 DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 
 Validation = Literal["holdout", "test1"]
@@ -43,6 +44,9 @@ class Search(Section):
     )
     storage: str | None = Field(None, description="database URL; none: a journal file")
     study_name: str = Field(description="of the study in its storage")
+    validation_films: int | None = Field(
+        None, description="number of films that trials are compared on"
+    )
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def settle(options: argparse.Namespace) -> Settings:
             f"output {output}: holds another search; go on with it by --resume, or give an empty "
             "folder"
         )
-    others = [name for name in found if name not in (LOCK, JOURNAL, BASE, SPACE)]
+    others = [name for name in found if name not in (LOCK, JOURNAL, BASE, SPACE, COPIES)]
     if others:
         raise InputError(
             f"output {output}: is not empty (holds {others[0]}), and holds no search (no "

@@ -17,6 +17,7 @@ from typing import Any
 import ray.tune
 
 from cephray.config import Config, override
+from cephray.data.known_copies import KnownCopies
 from cephray.train.checkpoint import CONFIG, Row
 from cephray.train.launch import launch
 from cephray.train.plan import plan_run
@@ -32,6 +33,7 @@ from tune.outcome import (
     SECONDS,
     trial_folder,
 )
+from tune.settings import COPIES
 from tune.space import Value
 
 
@@ -84,7 +86,8 @@ def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[
         best = min(taken["score"] for taken in rows)
         ray.tune.report({EPOCH: int(row["epoch"]), MRE.key: best, **_costs(rows)})
 
-    plan = plan_run(setting.data, folder, config, resume=folder.exists(), show=_silent)
+    known = KnownCopies.load(setting.output / COPIES)
+    plan = plan_run(setting.data, folder, config, folder.exists(), _silent, known)
     for row in plan.last.progress.history if plan.last else ():
         take(row)
     best = launch(plan, show=_silent, on_row=take)

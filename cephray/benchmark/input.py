@@ -7,7 +7,6 @@ Then a network trains for an epoch, and says which share of it was spent waiting
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -107,7 +106,7 @@ def run(
 
 
 def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS) -> list[Row]:
-    import ray
+    from cephray.train.connection import connected
 
     view = View.of(config.data)
     case = {
@@ -116,8 +115,7 @@ def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS
         "width": view.width,
         "threads": cpu_count(),
     }
-    ray.init(log_to_driver=False, logging_level=logging.ERROR, include_dashboard=False)
-    try:
+    with connected(False, lambda line: None, dashboard=False):
         table = decode_on_cluster(records, view)
         _check(table, config)
         rows = measure(
@@ -130,8 +128,6 @@ def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS
             seconds,
         )
         return [*rows, _train(table, config, case, rows[0].median_s)]
-    finally:
-        ray.shutdown()
 
 
 def _check(table: FilmTable, config: Config) -> None:

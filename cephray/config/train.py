@@ -26,10 +26,11 @@ class TrainConfig(Section):
         0.0, description="of AdamW: kernels shrink by this share of the learning rate each step"
     )
     clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
-    precision: Literal["float32", "mixed_bfloat16"] = Field(
+    precision: Literal["float32", "mixed_bfloat16", "float64"] = Field(
         "float32",
         description="mixed: backbone, fusion, crop and heads compute in bfloat16; weights, "
-        "landmarks and loss stay float32, and bfloat16's range needs no loss scaling",
+        "landmarks and loss stay float32, and bfloat16's range needs no loss scaling. float64: "
+        "slow; for comparing runs without float32's rounding",
     )
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
         "auto",
@@ -40,8 +41,10 @@ class TrainConfig(Section):
     accumulation_steps: PositiveInt = Field(
         1, description="parts that a worker's share of a batch is computed in, for less memory"
     )
-    exchange_dtype: Literal["float32", "bfloat16"] = Field(
-        "float32", description="type that gradients travel in between workers"
+    exchange_dtype: Literal["float32", "bfloat16", "float64"] = Field(
+        "float32",
+        description="type that gradients travel in between workers; float64 goes with "
+        "train.precision=float64",
     )
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None, description="of the weights' moving average, which is validated and saved"

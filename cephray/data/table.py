@@ -106,7 +106,7 @@ def decode_on_cluster(
     that they can run while workers hold all; no more run at a time than there are CPUs.
 
     Args:
-        records: the films; their paths must be readable on every node.
+        records: the films, on paths that all nodes share.
         view: how films become images of the network's size.
         progress: called with the number of films decoded since the last call.
 
@@ -118,7 +118,8 @@ def decode_on_cluster(
     task: Any = ray.remote(num_cpus=0, num_returns=2, scheduling_strategy="SPREAD")(_decode_task)
     cpus = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
     at_once = max(1, int(cpus))
-    waiting = iter(records)
+    # A relative path means the caller's folder; the tasks run where their node was started.
+    waiting = (replace(one, image_path=one.image_path.absolute()) for one in records)
     pairs: list[tuple[Any, Any]] = []
     pending: list[Any] = []
     while True:

@@ -10,6 +10,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
+from cephray.model.precision import coordinate_dtype
+
 Tensor = Any
 
 
@@ -30,7 +32,7 @@ class LandmarkDetection(layers.Layer):
         [B, H, W, C]
 
     Output shape:
-        [B, K, 2], normalised (x, y), float32.
+        [B, K, 2], normalised (x, y), of `coordinate_dtype`.
     """
 
     def __init__(
@@ -40,19 +42,15 @@ class LandmarkDetection(layers.Layer):
         scale: float = 1.0,
         **options: Any,
     ) -> None:
-        # Coordinates need all the bits of float32: bfloat16 resolves 1/256 of the film.
-        super().__init__(dtype="float32", **options)
+        dtype = coordinate_dtype()
+        super().__init__(dtype=dtype, **options)
         self.num_landmarks = num_landmarks
         self.scale = scale
         self.reduce = None
         if channels is not None:
-            self.reduce = layers.Conv2D(
-                channels, 1, activation="relu", dtype="float32", name="reduce"
-            )
-        self.flatten = layers.Flatten(dtype="float32")
-        self.linear = layers.Dense(
-            2 * num_landmarks, use_bias=False, dtype="float32", name="linear"
-        )
+            self.reduce = layers.Conv2D(channels, 1, activation="relu", dtype=dtype, name="reduce")
+        self.flatten = layers.Flatten(dtype=dtype)
+        self.linear = layers.Dense(2 * num_landmarks, use_bias=False, dtype=dtype, name="linear")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights."""

@@ -16,13 +16,14 @@ from cephray.model.backbones import STRIDES, build_pyramid
 from cephray.model.cropping import WindowCrop
 from cephray.model.detection import LandmarkDetection
 from cephray.model.fusion import fuse
+from cephray.model.precision import coordinate_dtype
 from cephray.model.refinement import DenseHeads, RefinementHeads
 
 Tensor = Any
 
 
 class Prediction(NamedTuple):
-    """Landmarks of both stages, normalised (x, y), float32.
+    """Landmarks of both stages, normalised (x, y), of `coordinate_dtype`.
 
     `coarse` is [B, K, 2], of stage one; `passes` is [B, P, K, 2], after each refinement pass;
     `spread` is [B, P, K], the scale that each head expects of its error's Laplace distribution
@@ -83,7 +84,7 @@ class Move(layers.Layer):
     """
 
     def __init__(self, unit: tuple[float, float], detach: bool, **options: Any) -> None:
-        super().__init__(dtype="float32", **options)
+        super().__init__(dtype=coordinate_dtype(), **options)
         self.unit = unit
         self.detach = detach
 
@@ -91,11 +92,11 @@ class Move(layers.Layer):
         """Return the moved points."""
         if self.detach:
             points = ops.stop_gradient(points)
-        return points + output[..., :2] * ops.convert_to_tensor(self.unit, "float32")
+        return points + output[..., :2] * ops.convert_to_tensor(self.unit, self.compute_dtype)
 
     def compute_output_spec(self, points: Tensor, output: Tensor) -> keras.KerasTensor:
         """Return the shape and type of the points."""
-        return keras.KerasTensor(points.shape, dtype="float32")
+        return keras.KerasTensor(points.shape, dtype=self.compute_dtype)
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -116,7 +117,7 @@ class Spread(layers.Layer):
     _LEAST, _LARGEST = -6.0, 2.0
 
     def __init__(self, unit: float, **options: Any) -> None:
-        super().__init__(dtype="float32", **options)
+        super().__init__(dtype=coordinate_dtype(), **options)
         self.unit = unit
 
     def call(self, output: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     move = Move(unit, model.detach_passes, name="move")
 
     points, passes, heads_outputs = (
-        FirstPoints(dtype="float32", name="first")(coarse, first_points),
+        FirstPoints(dtype=coordinate_dtype(), name="first")(coarse, first_points),
         [],
         [],
     )
@@ -185,9 +186,9 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
         to_spread = Spread(unit[1], name="to_spread")
         outputs["spread"] = _stack([to_spread(output) for output in heads_outputs], "spread")
     if model.heatmap:
-        outputs["heatmap"] = layers.Conv2D(num_landmarks, 1, dtype="float32", name="heatmap")(
-            levels[0]
-        )
+        outputs["heatmap"] = layers.Conv2D(
+            num_landmarks, 1, dtype=coordinate_dtype(), name="heatmap"
+        )(levels[0])
     network = keras.Model(
         {"image": image, "first_points": first_points}, outputs, name="cephmark_net"
     )
@@ -236,4 +237,7 @@ def _build_heads(model: ModelConfig) -> layers.Layer:
 
 def _stack(tensors: list[Tensor], name: str) -> Tensor:
     """Stack the results of the passes: [B, ...] each become [B, P, ...]."""
-    return layers.Lambda(lambda many: ops.stack(many, axis=1), dtype="float32", name=name)(tensors)
+    stack = layers.Lambda(
+        lambda many: ops.stack(many, axis=1), dtype=coordinate_dtype(), name=name
+    )
+    return stack(tensors)

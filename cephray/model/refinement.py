@@ -54,7 +54,7 @@ class RefinementHeads(layers.Layer):
         [B, K, S, S, C]
 
     Output shape:
-        [B, K, outputs], float32.
+        [B, K, outputs], of `coordinate_dtype`.
     """
 
     def __init__(self, channels: int, units: int, outputs: int = 2, **options: Any) -> None:
@@ -95,11 +95,11 @@ class RefinementHeads(layers.Layer):
         x = ops.reshape(x, (heads, -1, side * side * self.channels))  # [K, B, S·S·channels]
         x = ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
         x = ops.matmul(x, self.output_kernel)  # [K, B, outputs]
-        return ops.cast(ops.transpose(x, (1, 0, 2)), "float32")
+        return ops.cast(ops.transpose(x, (1, 0, 2)), self.variable_dtype)
 
     def compute_output_spec(self, crops: Tensor) -> keras.KerasTensor:
         """Return the shape and type of the offsets."""
-        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype="float32")
+        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -120,7 +120,7 @@ class DenseHeads(layers.Layer):
         [B, K, S, S, C]
 
     Output shape:
-        [B, K, outputs], float32.
+        [B, K, outputs], of `coordinate_dtype`.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class DenseHeads(layers.Layer):
         x = ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
         x = self._drop(x, training)
         x = ops.matmul(x, self.output_kernel) + self.output_bias[:, None]  # [K, B, outputs]
-        return ops.cast(ops.transpose(x, (1, 0, 2)), "float32")
+        return ops.cast(ops.transpose(x, (1, 0, 2)), self.variable_dtype)
 
     def _drop(self, x: Tensor, training: bool | None) -> Tensor:
         if not training or not self.dropout:
@@ -175,7 +175,7 @@ class DenseHeads(layers.Layer):
         self, crops: Tensor, training: bool | None = None
     ) -> keras.KerasTensor:
         """Return the shape and type of the offsets."""
-        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype="float32")
+        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
 
 
 def _neighbours(side: int) -> NDArray[np.float32]:

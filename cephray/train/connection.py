@@ -6,18 +6,14 @@ It imports Ray alone: what needs no TensorFlow can connect without it.
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 import ray
 
 from cephray.errors import RunError, Stopped
-
-_ANSWER_WITHIN_S = 10.0
+from cephray.train.cluster_check import require_cluster
 
 
 @contextmanager
@@ -34,13 +30,14 @@ def connected(
         dashboard: start one with a cluster that is started here.
 
     Raises:
-        RunError: there is no cluster at `RAY_ADDRESS`, or none could be started.
+        RunError: the cluster at `RAY_ADDRESS`, or of Ray's own record, cannot be used, or none
+            could be started.
         Stopped: by a signal, meanwhile.
     """
     if ray.is_initialized():
         yield
         return
-    _require_answer(os.environ.get("RAY_ADDRESS", ""))
+    require_cluster()
     level = logging.INFO if verbose else logging.ERROR
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
@@ -63,17 +60,3 @@ def connected(
         yield
     finally:
         ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Refuse an address where nothing listens; Ray itself would ask there for many minutes."""
-    try:
-        place = urlsplit(address if "://" in address else f"//{address}")
-        if place.hostname and place.port:
-            where = (place.hostname, place.port)
-            socket.create_connection(where, timeout=_ANSWER_WITHIN_S).close()
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"no Ray cluster answers at RAY_ADDRESS={address} ({error}): start it, correct the"
-            " address, or unset the variable to use this machine alone"
-        ) from None

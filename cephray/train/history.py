@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
 
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event
@@ -49,8 +50,8 @@ class HistoryWriter:
         (folder / EVENTS).mkdir(exist_ok=True)
         # Without tensorboardX's thread and queue: on a full disk they never end.
         self._events = EventsWriter(str(folder / EVENTS / "events"))
-        self._started = time.perf_counter()
-        self._epochs_before = len(earlier)
+        self._last_row_s: float | None = None  # when the last row came
+        self._epoch_s: list[float] = []  # from each row of this process to the next
         if earlier:
             self._write()
 
@@ -62,6 +63,10 @@ class HistoryWriter:
         """
         epoch = int(row["epoch"])
         self._rows = [*self._rows[: epoch - 1], row]
+        now_s = time.perf_counter()
+        if self._last_row_s is not None:
+            self._epoch_s.append(now_s - self._last_row_s)
+        self._last_row_s = now_s
         self._show(self._line(row))
         self._write()
         values = [
@@ -106,9 +111,11 @@ class HistoryWriter:
             f"waiting {row['waiting_percent']:.1f} %  exchange {row['exchange_percent']:.1f} %  "
             f"{row['memory_gb']:.1f} GB"
         )
-        done = epoch - self._epochs_before
-        left_s = (time.perf_counter() - self._started) / max(done, 1) * (self._epochs - epoch)
-        parts.append(f"{duration(left_s)} left")
+        # The first epoch starts workers and compiles, and says nothing of the others. The median,
+        # as an epoch whose workers were lost and replaced is as unlike the others.
+        if self._epoch_s:
+            left_s = median(self._epoch_s) * (self._epochs - epoch)
+            parts.append(f"{duration(left_s)} left")
         return "  ".join(parts)
 
 

@@ -125,6 +125,7 @@ class DistributedAdam(keras.optimizers.Adam):
     def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
         """Update one variable with its whole gradient."""
         index = self._get_variable_index(variable)
+        learning_rate = tf.cast(learning_rate, variable.dtype)
         step = tf.cast(self.iterations + 1, variable.dtype)
         beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
         if self.kernel_decay and len(variable.shape) > 1:
@@ -135,14 +136,15 @@ class DistributedAdam(keras.optimizers.Adam):
             v=self._velocities[index].value.handle,
             beta1_power=beta_1**step,
             beta2_power=beta_2**step,
-            lr=tf.cast(learning_rate, variable.dtype),
+            lr=learning_rate,
             beta1=beta_1,
             beta2=beta_2,
             epsilon=tf.constant(self.epsilon, variable.dtype),
             grad=gradient,
         )
         if self._averages:
-            decay = tf.minimum(self.average_decay, step / (step + 9.0))
+            most = tf.constant(self.average_decay, variable.dtype)
+            decay = tf.minimum(most, step / (step + 9.0))
             average = self._averages[index]
             self.assign_sub(average, (average - variable) * (1.0 - decay))
 
@@ -151,6 +153,9 @@ class DistributedAdam(keras.optimizers.Adam):
     ) -> list[tuple[Tensor, Tensor]]:
         gradients = [gradient for gradient, _ in grads_and_vars]
         if not self._is_exchanged:
+            # The exchange cuts gradients into pieces, and TensorFlow may not know a gradient's
+            # size while it traces the step. It is the size of its variable.
+            gradients = [tf.ensure_shape(gradient, v.shape) for gradient, v in grads_and_vars]
             gradients = self.exchange(gradients)
         if self.sum_clip_norm is not None:
             gradients, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)

@@ -13,6 +13,7 @@ from pathlib import Path
 from cephray.config import Config
 from cephray.data.copies import find_copies
 from cephray.data.formats import Record, read_dataset
+from cephray.data.known_copies import KnownCopies
 from cephray.data.pipeline import epoch_batches, holdout
 from cephray.errors import InputError
 from cephray.progress import progress
@@ -39,7 +40,12 @@ class Plan:
 
 
 def plan_run(
-    data: Path, output: Place, config: Config, resume: bool = False, show: Show = print
+    data: Path,
+    output: Place,
+    config: Config,
+    resume: bool = False,
+    show: Show = print,
+    copies: KnownCopies | None = None,
 ) -> Plan:
     """Check what a run needs.
 
@@ -49,6 +55,7 @@ def plan_run(
         config: of the run.
         resume: go on from the last complete checkpoint in `output`, if there is one.
         show: takes the line that says where a resumed run goes on.
+        copies: copies of films that were found before; what is found now is added.
 
     Raises:
         InputError: data, configuration or output folder cannot be used.
@@ -58,7 +65,7 @@ def plan_run(
     elif not output.name:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     last = _last_checkpoint(output, resume, show)
-    training, validation = choose_films(data, config, show)
+    training, validation = choose_films(data, config, show, copies)
     _require_a_film_each(len(training), config)
     return Plan(config, output, training, validation, last)
 
@@ -90,7 +97,7 @@ def _last_checkpoint(output: Place, resume: bool, show: Show) -> Checkpoint | No
 
 
 def choose_films(
-    data: Path, config: Config, show: Show = print
+    data: Path, config: Config, show: Show = print, copies: KnownCopies | None = None
 ) -> tuple[list[Record], list[Record]]:
     """Read the records that a run trains on, and those that it validates on: the same each time.
 
@@ -98,38 +105,42 @@ def choose_films(
         data: folder of the data set.
         config: of the run.
         show: takes the line that says what is left out.
+        copies: as in `plan_run`.
 
     Raises:
         InputError: the data set cannot be read, or not be split.
     """
+    copies = copies or KnownCopies()
     training = read_dataset(data, config.data.training, config.data)
     if config.data.validation == "none":
         return training, []
     if config.data.validation != "holdout":
         validation = read_dataset(data, config.data.validation, config.data)
-        return _without_copies(training, validation, config, show), validation
+        return _without_copies(training, validation, config, show, copies), validation
     if len(training) < 2:
         raise InputError(
             f"data {data}: one film cannot be split into training and validation; "
             "set data.validation=none"
         )
-    copies = _copies(training) if config.data.separate_copies else []
-    kept, held_out = holdout(
-        len(training), config.data.holdout_fraction, config.train.seed, copies
-    )
+    pairs = _copies(training, copies) if config.data.separate_copies else []
+    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed, pairs)
     if not len(kept):
         raise InputError(f"data {data}: all training films are copies of each other")
     return [training[i] for i in kept], [training[i] for i in held_out]
 
 
 def _without_copies(
-    training: list[Record], validation: list[Record], config: Config, show: Show
+    training: list[Record],
+    validation: list[Record],
+    config: Config,
+    show: Show,
+    copies: KnownCopies,
 ) -> list[Record]:
     """Leave out the training films that are in validation too."""
     if not config.data.separate_copies:
         return training
     count = len(training)
-    pairs = _copies([*training, *validation])
+    pairs = _copies([*training, *validation], copies)
     twice = {i for i, j in pairs if i < count <= j}
     if twice:
         show(
@@ -145,9 +156,14 @@ def _without_copies(
     return kept
 
 
-def _copies(records: list[Record]) -> list[tuple[int, int]]:
-    with progress("looking for copies", len(records)) as advance:
-        return find_copies([record.image_path for record in records], advance)
+def _copies(records: list[Record], known: KnownCopies) -> list[tuple[int, int]]:
+    paths = [record.image_path for record in records]
+
+    def look() -> list[tuple[int, int]]:
+        with progress("looking for copies", len(paths)) as advance:
+            return find_copies(paths, advance)
+
+    return known.find(paths, look)
 
 
 def _require_a_film_each(count: int, config: Config) -> None:

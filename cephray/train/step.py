@@ -74,8 +74,11 @@ def build_train_step(
         convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
     """
 
+    dtype = model.output["coarse"].dtype
+
     def gradients_of(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
         image, truth, first_points, extent_mm, counts = batch
+        truth, extent_mm, counts = (tf.cast(x, dtype) for x in (truth, extent_mm, counts))
         with tf.GradientTape() as tape:
             prediction = predict(model, image, training=True, first_points=first_points)
             terms = two_stage_loss(
@@ -93,9 +96,10 @@ def build_train_step(
             *terms,
             coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
             refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
-            landmarks=tf.reduce_sum(tf.cast(visible, tf.float32)),
+            landmarks=tf.reduce_sum(tf.cast(visible, dtype)),
         )
-        return tape.gradient(terms.total, model.trainable_variables), tf.stack(sums)
+        gradients = tape.gradient(terms.total, model.trainable_variables)
+        return gradients, tf.cast(tf.stack(sums), tf.float32)
 
     def accumulate(part_of: PartOf, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
         *of_films, counts = batch
@@ -107,7 +111,7 @@ def build_train_step(
             added = [total + part for total, part in zip(gradients, some, strict=True)]
             return part + 1, added, sums + terms
 
-        zeros = [tf.zeros(variable.shape) for variable in model.trainable_variables]
+        zeros = [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]
         _, gradients, sums = tf.while_loop(
             lambda part, *_: part < accumulation_steps,
             add,
