@@ -108,9 +108,8 @@ class DistributedAdam(keras.optimizers.Adam):
             average.assign(weights)
 
     def exchange(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Sum gradients over the replicas; called in the context of a replica."""
-        context = tf.distribute.get_replica_context()
-        if context is None or context.num_replicas_in_sync == 1:
+        """Sum gradients over the replicas. Call it in the context of a replica."""
+        if _replicas() == 1:
             return gradients
         return sum_over_replicas(gradients, self.exchange_dtype)
 
@@ -152,7 +151,7 @@ class DistributedAdam(keras.optimizers.Adam):
         self, grads_and_vars: list[tuple[Tensor, Tensor]]
     ) -> list[tuple[Tensor, Tensor]]:
         gradients = [gradient for gradient, _ in grads_and_vars]
-        if not self._is_exchanged:
+        if _replicas() > 1 and not self._is_exchanged:
             # The exchange cuts gradients into pieces, and TensorFlow may not know a gradient's
             # size while it traces the step. It is the size of its variable.
             gradients = [tf.ensure_shape(gradient, v.shape) for gradient, v in grads_and_vars]
@@ -175,6 +174,12 @@ class DistributedAdam(keras.optimizers.Adam):
             "kernel_decay": self.kernel_decay,
             "average_decay": self.average_decay,
         }
+
+
+def _replicas() -> int:
+    """Return how many replicas share the step that is being traced."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else int(context.num_replicas_in_sync)
 
 
 def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAdam:

@@ -56,6 +56,9 @@ class OneEpoch:
     def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
         raise AssertionError("nobody asked this run to stop")
 
+    def show(self, line: str) -> None:
+        """Lines about compilation; none of these runs is compiled."""
+
     def should_stop(self) -> bool:
         return False
 
