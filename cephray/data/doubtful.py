@@ -115,11 +115,11 @@ def find_doubtful(
 def _misplaced(each: _Set, names: Sequence[str]) -> Iterator[Doubt]:
     """Find marks outside the film, at (0, 0), and several at one place."""
     width, height = each.size_px
-    for k in np.flatnonzero(geometry.outside(each.marks_px, each.size_px)).tolist():
-        message = (
-            f"{names[k]} at {_at(each.marks_px[k])} lies outside the film of {width} × {height} px"
-        )
-        yield _doubt(each, names, [k], message)
+    beyond = np.flatnonzero(geometry.outside(each.marks_px, each.size_px)).tolist()
+    if beyond:
+        text = _join([names[k] for k in beyond])
+        text += f" at {_at(each.marks_px[beyond[0]])} lies" if len(beyond) == 1 else " lie"
+        yield _doubt(each, names, beyond, f"{text} outside the film of {width} × {height} px")
     places: dict[tuple[float, float], list[int]] = defaultdict(list)
     for k, (x, y) in enumerate(each.marks_px.tolist()):
         if not np.isnan([x, y]).any():
