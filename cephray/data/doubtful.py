@@ -21,17 +21,18 @@ from cephray.data.unlike import Unlike, find_unlike
 
 Marks = NDArray[np.floating[Any]]  # [K, 2], pixels; NaN where missing
 
+_FARTHEST = 10.0  # film heights; marks beyond say nothing of a shape
 _AGREES = 1 / 3  # of a mark's distance from its usual place: another reader's mark is this near
 
 _WHOLE = {
     "mirrored": "the marks are mirrored, left to right; does the face on this film look right?",
     "upside down": "the marks stand on their head; is the film upside down?",
-    "x and y swapped": "x and y of the marks are swapped; a line must be x,y",
+    "x and y swapped": "x and y of the marks are swapped; each line must be x,y",
     "moved up": "each mark stands one line too early: is the first line missing?",
     "moved down": "each mark stands one line too late: is there a line too many at the start?",
     "unlike": "{amount:.0f} of the {present} marks lie far from their usual places; are they in"
     " the right order, and of this film?",
-    "size": "the marks are {amount:.2f} times as large, in mm, as on other films; were they made"
+    "size": "the marks are {amount:.2g} times as large, in mm, as on other films; were they made"
     " on a film of another resolution, or is the spacing wrong?",
     "turned": "the marks are turned by {amount:.0f} degrees; is the film turned?",
     "right": "the marks lie unusually far {side}, by {percent:.0f} % of the film's width; are they"
@@ -93,7 +94,7 @@ def find_doubtful(
         return ()
     unlike = defaultdict(list)
     for finding in find_unlike(
-        np.stack([each.marks_px * each.record.spacing_mm for each in sets]),
+        np.stack([_near_the_film(each) * each.record.spacing_mm for each in sets]),
         [each.number for each in sets],
         np.array([np.array(each.size_px) * each.record.spacing_mm for each in sets]),
     ):
@@ -110,6 +111,12 @@ def find_doubtful(
             found.append(_doubt(each, names, range(len(names)), message))
         found += _of_shape(each, unlike[index], names, named)
     return tuple(found)
+
+
+def _near_the_film(each: _Set) -> Marks:
+    """Leave out marks that lie many films away: their squares could be too large for a number."""
+    away = np.abs(each.marks_px) > _FARTHEST * max(each.size_px)
+    return np.where(away.any(axis=-1, keepdims=True), np.nan, each.marks_px)
 
 
 def _misplaced(each: _Set, names: Sequence[str]) -> Iterator[Doubt]:

@@ -84,7 +84,7 @@ CASES: dict[str, tuple[Callable[[Marks], Marks], tuple[str, ...], str]] = {
     "left of the film": (put("S", -50, 60), ("Sella",), r"Sella at \(-50, 60\) lies outside"),
     "below the film": (put("Me", 99, 300), ("Menton",), "outside the film of 242 × 300 px"),
     "two beyond the film": (
-        lambda m: put("Me", 1e6, 3)(put("S", -9, 9)(m)),
+        lambda m: put("Me", 1e300, -1e300)(put("S", -9, 9)(m)),
         ("Sella", "Menton"),
         "Sella and Menton lie outside the film of 242 × 300 px",
     ),
@@ -109,8 +109,9 @@ CASES: dict[str, tuple[Callable[[Marks], Marks], tuple[str, ...], str]] = {
         lambda m: np.add(m[:, ::-1] * [1, -1], [0, WIDTH - 1]), ALL, "by -(8.|9.|10.) degrees"
     ),
     "turned by half": (lambda m: np.subtract(SIZE_PX, m), ALL, r"turned by -?1[678]\d degrees"),
-    "of half the scale": (lambda m: m / 2, ALL, r"marks are 0\.\d\d times as large"),
-    "of twice the scale": (lambda m: 2 * m, ALL, "marks are (1.[89].|2.[0-3].) times"),
+    "of half the scale": (lambda m: m / 2, ALL, r"marks are 0\.[45]\d? times as large"),
+    "of twice the scale": (lambda m: 2 * m, ALL, r"marks are (1\.[89]|2)\S* times"),
+    "from 0 to 1": (lambda m: m / SIZE_PX, ALL, r"marks are 0\.00\d+ times as large"),
     "moved 60 mm to the right": (lambda m: np.add(m, [75, 0]), ALL, "unusually far to the right"),
     "moved 60 mm up": (lambda m: np.add(m, [0, -75]), ALL, "unusually far up"),
     "a line too many": (lambda m: np.roll(m, 1, axis=0), ALL, "one line too late"),
