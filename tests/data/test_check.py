@@ -244,7 +244,7 @@ def test_mixed_sizes_and_no_film_left(films: Path) -> None:
     assert format_check(found).startswith("films    train 4, test1 4\n")
 
 
-def test_the_known_pairs_of_isbi_2015(shared: Path) -> None:
+def test_the_known_pairs_of_isbi_2015_and_few_doubts(shared: Path) -> None:
     folder = shared / "data" / "isbi2015"
     found = check(folder)
     with (folder / "same_film_pairs.csv").open() as stream:
@@ -255,3 +255,7 @@ def test_the_known_pairs_of_isbi_2015(shared: Path) -> None:
     assert crossing == {(row["a"], row["b"]) for row in rows if row["split_a"] != row["split_b"]}
     assert found.faults == ()
     assert found.splits == {"train": 150, "test1": 150}
+    named = {doubt.film: doubt.landmarks for doubt in found.doubtful}
+    assert len(named) <= 10
+    assert named["181"] == ("Sella",)  # 22 mm from the other reader's
+    assert named["297"] == ("Menton", "Gnathion")
