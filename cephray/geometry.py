@@ -98,6 +98,21 @@ def to_pixels(points_norm: FloatArray, frame: Frame) -> FloatArray:
     return points_norm * np.array(frame[2:], dtype) + np.array(frame[:2], dtype) - 0.5
 
 
+def outside(points_px: FloatArray, size_px: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell which points lie outside a film; a missing point (NaN) does not.
+
+    Args:
+        points_px: [..., 2], pixels (x, y).
+        size_px: (width, height) of the film.
+
+    Returns:
+        [...], True where a point lies beyond an edge of the film.
+    """
+    norm = normalise(points_px, whole(size_px))
+    beyond: NDArray[np.bool_] = np.any((norm < 0) | (norm > 1), axis=-1)
+    return beyond
+
+
 def to_grid(points_px: FloatArray, cell_px: FloatArray | float) -> FloatArray:
     """Move points to the centres of the cells that they lie in, of a grid from the film's edge.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,12 @@ import numpy as np
 
 from cephray.config import DataConfig
 from cephray.data.copies import find_copies
+from cephray.data.doubtful import Doubt, find_doubtful
 from cephray.data.films import check_landmarks, read_film
 from cephray.data.formats import Record, list_films, read_dataset
 from cephray.data.names import natural_key
 from cephray.data.readers import MEAN, Comparison, compare_readers
+from cephray.data.unlike import FEWEST_FILMS
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
 
@@ -35,7 +37,11 @@ TRAINING = "train"
 
 @dataclass(frozen=True)
 class Fault:
-    """What training or evaluation would refuse: one line, and the films that it keeps from use."""
+    """What makes films unusable: one line, and the films.
+
+    Training refuses a film whose truth lies outside it. A mean of readers may lie inside although
+    one reader's mark does not; evaluation against that reader refuses it, so it is a fault too.
+    """
 
     films: tuple[str, ...]
     message: str
@@ -67,6 +73,8 @@ class Check:
     blank: tuple[str, ...]  # films of a single grey value
     readers: tuple[Comparison, ...]  # of the records: with each other
     copies: tuple[Pair, ...]
+    doubtful: tuple[Doubt, ...]  # marks of all films that can be read, unusable ones too
+    compared: bool  # whether there are enough films to compare the marks' shapes
 
     @property
     def films(self) -> int:
@@ -124,6 +132,15 @@ class Check:
             "implausible": self.implausible,
             "blank": list(self.blank),
             "missing": [{"name": name, "films": films} for name, films in self.missing.items()],
+            "doubtful": [
+                {
+                    "film": doubt.film,
+                    "reader": doubt.reader,
+                    "landmarks": list(doubt.landmarks),
+                    "message": doubt.message,
+                }
+                for doubt in self.doubtful
+            ],
             "readers": [self._comparison_json(comparison) for comparison in self.readers],
             "copies": [
                 {"films": list(p.films), "splits": list(p.splits), "crosses_training": p.crosses}
@@ -169,6 +186,8 @@ def check_dataset(
 
     listed = list_films(folder)
     records = read_dataset(folder, "all", data, on_fault)
+    read: list[Record] = []
+    read_sizes_px: list[tuple[int, int]] = []
     usable: list[Record] = []
     sizes_px: list[tuple[int, int]] = []
     blank: list[str] = []
@@ -179,6 +198,13 @@ def check_dataset(
                 on_fault([record.film], seen)
                 continue
             size_px, is_blank = seen
+            read.append(record)
+            read_sizes_px.append(size_px)
+            misplaced = list(_outside_faults(record, size_px, data.reader))
+            for fault in misplaced:
+                on_fault([record.film], fault)
+            if misplaced:
+                continue
             usable.append(record)
             sizes_px.append(size_px)
             if is_blank:
@@ -189,9 +215,11 @@ def check_dataset(
         for film in sorted(listed[split], key=natural_key)
     ]
     pairs = find_copies([path for _, _, path in films], progress)
+    names = landmark_set(data.landmarks).names
+    same_film = {frozenset((films[i][0], films[j][0])) for i, j in pairs}
     return Check(
         data=folder,
-        landmarks=landmark_set(data.landmarks).names,
+        landmarks=names,
         splits={split: len(films) for split, films in listed.items() if films},
         faults=tuple(faults),
         records=tuple(usable),
@@ -201,6 +229,8 @@ def check_dataset(
         copies=tuple(
             Pair((films[i][0], films[j][0]), (films[i][1], films[j][1])) for i, j in pairs
         ),
+        doubtful=find_doubtful(read, read_sizes_px, names, same_film),
+        compared=len(read) >= FEWEST_FILMS,
     )
 
 
@@ -215,7 +245,20 @@ def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
     try:
         image = read_film(record.image_path)
         size_px = (image.shape[1], image.shape[0])
-        check_landmarks(record, size_px)
     except InputError as fault:
         return fault
     return size_px, bool(image.min() == image.max())
+
+
+def _outside_faults(record: Record, size_px: tuple[int, int], truth: str) -> Iterator[InputError]:
+    """Return why a film cannot be used: marks outside it that are, or are part of, the truth."""
+    try:
+        check_landmarks(record, size_px)
+    except InputError as fault:
+        yield fault
+        return
+    for reader, marks_px in record.readers_px.items() if truth == MEAN else ():
+        try:
+            check_landmarks(replace(record, landmarks_px=marks_px), size_px)
+        except InputError as fault:
+            yield InputError(f"{reader} reader: {fault}")

@@ -10,8 +10,10 @@ import numpy as np
 from cephray.data.check import FAR_APART_MM, PLAUSIBLE_HEIGHT_MM, Check, mean
 from cephray.data.names import some
 from cephray.data.readers import Comparison
+from cephray.data.unlike import FEWEST_FILMS
 
 MOST_NAMED = 5
+MOST_DOUBTFUL = 30
 
 
 def format_check(check: Check) -> str:
@@ -23,7 +25,8 @@ def format_check(check: Check) -> str:
         "marks": list(_marks(check)),
         "readers": [line for comparison in check.readers for line in _reader(check, comparison)],
         "copies": list(_copies(check)),
-        "faults": [fault.message for fault in check.faults] or ["none"],
+        "doubtful": list(_doubtful(check)),
+        "faults": [fault.message for fault in check.faults] or [_no_faults(check)],
     }
     rows = [
         f"{topic if number == 0 else '':<9}{line}"
@@ -118,6 +121,19 @@ def _copies(check: Check) -> Iterator[str]:
     for pair in check.copies:
         (a, b), (split_a, split_b) = pair.films, pair.splits
         yield f"  {a} ({split_a}) and {b} ({split_b})" + (" *" if pair.crosses else "")
+
+
+def _doubtful(check: Check) -> Iterator[str]:
+    yield from map(str, check.doubtful[:MOST_DOUBTFUL])
+    if len(check.doubtful) > MOST_DOUBTFUL:
+        yield f"and {len(check.doubtful) - MOST_DOUBTFUL} more; --json FILE has them all"
+    if not check.compared:
+        yield f"fewer than {FEWEST_FILMS} readable films: their marks' shapes were not compared"
+
+
+def _no_faults(check: Check) -> str:
+    films = len({doubt.film for doubt in check.doubtful})
+    return f"none, but look at the doubtful marks on {_films(films)}" if films else "none"
 
 
 def _size(size_px: tuple[int, int]) -> str:

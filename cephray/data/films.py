@@ -235,8 +235,7 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
     Raises:
         InputError: names the film, the first such landmark and the film's size.
     """
-    norm = geometry.normalise(record.landmarks_px, geometry.whole(size_px))  # [K, 2]
-    outside = np.flatnonzero(((norm < 0) | (norm > 1)).any(axis=-1))
+    outside = np.flatnonzero(geometry.outside(record.landmarks_px, size_px))
     if outside.size:
         x, y = record.landmarks_px[outside[0]]
         raise InputError(

@@ -135,6 +135,80 @@ def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
     assert facts["sizes_px"][0] == {"size_px": [242, 300], "films": 7}
 
 
+@pytest.mark.parametrize("readers", [1, 2])
+def test_impossible_marks_are_named_with_one_reader_as_with_two(films: Path, readers: int) -> None:
+    replace_mark(films, SENIOR, "001", 0, "-50,-60")
+    lines = (films / SENIOR / "002.txt").read_text().splitlines()
+    replace_mark(films, SENIOR, "002", 3, lines[9])
+    marks = [line.split(",") for line in (films / SENIOR / "005.txt").read_text().splitlines()]
+    mirrored = "".join(f"{241 - float(x)},{y}\n" for x, y in marks)
+    (films / SENIOR / "005.txt").write_text(mirrored)
+    if readers == 1:
+        shutil.rmtree(films / JUNIOR)
+    data = DataConfig(reader="senior" if readers == 1 else "mean")
+    found = check_dataset(films, data)
+    assert found.unusable == ["001"]
+    text = format_check(found)
+    for words in (
+        "001, senior reader: Sella at (-50, -60) lies outside the film of 242 × 300 px",
+        "landmark 1 at (-50, -60) lies outside the film of 242 × 300 pixels",
+        "002, senior reader: Porion and Gonion lie at one place, (",
+        "002, senior reader: Porion lies ",
+        "005, senior reader: the marks are mirrored",
+    ):
+        assert text.count(words) == 1
+    doubtful = json.loads(json.dumps(found.to_json()))["doubtful"]
+    assert [(doubt["film"], doubt["reader"]) for doubt in doubtful] == [
+        ("001", "senior"), ("002", "senior"), ("002", "senior"), ("005", "senior"),
+    ]  # fmt: skip
+    assert doubtful[1]["landmarks"] == ["Porion", "Gonion"]
+
+
+def test_doubtful_marks_are_no_fault(films: Path) -> None:
+    replace_mark(films, SENIOR, "002", 0, "0,0")
+    found = check(films)
+    assert found.faults == ()
+    assert "doubtful 002, senior reader: Sella lies at (0, 0)" in format_check(found)
+    last = format_check(found).splitlines()[-1]
+    assert last == "faults   none, but look at the doubtful marks on 1 film"
+
+
+def test_a_mark_of_a_reader_who_is_not_the_truth_keeps_no_film_from_use(films: Path) -> None:
+    replace_mark(films, JUNIOR, "002", 0, "250,10")
+    found = check_dataset(films, DataConfig(reader="senior"))
+    assert found.faults == ()
+    assert [str(doubt) for doubt in found.doubtful] == [
+        "002, junior reader: Sella at (250, 10) lies outside the film of 242 × 300 px"
+    ]
+    (fault,) = check(films).faults
+    assert fault.message.startswith("junior reader: film ")
+
+
+@pytest.mark.parametrize("text", ["inf,10", "10,-inf", "1e999,10", "nan,10", "10,NaN", "10", ","])
+def test_marks_that_are_no_numbers_are_faults(films: Path, text: str) -> None:
+    replace_mark(films, SENIOR, "002", 3, text)
+    found = check(films)
+    assert found.unusable == ["002"]
+    words = "002.txt, line 4: must be x,y in pixels, or nan,nan where the landmark is missing; got"
+    assert f"{words} {text!r}" in format_check(found)
+
+
+def test_few_films_and_many_doubts_are_said(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cephray.data.check_text.MOST_DOUBTFUL", 2)
+    for film in ("001", "002", "003"):
+        replace_mark(films, SENIOR, film, 0, "0,0")
+    text = format_check(check(films))
+    assert "002, senior" in text
+    assert "003, senior" not in text
+    assert "and 1 more; --json FILE has them all" in text
+    assert "were not compared" not in text
+    for path in (*(films / TRAIN).iterdir(), films / TEST / "008.png"):
+        path.write_bytes(b"no picture")
+    assert "fewer than 4 readable films: their marks' shapes were not" in format_check(
+        check(films)
+    )
+
+
 def test_copies_are_named_with_their_splits(tmp_path: Path) -> None:
     folder = tmp_path / "films"
     write_dataset(folder, 8, size_px=(484, 600))
@@ -170,7 +244,7 @@ def test_mixed_sizes_and_no_film_left(films: Path) -> None:
     assert format_check(found).startswith("films    train 4, test1 4\n")
 
 
-def test_the_known_pairs_of_isbi_2015(shared: Path) -> None:
+def test_the_known_pairs_of_isbi_2015_and_few_doubts(shared: Path) -> None:
     folder = shared / "data" / "isbi2015"
     found = check(folder)
     with (folder / "same_film_pairs.csv").open() as stream:
@@ -181,3 +255,7 @@ def test_the_known_pairs_of_isbi_2015(shared: Path) -> None:
     assert crossing == {(row["a"], row["b"]) for row in rows if row["split_a"] != row["split_b"]}
     assert found.faults == ()
     assert found.splits == {"train": 150, "test1": 150}
+    named = {doubt.film: doubt.landmarks for doubt in found.doubtful}
+    assert len(named) <= 10
+    assert named["181"] == ("Sella",)  # 22 mm from the other reader's
+    assert named["297"] == ("Menton", "Gnathion")
