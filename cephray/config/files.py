@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from cephray.config.config import Config
 from cephray.errors import InputError
+from cephray.presets import find_config
 from cephray.storage import Place
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
-def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Config:
+
+def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
 
     Args:
-        path: YAML file with any subset of the keys.
+        source: YAML file with any subset of the keys. A string is the name of a preset, or the
+            path of a file. If None, the configuration starts from the defaults.
         overrides: `section.key=value` each, the value in YAML.
 
     Raises:
-        InputError: a file that cannot be read, an unknown key, a value outside its range.
+        InputError: there is no such preset or file, the file cannot be read, a key is unknown, or
+            a value is outside its range.
 
     Example:
         >>> load_config(overrides=["model.fusion_depth=2"]).model.fusion_depth
         2
+        >>> load_config("best").model.backbone
+        'efficientnet_lite2'
     """
     tree: dict[str, Any] = {}
-    if path is not None:
-        tree = read_yaml(path, "config")
+    if source is not None:
+        file = find_config(source) if isinstance(source, str) else source
+        tree = read_yaml(file, "config")
     for key, value in parse_overrides(overrides).items():
         _set_dotted(tree, key, value)
     return parse_config(tree)
@@ -118,7 +127,7 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def read_yaml(path: Place, what: str) -> dict[str, Any]:
+def read_yaml(path: Place | Traversable, what: str) -> dict[str, Any]:
     """Read a mapping from a YAML file; an empty file is an empty one.
 
     Args:
