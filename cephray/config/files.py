@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cephray.config.absent import with_absent
 from cephray.config.config import Config
 from cephray.errors import InputError
 from cephray.presets import find_config
@@ -101,6 +102,22 @@ def with_inference(config: Config, overrides: Sequence[str]) -> Config:
     return override(config, values)
 
 
+def plain_value(key: str, value: Any) -> Any:
+    """Return a value for a dotted key, or None if the value says that the key is absent.
+
+    Example:
+        >>> plain_value("train.clip_norm", "none")
+        >>> plain_value("data.validation", "none")
+        'none'
+    """
+    tree: dict[str, Any] = {}
+    _set_dotted(tree, key, value)
+    read: Any = with_absent(Config, tree)
+    for part in key.split("."):
+        read = read[part]
+    return read
+
+
 def value_of(config: Config, key: str) -> Any:
     """Return the value of a dotted key that the configuration has."""
     value: Any = config
@@ -110,13 +127,13 @@ def value_of(config: Config, key: str) -> Any:
 
 
 def parse_config(tree: Mapping[str, Any]) -> Config:
-    """Validate a tree of plain values.
+    """Validate a tree of plain values, in which `none` and `null` stand for None.
 
     Raises:
         InputError: names the first key at fault, what it was given and what is allowed.
     """
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(with_absent(Config, tree))
     except ValidationError as error:
         raise InputError(_explain(error)) from None
 
