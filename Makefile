@@ -20,7 +20,7 @@ demo: $(BUILT)
 	@test "$$(cat "$(OUT)/data.txt" 2>/dev/null)" = "$(FILMS)" || rm -rf "$(OUT)/run" "$(OUT)/overlays"
 	@echo "$(FILMS)" > "$(OUT)/data.txt"
 	@test -e "$(FILMS)" || $(CEPHRAY) synthesize --output "$(FILMS)" --count 60 --height 600 --width 484
-	$(CEPHRAY) train --data "$(FILMS)" --output "$(OUT)/run" --config presets/small.yaml \
+	$(CEPHRAY) train --data "$(FILMS)" --output "$(OUT)/run" --config small \
 	  --num-workers 2 --resume
 	$(CEPHRAY) evaluate --checkpoint "$(OUT)/run" --data "$(FILMS)" --split test1 \
 	  --json "$(OUT)/evaluate.json" --output "$(OUT)"

@@ -14,14 +14,28 @@ from pathlib import Path
 from cephray import __version__, commands, commands_checkpoint
 from cephray.command import Parser, run_command
 from cephray.commands_checkpoint import VALIDATION
+from cephray.presets import presets
 from cephray.storage import place
 
+CONFIG_HELP = f"preset ({', '.join(presets())}) or YAML file"
 MEASURED_SPLITS = ("train", "test1", "test2", "all", VALIDATION)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     return run_command(_parser(), arguments)
+
+
+def sentence(summary: str) -> str:
+    """Make a summary a sentence: its first letter becomes upper case, all others stay.
+
+    `str.capitalize` would write the others in lower case, and so spoil names.
+
+    Example:
+        >>> sentence("train on a Ray cluster")
+        'Train on a Ray cluster.'
+    """
+    return f"{summary[0].upper()}{summary[1:]}."
 
 
 def _parser() -> Parser:
@@ -35,7 +49,10 @@ def _parser() -> Parser:
         summary: str,
     ) -> argparse.ArgumentParser:
         command = subparsers.add_parser(
-            name, help=summary, description=f"{summary.capitalize()}.", allow_abbrev=False
+            name,
+            help=summary,
+            description=sentence(summary),
+            allow_abbrev=False,
         )
         command.set_defaults(command=run)
         return command
@@ -69,14 +86,14 @@ def _parser() -> Parser:
         "say what is wrong with a data set, or worth knowing",
     )
     check.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
-    check.add_argument("--config", type=Path, metavar="FILE", help="YAML, of the run to come")
+    check.add_argument("--config", metavar="FILE|NAME", help=f"of the run to come: {CONFIG_HELP}")
     check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as for train")
     check.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
 
     train = add("train", commands.run_train, "train on a Ray cluster")
     train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
     train.add_argument("--output", type=place, required=True, metavar="DIR|URI", help="of the run")
-    train.add_argument("--config", type=Path, metavar="FILE", help="YAML")
+    train.add_argument("--config", metavar="FILE|NAME", help=CONFIG_HELP)
     train.add_argument(
         "--set",
         action="append",

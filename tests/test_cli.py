@@ -165,7 +165,7 @@ def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None
     assert "001.png is not a readable image" in ended.stdout
     assert "1 of 6 films cannot be used" in ended.stderr
     line = fails(2, "data-check", "--data", films, "--config", tmp_path / "no.yaml")
-    assert "no.yaml: cannot be read" in line
+    assert "no.yaml': is neither a preset nor a file" in line
     assert "does not exist" in fails(2, "data-check", "--data", tmp_path / "nowhere")
 
 

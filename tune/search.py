@@ -24,6 +24,7 @@ from cephray.command import Parser, run_command
 from cephray.config import Config, override
 from cephray.data.known_copies import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
+from cephray.presets import presets
 from cephray.quiet import import_tensorflow
 from cephray.train.plan import plan_run
 from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
@@ -52,7 +53,11 @@ def _parser() -> Parser:
     add = parser.add_argument
     add("--data", type=Path, required=True, metavar="DIR", help="data set")
     add("--output", type=Path, required=True, metavar="DIR", help="of the search")
-    add("--config", type=Path, metavar="FILE", help="what trials have in common, YAML")
+    add(
+        "--config",
+        metavar="FILE|NAME",
+        help=f"what trials have in common: preset ({', '.join(presets())}) or YAML file",
+    )
     add("--set", action="append", default=[], metavar="a.b=c", help="one config key of it")
     add(
         "--space", type=Path, metavar="FILE", help="keys and their ranges; default tune/space.yaml"

@@ -22,7 +22,7 @@ from typing import Any
 import optuna
 import yaml
 
-from cephray.config import Config, override, read_yaml, value_of
+from cephray.config import Config, override, plain_value, read_yaml, value_of
 from cephray.errors import InputError
 
 Value = bool | int | float | str | None
@@ -188,6 +188,8 @@ def _dimension(key: str, rule: Any, base: Config) -> Dimension:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         raise InputError(f"{key}: unknown rule {name!r}{hint}; valid rules: {', '.join(_RULES)}")
     read, wanted = _RULES[name]
+    if isinstance(values, list):
+        values = [plain_value(key, value) for value in values]
     try:
         dimension = read(values)
     except (TypeError, ValueError):

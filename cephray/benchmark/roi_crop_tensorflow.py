@@ -79,7 +79,11 @@ def results(crop: Crop, inputs: Inputs, boxes: Tensor, direction: str) -> list[T
 
 
 def subject(crop: Crop, inputs: Inputs, direction: str) -> Subject:
-    """Return what times one crop, or one gradient of it, of these inputs."""
+    """Return what times one crop, or one gradient of it, of these inputs.
+
+    Raises:
+        RuntimeError: TensorFlow has no kernel for the case, or not enough memory.
+    """
     # A turn of the loop costs as much as half a crop of one film: it makes several, one by one,
     # where they do not take long.
     box_sets = tf.unstack(inputs.boxes)[: max(1, 64 // inputs.case.batch)]
@@ -103,8 +107,12 @@ def subject(crop: Crop, inputs: Inputs, direction: str) -> Subject:
         repeat(tf.constant(count)).numpy()
         return (time.perf_counter() - begin) / (count * len(box_sets))
 
-    run(1)
-    repeats = int(np.clip(SECONDS_PER_TURN / len(box_sets) / run(1), 1, 1000))
+    try:
+        run(1)
+        once_s = run(1)
+    except (tf.errors.ResourceExhaustedError, tf.errors.UnimplementedError) as error:
+        raise RuntimeError(error.message) from error
+    repeats = int(np.clip(SECONDS_PER_TURN / len(box_sets) / once_s, 1, 1000))
     return lambda: run(repeats)
 
 

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from cephray.errors import RunError
+
 # Runs once and returns how long one operation took, in seconds.
 Subject = Callable[[], float]
 
@@ -39,6 +41,50 @@ class Row:
     p90_s: float
     peak_bytes: int | None
     ratio_to_ours: float
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A subject that was not timed in a case, and why."""
+
+    case: Mapping[str, Any]
+    subject: str
+    direction: str
+    reason: str
+
+
+def build_subjects(
+    makers: Mapping[str, Callable[[], Subject]],
+) -> tuple[dict[str, Subject], dict[str, str]]:
+    """Build the subjects of one case; leave out those that cannot do it.
+
+    Libraries lack some types on some devices, and a case may not fit into memory. Both are
+    facts about a subject, and no reason to end the benchmark. `OURS` is never left out.
+
+    Args:
+        makers: builds each subject, by name. A subject that cannot do the case raises
+            RuntimeError or MemoryError when it is built or on its first run.
+
+    Returns:
+        The subjects that ran once, and the reason for each of the others, both by name.
+
+    Raises:
+        RunError: `OURS` cannot do the case.
+    """
+    subjects: dict[str, Subject] = {}
+    reasons: dict[str, str] = {}
+    for name, make in makers.items():
+        try:
+            subject = make()
+            subject()
+        except (RuntimeError, MemoryError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if name == OURS:
+                raise RunError(f"{name} cannot do this case: {reason}") from error
+            reasons[name] = reason
+        else:
+            subjects[name] = subject
+    return subjects, reasons
 
 
 def measure(
@@ -166,15 +212,29 @@ def _version(name: str) -> str | None:
         return None
 
 
-def write_json(path: Path, machine: Mapping[str, Any], rows: Sequence[Row]) -> None:
-    """Write `{"machine": …, "rows": […]}`."""
+def write_json(
+    path: Path,
+    machine: Mapping[str, Any],
+    rows: Sequence[Row],
+    left_out: Sequence[LeftOut] = (),
+) -> None:
+    """Write `{"machine": …, "rows": […], "left_out": […]}`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    content = {"machine": dict(machine), "rows": [vars(row) for row in rows]}
+    content = {
+        "machine": dict(machine),
+        "rows": [vars(row) for row in rows],
+        "left_out": [vars(one) for one in left_out],
+    }
     path.write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
-def format_rows(rows: Sequence[Row]) -> str:
-    """Lay the rows out as a table, a block for each case and direction."""
+def format_rows(rows: Sequence[Row], left_out: Sequence[LeftOut] = ()) -> str:
+    """Lay the rows out as a table, a block for each case and direction.
+
+    Args:
+        rows: of one or more cases.
+        left_out: subjects that the last case does without, listed below its rows.
+    """
     lines = []
     shown: Mapping[str, Any] | None = None
     for row in rows:
@@ -191,4 +251,5 @@ def format_rows(rows: Sequence[Row]) -> str:
             f"{row.subject:<12} {row.direction:<9} {1e3 * row.median_s:8.3f}ms {times} {peak:>9}"
             f" {row.ratio_to_ours:7.2f}"
         )
+    lines += [f"{one.subject:<12} {one.direction:<9} left out: {one.reason}" for one in left_out]
     return "\n".join(lines)

@@ -4,33 +4,43 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cephray.config.absent import with_absent
 from cephray.config.config import Config
 from cephray.errors import InputError
+from cephray.presets import find_config
 from cephray.storage import Place
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
-def load_config(path: Place | None = None, overrides: Sequence[str] = ()) -> Config:
+
+def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()) -> Config:
     """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
 
     Args:
-        path: YAML file with any subset of the keys.
+        source: YAML file with any subset of the keys. A string is the name of a preset, or the
+            path of a file. If None, the configuration starts from the defaults.
         overrides: `section.key=value` each, the value in YAML.
 
     Raises:
-        InputError: a file that cannot be read, an unknown key, a value outside its range.
+        InputError: there is no such preset or file, the file cannot be read, a key is unknown, or
+            a value is outside its range.
 
     Example:
         >>> load_config(overrides=["model.fusion_depth=2"]).model.fusion_depth
         2
+        >>> load_config("best").model.backbone
+        'efficientnet_lite2'
     """
     tree: dict[str, Any] = {}
-    if path is not None:
-        tree = read_yaml(path, "config")
+    if source is not None:
+        file = find_config(source) if isinstance(source, str) else source
+        tree = read_yaml(file, "config")
     for key, value in parse_overrides(overrides).items():
         _set_dotted(tree, key, value)
     return parse_config(tree)
@@ -92,6 +102,22 @@ def with_inference(config: Config, overrides: Sequence[str]) -> Config:
     return override(config, values)
 
 
+def plain_value(key: str, value: Any) -> Any:
+    """Return a value for a dotted key, or None if the value says that the key is absent.
+
+    Example:
+        >>> plain_value("train.clip_norm", "none")
+        >>> plain_value("data.validation", "none")
+        'none'
+    """
+    tree: dict[str, Any] = {}
+    _set_dotted(tree, key, value)
+    read: Any = with_absent(Config, tree)
+    for part in key.split("."):
+        read = read[part]
+    return read
+
+
 def value_of(config: Config, key: str) -> Any:
     """Return the value of a dotted key that the configuration has."""
     value: Any = config
@@ -101,13 +127,13 @@ def value_of(config: Config, key: str) -> Any:
 
 
 def parse_config(tree: Mapping[str, Any]) -> Config:
-    """Validate a tree of plain values.
+    """Validate a tree of plain values, in which `none` and `null` stand for None.
 
     Raises:
         InputError: names the first key at fault, what it was given and what is allowed.
     """
     try:
-        return Config.model_validate(tree)
+        return Config.model_validate(with_absent(Config, tree))
     except ValidationError as error:
         raise InputError(_explain(error)) from None
 
@@ -118,7 +144,7 @@ def dump_config(config: Config) -> str:
     return text
 
 
-def read_yaml(path: Place, what: str) -> dict[str, Any]:
+def read_yaml(path: Place | Traversable, what: str) -> dict[str, Any]:
     """Read a mapping from a YAML file; an empty file is an empty one.
 
     Args:

@@ -49,7 +49,6 @@ SMALL_CASES = {
     ),
     "spread": Case("spread", (*SMALL, "model.spread=true", "loss.error=laplace", "loss.unit=mm")),
 }
-PRESETS = Path(__file__).parents[2] / "presets"
 # Settings of a model that cost nothing in prediction.
 FREE = {"head_dropout", "detach_passes", "detection_prior", "detection_scale"}
 FREE |= {"batch_norm_momentum", "sync_batch_norm", "frozen_levels"}
@@ -129,7 +128,7 @@ def test_head_by_head_runs_the_backbone_for_each_head(monkeypatch: pytest.Monkey
 
 @pytest.mark.parametrize("case", [PAPER, BEST], ids=["paper", "best"])
 def test_cases_are_the_presets_networks(case: Case) -> None:
-    preset, ours = load_config(PRESETS / f"{case.name}.yaml"), case.config
+    preset, ours = load_config(case.name), case.config
     assert ours.model.model_dump(exclude=FREE) == preset.model.model_dump(exclude=FREE)
     if case is BEST:  # the paper's films are smaller than its own
         assert View.of(ours.data) == View.of(preset.data)

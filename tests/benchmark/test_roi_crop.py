@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from cephray.benchmark import roi_crop as benchmark
 from cephray.benchmark import roi_crop_tensorflow
@@ -19,10 +23,11 @@ from cephray.benchmark.roi_crop_cases import (
     quick_cases,
     touched_cells,
 )
-from cephray.benchmark.timing import FLOOR, OURS, measure
+from cephray.benchmark.timing import FLOOR, OURS, Subject, build_subjects, measure
 from cephray.errors import RunError
 
 SMALL = Case(batch=2, landmarks=3, crop_size=3, depth=2)
+MACHINE = {"copy_bytes_per_s": 1e9, "cpus": 1, "processor": "a processor", "gpu": "a GPU"}
 
 
 def test_cases_cover_every_factor() -> None:
@@ -84,6 +89,7 @@ def test_a_run_leaves_table_json_and_picture(
     content: dict[str, Any] = json.loads(files[0].read_text())
     assert content["machine"]["copy_bytes_per_s"] > 0
     assert len(content["rows"]) == len(rows)
+    assert not {one["subject"] for one in content["left_out"]} - {"torchvision"}
     assert content["rows"][0]["case"]["batch"] == 2
     assert files[1].stat().st_size > 1000
     assert any("batch=2" in block for block in shown)
@@ -96,3 +102,128 @@ def test_what_is_wrong_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roi_crop_tensorflow, "CROPS", wrong)
     with pytest.raises(RunError, match=r"is wrong, so it was not timed: .* off crop_and_resize"):
         benchmark.run(show=lambda block: None)
+
+
+def cannot(error: BaseException) -> NoReturn:
+    """Fail as a library does that cannot do a case."""
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (
+            NotImplementedError("\"roi_align_forward_kernel\" not implemented for 'BFloat16'"),
+            "\"roi_align_forward_kernel\" not implemented for 'BFloat16'",
+        ),
+        (RuntimeError("CUDA out of memory.\nSee the documentation."), "CUDA out of memory."),
+        (MemoryError(), "MemoryError"),
+        (RuntimeError("  \n"), "RuntimeError"),
+    ],
+    ids=["no kernel", "two lines", "no message", "blank message"],
+)
+@pytest.mark.parametrize("when", ["built", "run"])
+def test_a_subject_that_cannot_do_a_case_is_left_out(
+    when: str, error: BaseException, reason: str
+) -> None:
+    def rival() -> Subject:
+        return cannot(error) if when == "built" else lambda: cannot(error)
+
+    def ours() -> Subject:
+        return lambda: 1.0
+
+    subjects, reasons = build_subjects({"rival": rival, OURS: ours})
+    assert list(subjects) == [OURS]
+    assert reasons == {"rival": reason}
+    with pytest.raises(RunError, match="cephray cannot do this case: ") as caught:
+        build_subjects({OURS: rival, "rival": ours})
+    assert str(caught.value).endswith(reason)
+
+
+def test_an_error_in_a_subject_is_not_left_out() -> None:
+    with pytest.raises(TypeError, match="of our own"):
+        build_subjects({"rival": lambda: cannot(TypeError("of our own"))})
+
+
+def test_a_gpu_without_bfloat16_in_torchvision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The GPU's subjects are fakes: torchvision refuses bfloat16, as it does on a GPU."""
+
+    def roi_align(inputs: Case, direction: str) -> Subject:
+        if inputs.dtype == "bfloat16":
+            raise NotImplementedError(f"no {direction} kernel for 'BFloat16'")
+        return lambda: 0.002
+
+    fake = SimpleNamespace(
+        HAS_ROI_ALIGN=True,
+        Inputs=lambda case, rng, device: case,
+        check_cuda=lambda case, rng: None,
+        cuda_subject=lambda inputs, direction: lambda: 0.001,
+        roi_align_subject=roi_align,
+        cuda_copying=lambda inputs, byte_count: lambda: 0.0005,
+        peak_bytes=lambda subject: 1024,
+    )
+    monkeypatch.setitem(sys.modules, "cephray.benchmark.roi_crop_torch", fake)
+    monkeypatch.setattr("cephray.benchmark.roi_crop_torch", fake, raising=False)
+    monkeypatch.setattr(benchmark, "_has_gpu", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no TensorFlow
+    monkeypatch.setattr(benchmark, "machine_facts", lambda packages: MACHINE.copy())
+    monkeypatch.setattr(benchmark, "SECONDS", 0.0)
+    half = replace(SMALL, dtype="bfloat16")
+    monkeypatch.setattr(benchmark, "quick_cases", lambda: [half, SMALL])
+    shown: list[str] = []
+    file = tmp_path / "rows.json"
+    rows = benchmark.run(json_path=file, show=shown.append)
+
+    timed = [(row.case["dtype"], row.direction, row.subject) for row in rows]
+    assert timed == [
+        ("bfloat16", "forward", OURS),
+        ("bfloat16", "forward", FLOOR),
+        ("bfloat16", "backward", OURS),
+        ("bfloat16", "backward", FLOOR),
+        *(
+            ("float32", direction, subject)
+            for direction in ("forward", "backward")
+            for subject in (OURS, "torchvision", FLOOR)
+        ),
+    ]
+    content = json.loads(file.read_text())
+    assert content["left_out"] == [
+        {
+            "case": {"device": "gpu", **asdict(half)},
+            "subject": "torchvision",
+            "direction": direction,
+            "reason": f"no {direction} kernel for 'BFloat16'",
+        }
+        for direction in ("forward", "backward")
+    ]
+    table = [block for block in shown if "dtype=" in block]
+    for block, direction in zip(table[:2], ("forward", "backward"), strict=True):
+        line = block.splitlines()[-1]
+        assert line.split(maxsplit=2) == [
+            "torchvision",
+            direction,
+            f"left out: no {direction} kernel for 'BFloat16'",
+        ]
+    assert not any("left out" in block for block in table[2:])
+
+
+def test_keras_ops_is_left_out_where_it_needs_too_much_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(benchmark, "KERAS_LIMIT_BYTES", 2**19)
+    makers = benchmark._cpu_makers(SMALL, "forward")
+    makers = {name: makers[name] for name in (OURS, benchmark.KERAS)}
+    subjects, reasons = build_subjects(makers)
+    assert list(subjects) == [OURS]
+    assert reasons == {"keras.ops": "takes more than 0.000488281 GiB of memory"}
+
+
+def test_tensorflow_without_a_kernel_cannot_do_a_case() -> None:
+    def crop(features: Any, boxes: Any, size: int) -> Any:
+        raise tf.errors.UnimplementedError(None, None, "no such kernel")
+
+    inputs = roi_crop_tensorflow.Inputs(SMALL, np.random.default_rng(0))
+    with pytest.raises(RuntimeError, match="no such kernel"):
+        roi_crop_tensorflow.subject(crop, inputs, "forward")

@@ -220,10 +220,10 @@ def test_is_as_fast_as_it_must_be(torch: Any, direction: str) -> None:
     pytest.importorskip("torchvision")
     from cephray.benchmark import roi_crop
     from cephray.benchmark.roi_crop_cases import Case
-    from cephray.benchmark.timing import FLOOR, measure
+    from cephray.benchmark.timing import FLOOR, build_subjects, measure
 
     case = Case(batch=64)
-    subjects = roi_crop._gpu_subjects(case, direction)
+    subjects, _ = build_subjects(roi_crop._gpu_makers(case, direction))
     ratios = {r.subject: r.ratio_to_ours for r in measure({}, direction, subjects, seconds=3)}
     assert ratios["torchvision"] >= 3
     assert ratios[FLOOR] >= 0.7

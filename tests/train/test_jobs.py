@@ -65,7 +65,6 @@ class Cluster:
             "DATA": str(folder / "films"),
             "OUTPUT": str(folder / "run"),
             "CONFIG": str(folder / "small.yaml"),
-            "CHECKOUT": str(CHECKOUT),
         }
         export = readme_commands("export ")[0].removeprefix("export ").split()
         self.environment |= dict(pair.split("=") for pair in export)

@@ -84,7 +84,7 @@ def test_a_search_that_goes_on_is_the_same(option: list[str], said: str, tmp_pat
         (["--seed", "-1"], "--seed: "),
         (["--reduction-factor", "1"], "--reduction-factor: "),
         (["--grace-epochs", "0"], "--grace-epochs: "),
-        (["--config", "none.yaml"], "config file none.yaml: cannot be read"),
+        (["--config", "none.yaml"], "config 'none.yaml': is neither a preset nor a file"),
         (["--space", "none.yaml"], "space file none.yaml: cannot be read"),
         (["--set", "model.depth=3"], "unknown config key"),
     ],

@@ -43,6 +43,21 @@ def test_a_file_becomes_dimensions_and_reads_back(tmp_path: Path) -> None:
     assert read(space.dump(), tmp_path) == space
 
 
+@pytest.mark.parametrize(
+    ("rule", "values"),
+    [
+        ("train.clip_norm: {choice: [none, 1.0]}", (None, 1.0)),
+        ("model.backbone_weights: {choice: [NULL, imagenet]}", (None, "imagenet")),
+        ("model.detection_prior: {choice: [none, mean_shape]}", ("none", "mean_shape")),
+    ],
+)
+def test_none_is_absent_where_a_key_may_be(
+    rule: str, values: tuple[object, ...], tmp_path: Path
+) -> None:
+    [dimension] = read(rule, tmp_path).dimensions.values()
+    assert dimension.probes() == values
+
+
 def test_the_default_space_has_the_three_of_the_mission() -> None:
     dimensions = load_space(DEFAULT_SPACE, load_config()).dimensions
     assert str(dimensions["model.roi_pool_size"]) == "3, 5, 7, 9"
@@ -94,6 +109,8 @@ def test_every_draw_is_a_configuration_and_the_baseline_is_the_base(tmp_path: Pa
         ("loss.detection_weight: {uniform: [0, often]}", "takes \\[lowest, highest\\], numbers"),
         ("loss.detection_weight: {uniform: [2, 3]}", "own value 1.0 is not among 2 to 3"),
         ("model.roi_pool_size: {integer: [3, 9, 3]}", "own value 5 is not among 3, 6, 9"),
+        ("train.clip_norm: {choice: [none, null]}", "at least two"),
+        ("train.epochs: {choice: [none, 10]}", "'train.epochs': .* got 'none'"),
         ("data.validation: {choice: [test1, test2]}", "cannot be searched"),
         ("", "is empty"),
         ("[1]", "must map keys to values"),
