@@ -17,7 +17,7 @@ import numpy as np
 
 from cephray.config import DataConfig
 from cephray.data.copies import find_copies
-from cephray.data.films import check_landmarks, read_film
+from cephray.data.films import check_landmarks, check_spacing, read_film
 from cephray.data.formats import Record, list_films, read_dataset
 from cephray.data.names import natural_key
 from cephray.data.readers import MEAN, Comparison, compare_readers
@@ -216,6 +216,7 @@ def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
         image = read_film(record.image_path)
         size_px = (image.shape[1], image.shape[0])
         check_landmarks(record, size_px)
+        check_spacing(record, size_px)
     except InputError as fault:
         return fault
     return size_px, bool(image.min() == image.max())

@@ -17,6 +17,7 @@ from cephray.config import DataConfig
 from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
 from cephray.data.formats import IMAGE_SUFFIXES, Record
 from cephray.data.opencv import cv2
+from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
@@ -54,8 +55,9 @@ class Original:
 
     image: GrayImage  # [H, W]
     spacing_mm: float | None = None  # millimetres per pixel
-    spacing_source: str | None = None  # keyword of the DICOM element that the spacing is from
+    spacing_source: str | None = None  # DICOM element that the spacing is from, and its correction
     resampled_from_px: tuple[int, int] | None = None  # (width, height), where pixels were oblong
+    notes: tuple[str, ...] = ()  # what the file says and was left out, and why
 
 
 class View(NamedTuple):
@@ -106,11 +108,13 @@ def load_film(record: Record, view: View) -> Film:
         view: how it becomes an image of the network's size.
 
     Raises:
-        InputError: the file cannot be decoded, or a landmark lies outside the film.
+        InputError: the file cannot be decoded, a landmark lies outside the film,
+            or the spacing is impossible for it.
     """
     image = read_film(record.image_path)
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
+    check_spacing(record, size_px)
     return view_film(record.film, image, record.landmarks_px, record.spacing_mm, view)
 
 
@@ -183,7 +187,11 @@ def read_original(path: Path) -> Original:
     if is_dicom(content):
         dicom = decode_dicom(content, str(path))
         return Original(
-            dicom.image, dicom.spacing_mm, dicom.spacing_source, dicom.resampled_from_px
+            dicom.image,
+            dicom.spacing_mm,
+            dicom.spacing_source,
+            dicom.resampled_from_px,
+            dicom.notes,
         )
     if _is_cut_off(content):
         raise InputError(
@@ -243,6 +251,23 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
             f"film {record.image_path}: landmark {outside[0] + 1} at ({x:g}, {y:g}) lies outside"
             f" the film of {size_px[0]} × {size_px[1]} pixels; were the marks made on another"
             " film, or on one of another size?"
+        )
+
+
+def check_spacing(record: Record, size_px: tuple[int, int]) -> None:
+    """Refuse a record whose spacing is impossible for its film.
+
+    Args:
+        record: the record.
+        size_px: (width, height) of its film, pixels.
+
+    Raises:
+        InputError: names the film and the spacing.
+    """
+    fault = spacing_fault(record.spacing_mm, size_px[1])
+    if fault is not None:
+        raise InputError(
+            f"film {record.image_path}: {fault}; correct data.spacing_mm or spacing.csv"
         )
 
 
