@@ -63,7 +63,7 @@ def grey_of_values(
         greys = _count(shown, pixels_of_value)
         if greys >= needed:
             return shown, tuple(notes)
-        notes.append(f"{name} left out: it leaves {greys} grey values of {most}")
+        notes.append(f"{name} left out: it leaves {greys} of {most} grey values")
     return plain, tuple(notes)
 
 

@@ -290,6 +290,8 @@ def _is_cut_off(content: bytes) -> bool:
         return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
     if content.startswith(_PNG_START):
         return _PNG_END not in content
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":  # its size stands in its head
+        return len(content) < 8 + int.from_bytes(content[4:8], "little")
     return False
 
 

@@ -40,18 +40,18 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], str]] = {
     "no center": ({"WindowWidth": 4096}, "window left out: its center or width is missing"),
     "no width": ({"WindowCenter": 2048}, "window left out: its center or width is missing"),
     "all impossible": ({"WindowCenter": [2048, 9], "WindowWidth": [0, -1]}, "width -1 left out"),
-    "beside": ({"WindowCenter": 60000, "WindowWidth": 10}, "leaves 1 grey values of"),
-    "width 1": ({"WindowCenter": 1000, "WindowWidth": 1}, "leaves 2 grey values of"),
+    "beside": ({"WindowCenter": 60000, "WindowWidth": 10}, "leaves 1 of"),
+    "width 1": ({"WindowCenter": 1000, "WindowWidth": 1}, "leaves 2 of"),
     "exact, small": (
         {"WindowCenter": 1000, "WindowWidth": 0.001, "VOILUTFunction": "LINEAR_EXACT"},
-        "leaves 2 grey values of",
+        "leaves 2 of",
     ),
     "no entries": ({"VOILUTSequence": damaged(LUTData=None)}, "table 1 left out: it is damaged"),
     "no descriptor": ({"VOILUTSequence": damaged(LUTDescriptor=None)}, "table 1 left out"),
     "short": ({"VOILUTSequence": damaged(LUTData=b"\0\1" * 9)}, "table 1 left out"),
     "two numbers": ({"VOILUTSequence": damaged(LUTDescriptor=[4096, 0])}, "table 1 left out"),
     "one grey": (
-        {"VOILUTSequence": lookup(12, 0, np.full(4096, 7, np.uint16))}, "leaves 1 grey values of",
+        {"VOILUTSequence": lookup(12, 0, np.full(4096, 7, np.uint16))}, "leaves 1 of",
     ),
     "modality": ({"ModalityLUTSequence": damaged(LUTData=None)}, "modality table left out"),
     "modality, one grey": (

@@ -53,7 +53,7 @@ def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> 
     np.testing.assert_array_equal(image, ramp())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg", ".webp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_damaged_films_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float
