@@ -153,6 +153,12 @@ def _parser() -> Parser:
     )
     add_checkpoint(compact)
     compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="of it")
+    compact.add_argument(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="data set that the checkpoint was trained on, if it has no statistics of its films",
+    )
 
     export = add(
         "export", commands_checkpoint.run_export, "write a checkpoint as a TensorFlow SavedModel"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -121,7 +122,10 @@ def run_predict(options: argparse.Namespace) -> None:
         raise InputError(f"--spacing must be millimetres per pixel, above 0; got {spacing_mm}")
     if workers is not None and workers < 1:
         raise InputError(f"--num-workers must be at least 1; got {workers}")
-    films = find_films(options.films, leave_out=output)
+    left_out: Counter[str] = Counter()
+    films = find_films(
+        options.films, output, lambda path: left_out.update([path.suffix.lower() or "no suffix"])
+    )
     require_own_output(output, films)
     checkpoint, *others = _open_checkpoints(options)
     landmarks = landmark_set(checkpoint.config.data.landmarks)
@@ -146,6 +150,15 @@ def run_predict(options: argparse.Namespace) -> None:
     if not summary.written:
         raise InputError("none of the films could be read; nothing was written")
     print(f"{summary.written} of {len(films)} films: results in {output}\n{summary}")
+    if left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common())
+        print(f"files that are no films, left out: {kinds}")
+    if checkpoint.shapes is None:
+        print(
+            "landmarks were not compared with those of the training films: the checkpoint has no"
+            " statistics of them (`cephray compact --data DIR` adds them)"
+        )
+    print(*summary.lines(), sep="\n", end="\n" if summary.lines() else "")
     if summary.unread:
         raise RunError(f"{len(summary.unread)} of {len(films)} films could not be read")
 
@@ -179,7 +192,7 @@ def run_compact(options: argparse.Namespace) -> None:
     from cephray.compact import compact
 
     checkpoint = _open_checkpoint(options)
-    compact(checkpoint, options.output)
+    compact(checkpoint, options.output, options.data)
     size = sum(path.stat().st_size for path in options.output.iterdir())
     print(f"{checkpoint.folder} in {options.output}: {size / 1e6:.1f} MB")
 

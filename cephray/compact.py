@@ -5,27 +5,50 @@ It knows checkpoints, and no network.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from cephray.config import Config
+from cephray.data.films import View
+from cephray.data.table import decode
 from cephray.errors import InputError, RunError
 from cephray.files import is_free
+from cephray.plausibility import ShapeStatistics, shape_statistics
 from cephray.train.checkpoint import Checkpoint, save_compact
+from cephray.train.plan import choose_films
 
 
-def compact(checkpoint: Checkpoint, folder: Path) -> None:
+def compact(checkpoint: Checkpoint, folder: Path, data: Path | None = None) -> None:
     """Write a checkpoint for prediction alone.
 
     Args:
         checkpoint: verified and complete.
+        data: the data set that it was trained on, to add the statistics of the training films'
+            landmarks to a checkpoint that lacks them; None keeps what the checkpoint has.
         folder: of the compact one; empty or not there yet.
 
     Raises:
-        InputError: the folder holds something, or a weight is too large for half precision.
+        InputError: the folder holds something, a weight is too large for half precision, or the
+            data set cannot be read.
         RunError: it could not be written.
     """
     if not is_free(folder):
         raise InputError(f"output {folder}: not an empty folder; give another")
+    if data is not None:
+        checkpoint = replace(checkpoint, shapes=_shapes(checkpoint.config, data))
     try:
         save_compact(folder, checkpoint)
     except OSError as error:
         raise RunError(f"checkpoint {folder} could not be written: {error}") from None
+
+
+def _shapes(config: Config, data: Path) -> ShapeStatistics | None:
+    """Compute the statistics of the films that the checkpoint's run trained on."""
+    training, _ = choose_films(data, config)
+    films = [
+        (film.landmarks_norm * film.frame.size, film.frame.height, film.spacing_mm)
+        for film in decode(training, View.of(config.data))
+    ]
+    return shape_statistics(*map(np.array, zip(*films, strict=True)))

@@ -19,6 +19,7 @@ from cephray.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 
 LIMIT_MM = 2.0
+RADIUS_PROBABILITY = 0.95
 BOUNDS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0)
 """Of the bands; the last but one is around 90 %."""
 
@@ -71,6 +72,19 @@ def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
     logit = calibration.offset - calibration.slope * np.log(spread_mm)
     probability: FloatArray = 1 / (1 + np.exp(-logit))
     return probability
+
+
+def radius_factor(calibration: Calibration) -> float:
+    """Return the radius that holds 95 % of the errors, in units of the spread.
+
+    The calibration is learned at one distance, `LIMIT_MM`. It is taken to depend on the error in
+    units of the spread alone, so that the factor needs no millimetres.
+
+    Args:
+        calibration: of the network.
+    """
+    logit = np.log(RADIUS_PROBABILITY / (1 - RADIUS_PROBABILITY))
+    return float(LIMIT_MM * np.exp((logit - calibration.offset) / calibration.slope))
 
 
 def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:

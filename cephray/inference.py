@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.confidence import Calibration, confidence
+from cephray.confidence import Calibration, confidence, radius_factor
 from cephray.config import DataConfig
 from cephray.data.ahead import prefetch
 from cephray.data.films import Film, View
 from cephray.data.pipeline import to_input
 from cephray.errors import InputError
+from cephray.plausibility import doubts
 from cephray.train.checkpoint import Checkpoint
 
 BATCH_SIZE = 4
@@ -32,16 +33,28 @@ _LARGEST_ZOOM = 2.0
 class Detection:
     """The landmarks of one film, normalised (x, y) within the film's frame.
 
-    `coarse_norm` and `refined_norm` are [K, 2]. `spread_mm` [K] is the scale of the error that the
-    network expects along an axis, and `confidence` [K] the probability of an error of at most
-    2 mm; both none where the network knows none, and NaN where the film's spacing is unknown.
+    `coarse_norm` and `refined_norm` are [K, 2]. `spread_px` [K] is the scale of the error that the
+    network expects along an axis, in pixels of the film, and None if the network has no spread.
+    `radius_px` [K] is the radius that holds 95 % of the errors, and `confidence` [K] the
+    probability of an error of at most 2 mm; both are None if the network has no calibration.
+    Only `confidence` and `spread_mm` need the film's spacing, and are NaN if it is unknown.
+    `doubts` are the reasons why the result is doubtful.
     """
 
     film: Film
     coarse_norm: NDArray[np.float32]
     refined_norm: NDArray[np.float32]
-    spread_mm: NDArray[np.float32] | None = None
+    spread_px: NDArray[np.float32] | None = None
+    radius_px: NDArray[np.float32] | None = None
     confidence: NDArray[np.float32] | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def spread_mm(self) -> NDArray[np.float32] | None:
+        """Spread in millimetres: [K], NaN if the film's spacing is unknown."""
+        if self.spread_px is None:
+            return None
+        return (self.spread_px * self.film.spacing_mm).astype(np.float32)
 
     @property
     def refined_px(self) -> NDArray[np.floating[Any]]:
@@ -77,6 +90,7 @@ class Detector:
         self._zooms = config.inference.zooms
         self._mean_shape: NDArray[np.float32] = networks[0].get_layer("detection").prior.numpy()
         numbers = config.inference.confidence
+        self.shapes = checkpoint.shapes
         self._calibration = Calibration(*numbers) if numbers is not None else None
 
     def detect(
@@ -96,7 +110,8 @@ class Detector:
             for _ in range(self._looks - 1):
                 found = self._look([self._closer(detection) for detection in found])
             for detection in self._zoom(found):
-                yield replace(detection, film=replace(detection.film, pixels=None))
+                film = replace(detection.film, pixels=None)
+                yield replace(detection, film=film, doubts=self._doubts(detection))
             progress(len(batch))
 
     def _look(self, films: list[Film]) -> list[Detection]:
@@ -121,23 +136,37 @@ class Detector:
         refined: NDArray[np.float32],
         spread: NDArray[np.float32] | None,
     ) -> Detection:
-        spread_mm = None if spread is None else spread * film.extent_mm[1]
-        return self._with_spread(film, coarse, refined, spread_mm)
+        spread_px = None if spread is None else spread * film.frame.height
+        return self._with_spread(film, coarse, refined, spread_px)
 
     def _with_spread(
         self,
         film: Film,
         coarse: NDArray[np.float32],
         refined: NDArray[np.floating[Any]],
-        spread_mm: NDArray[np.floating[Any]] | None,
+        spread_px: NDArray[np.floating[Any]] | None,
     ) -> Detection:
         points = refined.astype(np.float32)
-        if spread_mm is None:
+        if spread_px is None:
             return Detection(film, coarse, points)
-        sure = None
+        sure = radius_px = None
         if self._calibration is not None:
+            spread_mm = spread_px * film.spacing_mm
             sure = confidence(spread_mm, self._calibration).astype(np.float32)
-        return Detection(film, coarse, points, spread_mm.astype(np.float32), sure)
+            radius_px = (spread_px * radius_factor(self._calibration)).astype(np.float32)
+        return Detection(film, coarse, points, spread_px.astype(np.float32), radius_px, sure)
+
+    def _doubts(self, detection: Detection) -> tuple[str, ...]:
+        film = detection.film
+        return doubts(
+            film.image,
+            detection.refined_px,
+            film.size_px,
+            self.view.frame(film.size_px).height,
+            film.spacing_mm,
+            detection.radius_px,
+            self.shapes,
+        )
 
     def _zoom(self, found: list[Detection]) -> list[Detection]:
         """Look at the films of detections at every zoom; return the means over them."""
@@ -155,9 +184,9 @@ class Detector:
         """Average views of a film, within the frame of `base`; spreads by their logarithm."""
         frame = base.film.frame
         points = np.mean([geometry.normalise(view.refined_px, frame) for view in views], axis=0)
-        spread_mm = [view.spread_mm for view in views if view.spread_mm is not None]
-        mean_mm = _geometric_mean(spread_mm) if spread_mm else None
-        return self._with_spread(base.film, base.coarse_norm, points, mean_mm)
+        spread_px = [view.spread_px for view in views if view.spread_px is not None]
+        mean_px = _geometric_mean(spread_px) if spread_px else None
+        return self._with_spread(base.film, base.coarse_norm, points, mean_px)
 
     def _closer(self, detection: Detection) -> Film:
         """Show the film again, so that the landmarks fill the image as the mean shape does."""

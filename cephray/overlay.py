@@ -5,6 +5,7 @@ It draws with OpenCV on a copy; it knows pixels and names, and no model.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ ColourImage = NDArray[np.uint8]  # [H, W, 3], blue, green, red
 
 _PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 255), (0, 0, 0)
 _LINE = (235, 170, 90)
+_WARNING = (40, 40, 190)  # ground of the strip of warnings
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 _SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
 _CROP_MARGIN = 0.08  # around landmarks, share of the film's height
@@ -35,6 +37,7 @@ def draw_overlay(
     truth_px: NDArray[np.floating[Any]] | None = None,
     height: int = 1200,
     lines: Sequence[TracingLine] = (),
+    warnings: Sequence[str] = (),
 ) -> ColourImage:
     """Draw landmarks on a film.
 
@@ -50,6 +53,7 @@ def draw_overlay(
         height: of the picture, pixels.
         lines: drawn through the predicted landmarks whose labels they name; one that misses a
             landmark is left out.
+        warnings: sentences for a red strip above the film, which then makes the picture higher.
 
     Returns:
         uint8 [h, w, 3], blue, green, red.
@@ -93,8 +97,26 @@ def draw_overlay(
                 picture, label, (left + dx * rim, base + dy * rim), cv2.FONT_HERSHEY_SIMPLEX,
                 0.19 * unit, _SHADOW if dx or dy else _PREDICTED, thickness, cv2.LINE_AA,
             )  # fmt: skip
+    if warnings:
+        picture = np.concatenate([_banner(warnings, picture.shape[1]), picture])
     result: ColourImage = picture
     return result
+
+
+def _banner(warnings: Sequence[str], width: int) -> ColourImage:
+    """Write warnings on a red strip, to stand above a film: it hides none of it."""
+    size = 0.55
+    (letter, height), _ = cv2.getTextSize("m", cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    columns = max(12, (width - 2 * letter) // max(letter, 1))
+    rows = [row for text in warnings for row in textwrap.wrap(text, columns)]
+    step = 2 * height + 4
+    strip = np.full((step * (len(rows) + 1), width, 3), _WARNING, np.uint8)
+    for number, row in enumerate(rows, 1):
+        place = (letter, number * step)
+        cv2.putText(
+            strip, row, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA
+        )
+    return strip
 
 
 def _ends(

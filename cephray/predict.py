@@ -11,7 +11,7 @@ import csv
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,11 +20,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from cephray.analysis import MEASUREMENTS, classify, measurable, measure
+from cephray.analysis import MEASUREMENTS, UNKNOWN, classify, measurable, measure
 from cephray.data.ahead import work_ahead
 from cephray.data.films import Film, Original, View, read_original
 from cephray.data.opencv import cv2
 from cephray.data.search import FilmFile
+from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
 from cephray.inference import Detection, Detector
@@ -32,6 +33,7 @@ from cephray.landmarks import LandmarkSet
 from cephray.overlay import draw_overlay
 
 LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
+_MOST_NAMED = 5  # films in a summary
 GIVEN = "--spacing"  # source of a spacing that is the user's
 
 # Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
@@ -45,6 +47,7 @@ class ReadFilm(Film):
     number: int  # place among the films
     original: Original
     spacing_source: str | None
+    notes: tuple[str, ...] = ()  # what the file or the user says and was left out, and why
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +69,8 @@ class Summary:
     written: int = 0
     unread: list[str] = field(default_factory=list)  # a line each, in the films' order
     spacing_sources: Counter[str | None] = field(default_factory=Counter)
+    doubtful: dict[str, list[str]] = field(default_factory=dict)  # film: reasons
+    notes: dict[str, list[str]] = field(default_factory=dict)  # film: what was left out
 
     def __str__(self) -> str:
         """Say where the films' spacings are from."""
@@ -74,6 +79,25 @@ class Summary:
         return "spacing of films: " + ", ".join(
             f"{count} {told.get(source, f'by their {source}')}" for source, count in counts
         )
+
+    def lines(self) -> list[str]:
+        """Return the lines about doubtful films and about notes; empty if there are none."""
+        lines = []
+        if self.doubtful:
+            lines.append(f"doubtful films: {len(self.doubtful)} of {self.written}")
+            lines += _named(self.doubtful)
+        if self.notes:
+            lines.append(f"films with notes: {len(self.notes)} of {self.written}")
+            lines += _named(self.notes)
+        return lines
+
+
+def _named(texts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return a line for each of the first few films."""
+    films = list(texts)
+    lines = [f"  {film}: {'; '.join(texts[film])}" for film in films[:_MOST_NAMED]]
+    more = len(films) - len(lines)
+    return [*lines, f"  and {more} more, told in their JSON files"] if more else lines
 
 
 def read(
@@ -92,8 +116,13 @@ def read(
         original = read_original(file.path)
         height, width = original.image.shape
         known, source = original.spacing_mm, original.spacing_source
+        notes = original.notes
         if known is None and spacing_mm is not None:
-            known, source = spacing_mm, GIVEN
+            fault = spacing_fault(spacing_mm, height)
+            if fault is None:
+                known, source = spacing_mm, GIVEN
+            else:
+                notes += (f"{GIVEN} left out: {fault}",)
         return ReadFilm(
             film=file.name,
             image=view.show(original.image),
@@ -105,6 +134,7 @@ def read(
             number=number,
             original=original,
             spacing_source=source,
+            notes=notes,
         )
     except InputError as error:
         return error
@@ -122,6 +152,7 @@ def result_of(detection: Detection, landmarks: LandmarkSet) -> Outcome:
             detection.refined_px,
             landmarks.abbreviations,
             lines=landmarks.lines,
+            warnings=[f"DOUBTFUL: {reason}" for reason in detection.doubts],
         )
         content = cv2.imencode(".png", picture, _PNG)[1].tobytes()
     except cv2.error:
@@ -204,7 +235,11 @@ def write_results(
             _write_tables(output, [results[number] for number in sorted(results)])
     summary.written = len(results)
     summary.unread = [unread[number] for number in sorted(unread)]
-    summary.spacing_sources.update(facts["spacing_source"] for facts in results.values())
+    for _, facts in sorted(results.items()):
+        summary.spacing_sources[facts["spacing_source"]] += 1
+        for found, key in ((summary.doubtful, "doubtful"), (summary.notes, "notes")):
+            if facts[key]:
+                found[facts["film"]] = facts[key]
     return summary
 
 
@@ -235,12 +270,16 @@ def _to_json(detection: Detection, landmarks: LandmarkSet) -> dict[str, Any]:
         points.append({"name": name, "x_px": round(float(x), 2), "y_px": round(float(y), 2)})
         if detection.confidence is not None:
             points[k]["confidence"] = _plain(detection.confidence[k], 3)
+        if detection.radius_px is not None:
+            points[k]["radius_95_px"] = _plain(detection.radius_px[k], 2)
     return {
         "film": film.film,
         "size_px": list(film.size_px),
         "spacing_mm": film.spacing_mm if np.isfinite(film.spacing_mm) else None,
         "spacing_source": film.spacing_source,
         "resampled_from_px": film.original.resampled_from_px,
+        "notes": list(film.notes),
+        "doubtful": list(detection.doubts) or None,
         "landmarks": points,
         "measurements": _measurements(detection, landmarks) if measurable(landmarks) else [],
     }
@@ -250,6 +289,8 @@ def _measurements(detection: Detection, landmarks: LandmarkSet) -> list[dict[str
     points_px, spacing_mm = detection.refined_px.astype(np.float64), detection.film.spacing_mm
     values = measure(points_px, spacing_mm, landmarks)
     classes = classify(points_px, spacing_mm, landmarks)
+    if detection.doubts:  # values can be judged beside the picture, classes would be believed
+        classes = np.full_like(classes, UNKNOWN)
     return [
         {
             "name": measurement.name,
@@ -285,10 +326,12 @@ def _write_tables(output: Path, results: Sequence[dict[str, Any]]) -> None:
     """Write a row for each landmark, and a row for each film with all that was measured."""
     columns = list(results[0]["landmarks"][0])[1:]  # after the name
     with _table(output / LANDMARK_TABLE) as table:
-        table.writerow(["film", "landmark", *columns])
+        table.writerow(["film", "landmark", *columns, "doubtful"])
         for result in results:
             for point in result["landmarks"]:
-                table.writerow([result["film"], point["name"], *(point[c] for c in columns)])
+                cells = [point[column] for column in columns]
+                doubtful = "; ".join(result["doubtful"] or [])
+                table.writerow([result["film"], point["name"], *cells, doubtful])
     measurements = results[0]["measurements"]
     if not measurements:
         return

@@ -56,6 +56,21 @@ def test_half_the_bytes_find_the_same(checkpoint: Checkpoint, tmp_path: Path) ->
     assert np.abs(half_px - whole_px).max() < 0.005 * np.abs(whole_px).max()
 
 
+def test_statistics_of_the_training_films_are_added(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    assert checkpoint.shapes is None
+    write_dataset(tmp_path / "films", 8, size_px=(192, 240))
+    compact(checkpoint, tmp_path / "half", tmp_path / "films")
+    half = open_checkpoint(tmp_path / "half")
+    assert half.shapes is not None
+    assert half.shapes.films == 4  # of Training; the configuration holds none out
+    assert 0.1 < half.shapes.size_of_film[0] <= half.shapes.size_of_film[1] < 0.3
+    compact(half, tmp_path / "again")
+    assert open_checkpoint(tmp_path / "again").shapes == half.shapes
+    assert half.config == checkpoint.config
+
+
 def test_a_weight_beyond_half_precision(checkpoint: Checkpoint, tmp_path: Path) -> None:
     network = build_network(checkpoint.config)
     network.get_layer("detection").prior.assign(np.full((19, 2), 1e5))

@@ -15,6 +15,7 @@ from cephray.confidence import (
     calibrate,
     confidence,
     format_bands,
+    radius_factor,
 )
 from cephray.errors import InputError
 
@@ -25,6 +26,21 @@ def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     spread_mm = np.exp(rng.normal(np.log(0.7), 0.6, count))
     errors = rng.laplace(0, 1, (count, 2)) * spread_mm[:, None]
     return spread_mm, np.linalg.norm(errors, axis=-1)
+
+
+def test_the_radius_holds_95_percent_of_the_errors() -> None:
+    factor = radius_factor(calibrate(*drawn(4000)))
+    spread_mm, errors_mm = drawn(40_000, seed=1)
+    assert np.mean(errors_mm <= factor * spread_mm) == pytest.approx(0.95, abs=0.015)
+
+
+@pytest.mark.parametrize("offset", [-1.0, 0.0, 2.0])
+@pytest.mark.parametrize("slope", [1.0, 2.5, 4.0])
+def test_at_the_limit_radius_and_confidence_agree(offset: float, slope: float) -> None:
+    """A landmark whose 95 % radius is 2 mm lies within 2 mm with a probability of 95 %."""
+    calibration = Calibration(offset, slope)
+    spread_mm = np.array([LIMIT_MM / radius_factor(calibration)])
+    assert confidence(spread_mm, calibration) == pytest.approx(0.95)
 
 
 def test_confidence_is_the_share_within_the_limit() -> None:

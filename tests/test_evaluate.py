@@ -112,7 +112,7 @@ def test_classes_and_confidence_are_there_where_they_are_known() -> None:
     evaluation = replace(
         plain,
         detections=tuple(
-            replace(detection, spread_mm=sure, confidence=sure) for detection in plain.detections
+            replace(detection, spread_px=sure, confidence=sure) for detection in plain.detections
         ),
         classes=(ClassComparison(PREDICTION, TRUTH, agreement),),
     )

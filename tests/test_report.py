@@ -167,7 +167,7 @@ def test_clinical_sections_are_there_where_something_is_known(
     predicted_px = np.stack([detection.refined_px for detection in plain.detections])
     evaluation = replace(
         plain,
-        detections=tuple(replace(d, spread_mm=sure, confidence=sure) for d in plain.detections),
+        detections=tuple(replace(d, spread_px=sure, confidence=sure) for d in plain.detections),
         classes=compare_classes(records, predicted_px, ISBI2015),
     )
     classes, trust = clinical_sections(evaluation)

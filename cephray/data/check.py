@@ -18,7 +18,7 @@ import numpy as np
 from cephray.config import DataConfig
 from cephray.data.copies import find_copies
 from cephray.data.doubtful import Doubt, find_doubtful
-from cephray.data.films import check_landmarks, read_film
+from cephray.data.films import check_landmarks, check_spacing, read_film
 from cephray.data.formats import Record, list_films, read_dataset
 from cephray.data.names import natural_key
 from cephray.data.readers import MEAN, Comparison, compare_readers
@@ -245,6 +245,7 @@ def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
     try:
         image = read_film(record.image_path)
         size_px = (image.shape[1], image.shape[0])
+        check_spacing(record, size_px)
     except InputError as fault:
         return fault
     return size_px, bool(image.min() == image.max())

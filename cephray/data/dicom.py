@@ -15,23 +15,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, config, dcmread
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut, get_decoder
+from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.pixels import pixel_array as decode_pixels
 
+from cephray.data import dicom_spacing
+from cephray.data.dicom_grey import grey_of_values
+from cephray.data.dicom_grey import used_bits as used_bits  # films.py has it from here
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 
 DICOM_SUFFIXES = (".dcm",)
 
-# PS3.3, 10.7. Pixel Spacing is the distance in the patient, and where it was calibrated, against
-# an object of known size or for the magnification, the only one that is; where it was not, it has
-# to equal the others. These are the distance at the detector, which a magnification of 5 to 15 %
-# enlarges, as on any film, and that on the film that was scanned.
-_SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
-
 _ELEMENTS = (
-    *_SPACINGS,
-    "PixelAspectRatio", "PixelData", "PhotometricInterpretation", "NumberOfFrames",
+    *dicom_spacing.ELEMENTS,
+    "PixelData", "PhotometricInterpretation", "NumberOfFrames",
     "SamplesPerPixel", "PlanarConfiguration", "Rows", "Columns", "BitsAllocated", "BitsStored",
     "HighBit", "PixelRepresentation", "ModalityLUTSequence", "RescaleSlope", "RescaleIntercept",
     "VOILUTSequence", "VOILUTFunction", "WindowCenter", "WindowWidth", "ExtendedOffsetTable",
@@ -69,8 +66,9 @@ class DicomFilm:
 
     image: NDArray[np.uint8]  # [H, W], 0 black to 255 white
     spacing_mm: float | None  # millimetres per pixel
-    spacing_source: str | None  # keyword of the element that the spacing is from
+    spacing_source: str | None  # the element that the spacing is from, and its correction
     resampled_from_px: tuple[int, int] | None  # (width, height) of a file whose pixels are not
+    notes: tuple[str, ...] = ()  # what the file says and was left out, and why
 
 
 def is_dicom(content: bytes) -> bool:
@@ -92,8 +90,8 @@ def decode_dicom(content: bytes, film: str) -> DicomFilm:
     try:
         dataset = dcmread(BytesIO(content), specific_tags=list(_ELEMENTS))
         _require_picture(dataset, film)
-        image = _grey(dataset, decode_pixels(dataset), film)
-        return _with_square_pixels(image, dataset, film)
+        image, notes = _grey(dataset, decode_pixels(dataset), film)
+        return _with_square_pixels(image, dataset, film, notes)
     except InputError:
         raise
     except Exception as error:  # pydicom raises whatever it meets in a damaged file
@@ -102,15 +100,6 @@ def decode_dicom(content: bytes, film: str) -> DicomFilm:
             f"film {film} is a DICOM file that cannot be decoded ({said}); copy it again from its"
             " source, or export it as PNG"
         ) from None
-
-
-def used_bits(brightest: int) -> int:
-    """Return the depth of a film: the least usual number of bits that holds its brightest pixel.
-
-    Args:
-        brightest: pixel value, below 2¹⁶.
-    """
-    return next(bits for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
 
 
 def _require_picture(dataset: Dataset, film: str) -> None:
@@ -142,8 +131,10 @@ def _require_picture(dataset: Dataset, film: str) -> None:
         )
 
 
-def _grey(dataset: Dataset, pixels: NDArray[Any], film: str) -> NDArray[np.uint8]:
-    """Turn decoded pixels [H, W] or [H, W, 3] into grey values."""
+def _grey(
+    dataset: Dataset, pixels: NDArray[Any], film: str
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Turn decoded pixels [H, W] or [H, W, 3] into grey values, and note what was left out."""
     kind = dataset.PhotometricInterpretation
     if pixels.dtype.itemsize > 2 and int(pixels.max()) - int(pixels.min()) >= 2**16:
         raise InputError(
@@ -155,98 +146,44 @@ def _grey(dataset: Dataset, pixels: NDArray[Any], film: str) -> NDArray[np.uint8
         colours = np.ascontiguousarray(pixels[..., :3].astype(np.uint16))
         grey = cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY)
         grey = grey >> (used_bits(int(grey.max())) - 8)
-        return np.asarray(grey, np.uint8)
+        return np.asarray(grey, np.uint8), ()
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(
             f"film {film} has pixels of the kind {kind}, and not grey or colour; export it as PNG"
         )
     darkest, brightest = int(pixels.min()), int(pixels.max())
-    # What becomes of a pixel hangs on its value alone: worked out once for each value.
-    table = _shown(np.arange(darkest, brightest + 1), dataset)
+    places = pixels.astype(np.int64) - darkest
+    # The grey value of a pixel depends on its value alone, and is computed once for each value.
+    table, notes = grey_of_values(
+        np.arange(darkest, brightest + 1), np.bincount(places.reshape(-1)), dataset
+    )
     if kind == "MONOCHROME1":
         table = 255 - table
-    grey_values: NDArray[np.uint8] = table[pixels.astype(np.int64) - darkest]
-    return grey_values
+    grey_values: NDArray[np.uint8] = table[places]
+    return grey_values, notes
 
 
-def _shown(values: NDArray[np.int64], dataset: Dataset) -> NDArray[np.uint8]:
-    """Return the grey values that pixel values are shown as, before MONOCHROME1's inversion.
+def _with_square_pixels(
+    image: NDArray[np.uint8], dataset: Dataset, film: str, notes: tuple[str, ...]
+) -> DicomFilm:
+    """Add the spacing; if rows and columns differ, resample to the finer of the two.
 
-    Modality LUT or rescale, then VOI LUT or the first window. Where there is neither, the bits
-    that the film uses are shown, as of a PNG; or of values that are no counts, their range.
+    Angles between points are right in square pixels only, and one number is the spacing. The
+    shape of the pixels is used even if their size is impossible: a wrong unit does not change it.
     """
-    voi_bits = _as_sixteen_bits(dataset.get("VOILUTSequence"))
-    _as_sixteen_bits(dataset.get("ModalityLUTSequence"))
-    measured = apply_modality_lut(values, dataset)
-    if np.array_equal(measured, np.rint(measured)):
-        measured = measured.astype(np.int64)  # a VOI LUT is looked up by whole numbers
-    low, high = float(measured.min()), float(measured.max())
-    windowed = None not in (dataset.get("WindowCenter"), dataset.get("WindowWidth"))
-    if voi_bits:
-        low, high = 0.0, float(2**voi_bits - 1)
-        shown = apply_voi_lut(measured, dataset)
-    elif windowed:
-        with np.errstate(over="ignore"):  # a sigmoid of what is far outside
-            low, high = apply_voi_lut(np.array([-1e30, 1e30]), dataset).tolist()
-        shown = apply_voi_lut(measured, dataset)
-    else:
-        shown = measured
-        if low >= 0 and high < 2**16 and measured.dtype == np.int64:
-            low, high = 0.0, float(2 ** used_bits(int(high)) - 1)
-    share = (shown - low) / (high - low if high > low else 1.0)
-    return np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)
-
-
-def _as_sixteen_bits(tables: Any) -> int:
-    """Declare the first table's entries to have 16 bits; return how many they have, or 0.
-
-    pydicom looks up in integers of the table's own depth: there are none of 12 bits, and those of
-    8 do not count up to the end of a longer table.
-    """
-    if not tables:
-        return 0
-    length, first, bits = tables[0].LUTDescriptor
-    tables[0].LUTDescriptor = [length, first, 16]
-    return int(bits)
-
-
-def _with_square_pixels(image: NDArray[np.uint8], dataset: Dataset, film: str) -> DicomFilm:
-    """Add the spacing; where rows and columns differ, resample to the finer of the two.
-
-    Angles between points are right in square pixels only, and one number is the spacing.
-    """
-    for source in _SPACINGS:
-        pair = _positive_pair(dataset.get(source))  # rows first, then columns: PS3.3, 10.7.1.3
-        if pair is not None:
-            break
-    else:
-        ratio = _positive_pair(dataset.get("PixelAspectRatio")) or (1.0, 1.0)
-        if abs(ratio[0] / ratio[1] - 1) > _SAME:
-            raise InputError(
-                f"film {film} has pixels of {ratio[0]:g} : {ratio[1]:g} and no spacing; export it"
-                " with square pixels"
-            )
-        return DicomFilm(image, None, None, None)
+    height, width = image.shape
+    found, spacing_notes = dicom_spacing.find_spacing(dataset, height)
+    notes += spacing_notes
+    source = found.source if found is not None else None
+    pair = found[:2] if found is not None else dicom_spacing.pixel_shape(dataset)
     finer, longest = min(pair), max(pair) / min(pair)
     if longest - 1 < _SAME:
-        return DicomFilm(image, sum(pair) / 2, source, None)
+        return DicomFilm(image, sum(pair) / 2 if found else None, source, None, notes)
     if longest > _LONGEST:
         raise InputError(
-            f"film {film} has pixels of {pair[1]:g} × {pair[0]:g} mm ({source}), which no scanner"
-            " makes; correct the file, or export it as PNG"
+            f"film {film} has pixels of {pair[1]:g} × {pair[0]:g} mm, which no scanner makes;"
+            " correct the file, or export it as PNG"
         )
-    height, width = image.shape
     size = (round(width * pair[1] / finer), round(height * pair[0] / finer))
     square = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
-    return DicomFilm(square, finer, source, (width, height))
-
-
-def _positive_pair(value: Any) -> tuple[float, float] | None:
-    """Return two positive numbers, or nothing where a file has something else."""
-    try:
-        first, second = (float(number) for number in value)
-    except (TypeError, ValueError):
-        return None
-    if not (np.isfinite([first, second]).all() and min(first, second) > 0):
-        return None
-    return first, second
+    return DicomFilm(square, finer if found else None, source, (width, height), notes)

@@ -17,6 +17,7 @@ from cephray.config import DataConfig
 from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
 from cephray.data.formats import IMAGE_SUFFIXES, Record
 from cephray.data.opencv import cv2
+from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
@@ -54,8 +55,9 @@ class Original:
 
     image: GrayImage  # [H, W]
     spacing_mm: float | None = None  # millimetres per pixel
-    spacing_source: str | None = None  # keyword of the DICOM element that the spacing is from
+    spacing_source: str | None = None  # DICOM element that the spacing is from, and its correction
     resampled_from_px: tuple[int, int] | None = None  # (width, height), where pixels were oblong
+    notes: tuple[str, ...] = ()  # what the file says and was left out, and why
 
 
 class View(NamedTuple):
@@ -106,11 +108,13 @@ def load_film(record: Record, view: View) -> Film:
         view: how it becomes an image of the network's size.
 
     Raises:
-        InputError: the file cannot be decoded, or a landmark lies outside the film.
+        InputError: the file cannot be decoded, a landmark lies outside the film,
+            or the spacing is impossible for it.
     """
     image = read_film(record.image_path)
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
+    check_spacing(record, size_px)
     return view_film(record.film, image, record.landmarks_px, record.spacing_mm, view)
 
 
@@ -183,7 +187,11 @@ def read_original(path: Path) -> Original:
     if is_dicom(content):
         dicom = decode_dicom(content, str(path))
         return Original(
-            dicom.image, dicom.spacing_mm, dicom.spacing_source, dicom.resampled_from_px
+            dicom.image,
+            dicom.spacing_mm,
+            dicom.spacing_source,
+            dicom.resampled_from_px,
+            dicom.notes,
         )
     if _is_cut_off(content):
         raise InputError(
@@ -245,6 +253,23 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
         )
 
 
+def check_spacing(record: Record, size_px: tuple[int, int]) -> None:
+    """Refuse a record whose spacing is impossible for its film.
+
+    Args:
+        record: the record.
+        size_px: (width, height) of its film, pixels.
+
+    Raises:
+        InputError: names the film and the spacing.
+    """
+    fault = spacing_fault(record.spacing_mm, size_px[1])
+    if fault is not None:
+        raise InputError(
+            f"film {record.image_path}: {fault}; correct data.spacing_mm or spacing.csv"
+        )
+
+
 def _cut(image: GrayImage, frame: geometry.Frame) -> GrayImage:
     """Cut a frame out of a film; beyond the film its edge goes on."""
     height, width = image.shape
@@ -264,6 +289,8 @@ def _is_cut_off(content: bytes) -> bool:
         return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
     if content.startswith(_PNG_START):
         return _PNG_END not in content
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":  # its size stands in its head
+        return len(content) < 8 + int.from_bytes(content[4:8], "little")
     return False
 
 

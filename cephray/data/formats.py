@@ -23,7 +23,7 @@ from cephray.landmarks import landmark_set
 
 Split = Literal["train", "test1", "test2", "all"]
 
-IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
+IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 
 @dataclass(frozen=True, eq=False)

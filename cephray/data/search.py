@@ -6,7 +6,9 @@ It opens files of unknown kind only, for their first bytes, and decodes none.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,14 +23,20 @@ class FilmFile(NamedTuple):
     """A film's file, and the name that its results have.
 
     The name of a film in a folder is its path there, so that films of the same name in different
-    sub-folders stay apart; `/` separates, and the suffix is left out.
+    sub-folders stay apart; `/` separates, and the suffix is left out. Films that would have the
+    same name, capitals aside, keep their suffixes: `same.png` and `same.jpg`. If that is not
+    enough, they have the name of their folder in front, or a number behind.
     """
 
     name: str
     path: Path
 
 
-def find_films(paths: Sequence[Path], leave_out: Path | None = None) -> list[FilmFile]:
+def find_films(
+    paths: Sequence[Path],
+    leave_out: Path | None = None,
+    on_other: Callable[[Path], None] = lambda path: None,
+) -> list[FilmFile]:
     """List the films among files and folders, in the order given, folders with all below by name.
 
     In a folder a film is a file of a known suffix, whatever it holds, or a DICOM file of any
@@ -37,19 +45,20 @@ def find_films(paths: Sequence[Path], leave_out: Path | None = None) -> list[Fil
     Args:
         paths: files and folders.
         leave_out: a folder that is not looked into: earlier results are no films.
+        on_other: called with each visible file of a folder that is no film.
 
     Raises:
-        InputError: a path does not exist, a folder holds no film or cannot be read, or two films
-            would have one name.
+        InputError: a path does not exist, or a folder holds no film or cannot be read.
     """
     films: list[FilmFile] = []
     for path in paths:
         if path.is_dir():
-            found = [
-                FilmFile(_without_suffix(file.relative_to(path)), file)
-                for file in _walk(path, leave_out)
-                if _looks_like_film(file)
-            ]
+            found = []
+            for file in _walk(path, leave_out):
+                if _looks_like_film(file):
+                    found.append(FilmFile(file.relative_to(path).as_posix(), file))
+                else:
+                    on_other(file)
             if not found:
                 raise InputError(
                     f"{path}: no film in this folder or below; known kinds:"
@@ -57,19 +66,45 @@ def find_films(paths: Sequence[Path], leave_out: Path | None = None) -> list[Fil
                 )
             films += found
         elif path.exists():
-            films.append(FilmFile(_without_suffix(Path(path.name)), path))
+            films.append(FilmFile(path.name, path))
         else:
             raise InputError(f"{path}: no such film or folder")
     once = list({film.path.resolve(): film for film in reversed(films)}.values())[::-1]
-    by_name: dict[str, Path] = {}
-    for name, file in once:
-        other = by_name.setdefault(name, file)
-        if other is not file:
-            raise InputError(
-                f"{file} and {other} would write the same results; rename one, or give the folder"
-                " that holds both"
-            )
-    return once
+    return _with_own_names(once)
+
+
+def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
+    """Give each film a name of its own.
+
+    Names that differ by capitals only are the same: some file systems keep one file of the two.
+
+    Args:
+        files: the films; their names have suffixes.
+    """
+    choices = [
+        (
+            _without_suffix(Path(name)),
+            name,
+            f"{path.absolute().parent.name}/{_without_suffix(Path(name))}",
+            f"{path.absolute().parent.name}/{name}",
+        )
+        for name, path in files
+    ]
+    names = [choice[0] for choice in choices]
+    for level in range(1, len(choices[0]) if choices else 1):
+        counts = Counter(name.casefold() for name in names)
+        names = [
+            choice[level] if counts[name.casefold()] > 1 else name
+            for name, choice in zip(names, choices, strict=True)
+        ]
+    taken: set[str] = set()
+    own = []
+    for name, (_, path) in zip(names, files, strict=True):
+        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
+        free = next(one for one in numbered if one.casefold() not in taken)
+        taken.add(free.casefold())
+        own.append(FilmFile(free, path))
+    return own
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:

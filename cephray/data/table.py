@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cephray.data.films import Film, GrayImage, View, load_film
 from cephray.data.formats import Record
 from cephray.errors import InputError
+from cephray.plausibility import ShapeStatistics, shape_statistics
 
 FloatArray = NDArray[np.float32]
 
@@ -51,6 +52,12 @@ class FilmTable:
         """Mean of the landmarks over the films, normalised: [K, 2]."""
         mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
         return mean
+
+    @property
+    def shapes(self) -> ShapeStatistics | None:
+        """Statistics of the landmarks' shapes, for a checkpoint."""
+        landmarks_px = self.landmarks_norm * self.frame_px[:, None, :]
+        return shape_statistics(landmarks_px, self.frame_px[:, 1], self.spacing_mm)
 
     @property
     def fingerprint(self) -> str:

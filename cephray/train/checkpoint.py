@@ -24,12 +24,14 @@ from safetensors.numpy import load_file, save_file
 
 from cephray.config import Config, dump_config, load_config
 from cephray.errors import InputError, RunError
+from cephray.plausibility import ShapeStatistics
 from cephray.storage import Place, digest, fetched
 
 if TYPE_CHECKING:
     import keras
 
 MANIFEST, CONFIG, PROGRESS = "manifest.json", "config.yaml", "progress.json"
+SHAPES = "shapes.json"
 WEIGHTS, OPTIMIZER = "weights.safetensors", "optimizer.safetensors"
 
 Row = dict[str, float]
@@ -79,6 +81,7 @@ class Checkpoint:
     folder: Place
     config: Config
     progress: Progress
+    shapes: ShapeStatistics | None = None  # of the training films; None in an old checkpoint
 
     def load_weights(self, model: keras.Model) -> None:
         """Fill the model, batch-normalisation statistics included.
@@ -131,6 +134,7 @@ def save_checkpoint(
     progress: Progress,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer | None = None,
+    shapes: ShapeStatistics | None = None,
 ) -> None:
     """Write a checkpoint into a folder, the manifest last.
 
@@ -140,6 +144,7 @@ def save_checkpoint(
         progress: of the run.
         model: its weights are saved.
         optimizer: without it the checkpoint cannot be resumed from.
+        shapes: statistics of the training films' landmarks, or None if they are not known.
 
     Raises:
         OSError: a file could not be written; the folder is then not complete.
@@ -148,7 +153,7 @@ def save_checkpoint(
     _save_arrays(model.variables, folder / WEIGHTS)
     if optimizer is not None:
         _save_arrays(optimizer.variables, folder / OPTIMIZER)
-    _finish(folder, config, progress)
+    _finish(folder, config, progress, shapes)
 
 
 def save_compact(folder: Path, checkpoint: Checkpoint) -> None:
@@ -173,11 +178,15 @@ def save_compact(folder: Path, checkpoint: Checkpoint) -> None:
             arrays[name] = array.astype(np.float16)
     folder.mkdir(parents=True, exist_ok=True)
     _save_file(arrays, folder / WEIGHTS)
-    _finish(folder, checkpoint.config, checkpoint.progress)
+    _finish(folder, checkpoint.config, checkpoint.progress, checkpoint.shapes)
 
 
-def _finish(folder: Path, config: Config, progress: Progress) -> None:
-    """Write settings and progress beside the arrays, and then the manifest."""
+def _finish(
+    folder: Path, config: Config, progress: Progress, shapes: ShapeStatistics | None
+) -> None:
+    """Write settings, progress and statistics beside the arrays, and then the manifest."""
+    if shapes is not None:
+        (folder / SHAPES).write_text(shapes.to_json(), encoding="utf-8")
     (folder / CONFIG).write_text(dump_config(config), encoding="utf-8")
     (folder / PROGRESS).write_text(json.dumps(asdict(progress), indent=1), encoding="utf-8")
     manifest = {
@@ -203,7 +212,15 @@ def open_checkpoint(folder: Place) -> Checkpoint:
 def _read(folder: Place) -> Checkpoint:
     """Read the settings of a checkpoint that has been verified."""
     progress = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-    return Checkpoint(folder, load_config(folder / CONFIG), Progress(**progress))
+    shapes = folder / SHAPES
+    return Checkpoint(
+        folder,
+        load_config(folder / CONFIG),
+        Progress(**progress),
+        ShapeStatistics.from_json(shapes.read_text(encoding="utf-8"))
+        if shapes.is_file()
+        else None,
+    )
 
 
 def checkpoints_in(run: Place) -> list[Checkpoint]:
@@ -278,7 +295,7 @@ def _sha256(path: Place) -> str | None:
     """Return the digest of a file's content; none of a remote file of arrays."""
     if isinstance(path, Path):
         return digest(path)
-    if path.name in (CONFIG, PROGRESS):
+    if path.name in (CONFIG, PROGRESS, SHAPES):
         return hashlib.sha256(path.read_text().encode()).hexdigest()
     return None
 

@@ -84,6 +84,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     """
     replica = build_replica(config, films.training, context.rank, context.world_size, context.show)
     progress = Progress(data_fingerprint=films.fingerprint)
+    shapes = films.training.shapes
     checkpoint = context.last_checkpoint()
     if checkpoint is not None:
         checkpoint.load_weights(replica.model)
@@ -97,7 +98,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         row, progress = run_epoch(config, films, context, replica, progress)
 
         def save(folder: Path, reached: Progress = progress) -> None:
-            save_checkpoint(folder, config, reached, replica.model, replica.optimizer)
+            save_checkpoint(folder, config, reached, replica.model, replica.optimizer, shapes)
 
         failure: RunError | None = None
         try:

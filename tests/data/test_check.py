@@ -107,7 +107,7 @@ def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
     cv2.imwrite(str(films / TEST / "007.png"), np.full((300, 242), 9, np.uint8))
     with (films / "spacing.csv").open() as stream:
         rows = list(csv.reader(stream))
-    rows[3][1] = "0.05"
+    rows[3][1] = "0.4"
     with (films / "spacing.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows(rows)
 
@@ -123,7 +123,7 @@ def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
     for words in (
         "242 × 300 px; other sizes: 002 (262 × 300)",
         "of one grey value throughout: 007",
-        "0.05 to 0.8 mm per pixel; films are 15 to 240 mm high",
+        "0.4 to 0.8 mm per pixel; films are 120 to 240 mm high",
         "is the spacing right? 003",
         "Orbitale is missing on 1 film: 001",
         "senior reader: lacks landmarks that another has on 1 film: 005",

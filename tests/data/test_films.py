@@ -28,7 +28,7 @@ def encode(path: Path, image: NDArray[np.generic]) -> Path:
 
 
 def record(path: Path, landmarks_px: list[list[float]]) -> Record:
-    return Record(path.stem, path, np.array(landmarks_px), spacing_mm=0.1, split="train")
+    return Record(path.stem, path, np.array(landmarks_px), spacing_mm=6.0, split="train")
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
@@ -53,7 +53,7 @@ def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> 
     np.testing.assert_array_equal(image, ramp())
 
 
-@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
+@pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg", ".webp"])
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
 def test_damaged_films_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float
@@ -124,7 +124,7 @@ def test_load_film(tmp_path: Path) -> None:
     assert film.film == "7"
     assert film.image.shape == (20, 16)
     assert film.size_px == (30, 40)
-    assert film.extent_mm == pytest.approx((3.0, 4.0))
+    assert film.extent_mm == pytest.approx((180.0, 240.0))
     assert film.landmarks_norm.dtype == np.float32
     np.testing.assert_array_equal(film.landmarks_norm, [[0.5, 0.5], [np.nan, np.nan]])
 
@@ -134,7 +134,7 @@ def test_a_letterbox_keeps_proportions(tmp_path: Path) -> None:
     path = encode(tmp_path / "7.png", ramp())
     film = load_film(record(path, [[-0.5, -0.5], [29.5, 39.5]]), View(40, 40, "letterbox"))
     assert film.frame == (-5, 0, 40, 40)
-    assert film.extent_mm == pytest.approx((4.0, 4.0))
+    assert film.extent_mm == pytest.approx((240.0, 240.0))
     np.testing.assert_array_equal(film.landmarks_norm, [[0.125, 0], [0.875, 1]])
     np.testing.assert_array_equal(film.image[:, 5:35], ramp())
     np.testing.assert_array_equal(film.image[:, :5], ramp()[:, :1].repeat(5, axis=1))

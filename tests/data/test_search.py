@@ -44,13 +44,44 @@ def test_files_and_folders_mix(tmp_path: Path) -> None:
     assert names(tmp_path / "one/a.png", tmp_path / "one", tmp_path) == ["a", "two/b"]
 
 
-def test_films_of_one_name(tmp_path: Path) -> None:
-    touch(tmp_path, "one/a.png", "two/a.png", "both/a.png", "both/a.jpg")
+OWN_NAMES: dict[str, tuple[list[str], list[str]]] = {
+    "one name": (["same.png", "same.jpg", "web.webp"], ["same.jpg", "same.png", "web"]),
+    "three": (["a.bmp", "a.jpg", "a.tif", "b.tif"], ["a.bmp", "a.jpg", "a.tif", "b"]),
+    "capitals": (["A.png", "a.png"], ["films/A.png", "films/a.png-2"]),
+    "capitals of a suffix": (["a.PNG", "a.png"], ["films/a.PNG", "films/a.png-2"]),
+    "capitals of a folder": (["X/a.png", "x/a.jpg"], ["X/a.png", "x/a.jpg"]),
+    "sub-folders": (["a.png", "x/a.png", "y/a.png"], ["a", "x/a", "y/a"]),
+    "sub-folder of one name": (["x/a.png", "x/a.jpg", "a.png"], ["a", "x/a.jpg", "x/a.png"]),
+    "a suffix as a name": (
+        ["a.jpg", "a.png", "a.png.png"], ["a.jpg", "films/a", "films/a.png"],
+    ),
+    "a name like a table": (["landmarks.png", "measurements.png"], ["landmarks", "measurements"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OWN_NAMES)
+def test_every_film_has_a_name_of_its_own(tmp_path: Path, case: str) -> None:
+    """The names of one pair do not change those of other films."""
+    files, expected = OWN_NAMES[case]
+    touch(tmp_path, *(f"films/{file}" for file in files))
+    found = names(tmp_path / "films")
+    assert found == expected
+    assert len({name.casefold() for name in found}) == len(files)
+
+
+def test_films_of_one_name_in_two_folders(tmp_path: Path) -> None:
+    touch(tmp_path, "one/a.png", "two/a.png", "two/b.png", "deep/one/a.png")
     assert names(tmp_path / "one", tmp_path / "one/a.png") == ["a"]
-    with pytest.raises(InputError, match=r"two/a.png and .*one/a.png would write the same .*both"):
-        find_films([tmp_path / "one", tmp_path / "two"])
-    with pytest.raises(InputError, match=r"both/a\.png and .*both/a\.jpg would write"):
-        find_films([tmp_path / "both"])
+    assert names(tmp_path / "one", tmp_path / "two") == ["one/a", "two/a", "b"]
+    assert names(tmp_path / "one/a.png", tmp_path / "two/a.png") == ["one/a", "two/a"]
+    assert names(tmp_path / "one", tmp_path / "deep/one") == ["one/a.png", "one/a.png-2"]
+
+
+def test_what_is_no_film_is_told(tmp_path: Path) -> None:
+    touch(tmp_path, "a.png", "notes.txt", "x/more.TXT", "x/film.gif", "README", ".hidden.txt")
+    left_out: list[str] = []
+    find_films([tmp_path], on_other=lambda path: left_out.append(path.name))
+    assert sorted(left_out) == ["README", "film.gif", "more.TXT", "notes.txt"]
 
 
 def test_earlier_results_are_no_films(tmp_path: Path) -> None:

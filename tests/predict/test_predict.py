@@ -38,13 +38,16 @@ def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path
     files = find_films([films / "a/003.png"])
     config = checkpoint.config
     inference = config.inference.model_copy(update={"confidence": (0.5, 1.5)})
+    radii_px: dict[str, list[float]] = {}
     sure = replace(checkpoint, config=config.model_copy(update={"inference": inference}))
-    for name, spacing_mm in (("unknown", None), ("known", 0.1)):
+    for name, spacing_mm in (("unknown", None), ("known", 2.0)):
         outcomes = predict_here(Detector(sure), files, ISBI2015, spacing_mm)
         write_results(outcomes, files, tmp_path / name)
         facts = json.loads((tmp_path / name / "003.json").read_text())
         points_px = np.array([[point["x_px"], point["y_px"]] for point in facts["landmarks"]])
         values, classes = (f(points_px, spacing_mm) for f in (measure, classify))
+        assert facts["doubtful"]  # the network was never trained
+        classes = np.zeros_like(classes)
         found = facts["measurements"]
         assert [entry["name"] for entry in found] == [m.name for m in MEASUREMENTS]
         assert [entry["class"] for entry in found] == classes.tolist()
@@ -62,17 +65,23 @@ def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path
         assert table[1][2] == str(found[0]["class"])
         assert (found[-1]["value"] is None) == (spacing_mm is None)
         confidences = [point["confidence"] for point in facts["landmarks"]]
-        assert all(0 < p < 1 if spacing_mm else p is None for p in confidences)
+        assert all(0 <= p < 1 if spacing_mm else p is None for p in confidences)
+        radii_px[name] = [point["radius_95_px"] for point in facts["landmarks"]]
         rows = list(csv.reader((tmp_path / name / "landmarks.csv").read_text().splitlines()))
-        assert rows[0] == ["film", "landmark", "x_px", "y_px", "confidence"]
+        assert rows[0] == [
+            "film", "landmark", "x_px", "y_px", "confidence", "radius_95_px", "doubtful",
+        ]  # fmt: skip
+        assert rows[1][6] == "; ".join(facts["doubtful"])
         assert rows[1][4] == (str(confidences[0]) if spacing_mm else "")
-        drawn = np.asarray(cv2.imread(str(tmp_path / name / "003.png")))
+        drawn = np.asarray(cv2.imread(str(tmp_path / name / "003.png")))[-1200:]
         plain = draw_overlay(read_film(files[0].path), points_px, ISBI2015.abbreviations)
         lined = draw_overlay(
             read_film(files[0].path), points_px, ISBI2015.abbreviations, lines=ISBI2015.lines
         )
         assert not np.array_equal(drawn, plain)
         assert np.mean(drawn != lined) < 0.01
+    assert radii_px["known"] == radii_px["unknown"]
+    assert min(radii_px["known"]) > 0
 
 
 def test_the_company_of_a_film_changes_nothing(films: Path, checkpoint: Checkpoint) -> None:
@@ -93,28 +102,31 @@ def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpo
     image = (x + y).astype(np.uint8)
     folder = tmp_path / "films"
     folder.mkdir()
-    dicom_film(image, ImagerPixelSpacing=[0.2, 0.2]).save_as(
+    dicom_film(image, ImagerPixelSpacing=[2, 2]).save_as(
         folder / "own.dcm", enforce_file_format=True
     )
-    dicom_film(image, PixelSpacing=[0.2, 0.1], PatientName="Doe^Jane").save_as(
+    dicom_film(image, PixelSpacing=[2, 1], PatientName="Doe^Jane").save_as(
         folder / "oblong.dcm", enforce_file_format=True
     )
     (folder / "none.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     files = find_films([folder])
     detector = Detector(checkpoint)
-    for given, expected in ((0.3, 0.3), (None, None)):
+    for given, expected in ((3.0, 3.0), (25.0, None), (None, None)):
         output = tmp_path / f"out{given}"
         summary = write_results(predict_here(detector, files, ISBI2015, given), files, output)
         facts = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
         assert facts["none"]["spacing_mm"] == expected
-        assert facts["own"]["spacing_mm"] == 0.2
-        assert facts["oblong"]["spacing_mm"] == 0.1
+        assert facts["own"]["spacing_mm"] == 2
+        assert facts["oblong"]["spacing_mm"] == 1
         assert facts["oblong"]["size_px"] == [96, 240]
         assert facts["oblong"]["resampled_from_px"] == [96, 120]
         assert facts["own"]["landmarks"] == facts["none"]["landmarks"]
         assert "1 by their ImagerPixelSpacing" in str(summary)
-        assert ("1 by --spacing" if given else "1 unknown (--spacing MM gives it)") in str(summary)
-    assert not any(b"Doe" in content for content in contents(tmp_path / "out0.3").values())
+        assert bool(facts["none"]["notes"]) == (given == 25)
+        assert ("1 by --spacing" if expected else "1 unknown (--spacing MM gives it)") in str(
+            summary
+        )
+    assert not any(b"Doe" in content for content in contents(tmp_path / "out3.0").values())
 
 
 def test_one_odd_film_does_not_end_the_others(
