@@ -106,13 +106,15 @@ def draw_overlay(
 def _banner(warnings: Sequence[str], width: int) -> ColourImage:
     """Write warnings on a red strip, to stand above a film: it hides none of it."""
     size = 0.55
-    (letter, height), _ = cv2.getTextSize("m", cv2.FONT_HERSHEY_SIMPLEX, size, 1)
-    columns = max(12, (width - 2 * letter) // max(letter, 1))
+    sample = "a sample of the letters of a sentence"
+    (length, height), _ = cv2.getTextSize(sample, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
+    margin = height
+    columns = max(4, len(sample) * (width - 2 * margin) // max(length, 1) - 2)
     rows = [row for text in warnings for row in textwrap.wrap(text, columns)]
     step = 2 * height + 4
     strip = np.full((step * (len(rows) + 1), width, 3), _WARNING, np.uint8)
     for number, row in enumerate(rows, 1):
-        place = (letter, number * step)
+        place = (margin, number * step)
         cv2.putText(
             strip, row, place, cv2.FONT_HERSHEY_SIMPLEX, size, (255, 255, 255), 1, cv2.LINE_AA
         )

@@ -108,6 +108,17 @@ def test_a_line_to_a_landmark_far_away() -> None:
     assert picture.any()
 
 
+@pytest.mark.parametrize("width", [120, 300, 900])
+def test_warnings_stand_above_the_film_and_hide_none_of_it(width: int) -> None:
+    image, points = np.full((400, width), 90, np.uint8), np.array([[20.0, 30.0]])
+    plain = draw_overlay(image, points, ["S"], height=400)
+    warned = draw_overlay(image, points, ["S"], height=400, warnings=["the head is turned " * 6])
+    np.testing.assert_array_equal(warned[-400:], plain)
+    strip = warned[:-400]
+    assert (strip == 255).all(axis=-1).any()
+    assert (strip[:, -1] == strip[0, 0]).all()  # no text runs out of the picture
+
+
 def test_a_line_of_another_landmark_set() -> None:
     with pytest.raises(ValueError, match=r"'Sella–nasion' needs N, which the labels lack; give"):
         draw_overlay(np.zeros((40, 30), np.uint8), np.ones((1, 2)), ["S"], lines=[LINE])

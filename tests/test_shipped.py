@@ -32,6 +32,9 @@ def card() -> dict[str, Any]:
 
 def test_it_fits() -> None:
     assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 25 * 2**20
+    shapes = shipped_checkpoint().shapes
+    assert shapes is not None
+    assert shapes.films == 150
     config = shipped_checkpoint().config
     assert config.inference.confidence is not None
     assert config.data.spacing_mm is None
@@ -89,7 +92,9 @@ def test_the_figures_of_its_card(shared: Path) -> None:
 
     checkpoint = shipped_checkpoint()
     records = read_dataset(shared / "data/isbi2015", "test1", checkpoint.config.data)
-    found = evaluate(Detector(checkpoint), records, "test1", "mean", ISBI2015).refined.to_json()
+    evaluation = evaluate(Detector(checkpoint), records, "test1", "mean", ISBI2015)
+    assert [d.film.film for d in evaluation.detections if d.doubts] == []
+    found = evaluation.refined.to_json()
     figures = {
         "mre_mm": pytest.approx(found["mre_mm"], abs=0.006),  # the card rounds
         "sdr_2mm_percent": pytest.approx(found["sdr_percent"]["2.0"], abs=0.1),

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from cephray.cli import main
 from cephray.config import DataConfig, load_config
 from cephray.data.check import check_dataset
 from cephray.data.films import View, load_film
@@ -147,3 +148,15 @@ def test_no_number_of_millimetres_is_refused(tmp_path: Path, value: str) -> None
     (tmp_path / "spacing.csv").write_text(f"film,spacing_mm\n001,{value}\n002,0.1\n")
     with pytest.raises(InputError, match="must be a positive number of millimetres per pixel"):
         read_dataset(tmp_path, "all", DataConfig())
+
+
+@pytest.mark.parametrize("value", ["0", "-0.1", "nan", "inf", "-inf", "0.1mm"])
+def test_no_number_of_millimetres_is_refused_by_predict(
+    capsys: pytest.CaptureFixture[str], value: str
+) -> None:
+    try:
+        code = main(["predict", f"--spacing={value}", "film.png"])
+    except SystemExit as ended:  # of the parser
+        code = int(str(ended.code))
+    assert code == 2
+    assert "--spacing" in capsys.readouterr().err

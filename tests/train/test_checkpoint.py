@@ -14,6 +14,7 @@ import pytest
 from cephray.config import Config
 from cephray.errors import InputError
 from cephray.model.network import build_network
+from cephray.plausibility import ShapeStatistics
 from cephray.train.checkpoint import (
     Progress,
     checkpoints_in,
@@ -23,7 +24,16 @@ from cephray.train.checkpoint import (
 )
 
 MakeConfig = Callable[..., Config]
-FILES = ("weights.safetensors", "optimizer.safetensors", "config.yaml", "progress.json")
+FILES = (
+    "weights.safetensors",
+    "optimizer.safetensors",
+    "config.yaml",
+    "progress.json",
+    "shapes.json",
+)
+
+
+SHAPES = ShapeStatistics(3, ((0.5, -1.0), (-0.5, 1.0)), 0.1, (-5.0, 6.0), (0.1, 0.2), (30.0, 50.0))
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +46,7 @@ def saved(
     optimizer.build(model.trainable_variables)
     optimizer.iterations.assign(7)
     progress = Progress(data_fingerprint="films").advance({"epoch": 1, "score": 3.5})
-    save_checkpoint(folder, small_config(), progress, model, optimizer)
+    save_checkpoint(folder, small_config(), progress, model, optimizer, SHAPES)
     return folder, model, optimizer
 
 
