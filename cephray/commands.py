@@ -101,6 +101,8 @@ def run_benchmark(options: argparse.Namespace) -> None:
             valid = ", ".join(f"--{option}" for option in ("json", *taken[options.what]))
             raise InputError(f"benchmark {options.what} takes no --{name}; it takes {valid}")
     for path in filter(None, (options.json, options.picture)):  # not after an hour's run
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; give the path of a file")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:

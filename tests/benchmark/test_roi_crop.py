@@ -24,6 +24,7 @@ from cephray.benchmark.roi_crop_cases import (
     touched_cells,
 )
 from cephray.benchmark.timing import FLOOR, OURS, Subject, build_subjects, measure
+from cephray.cli import main
 from cephray.errors import RunError
 
 SMALL = Case(batch=2, landmarks=3, crop_size=3, depth=2)
@@ -227,3 +228,27 @@ def test_tensorflow_without_a_kernel_cannot_do_a_case() -> None:
     inputs = roi_crop_tensorflow.Inputs(SMALL, np.random.default_rng(0))
     with pytest.raises(RuntimeError, match="no such kernel"):
         roi_crop_tensorflow.subject(crop, inputs, "forward")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["roi-crop", "--json", "folder"], "folder is a folder; give the path of a file"),
+        (["roi-crop", "--picture", "folder"], "folder is a folder; give the path of a file"),
+        (["train-step", "--json", "folder"], "folder is a folder; give the path of a file"),
+        (["roi-crop", "--json", "file/rows.json"], "file/rows.json cannot be written"),
+        (["roi-crop", "--data", "films"], "takes no --data; it takes --json, --full, --picture"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_timed(
+    arguments: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("folder").mkdir()
+    Path("file").touch()
+    assert main(["benchmark", *arguments]) == 2
+    assert said in capsys.readouterr().err
