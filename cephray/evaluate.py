@@ -105,6 +105,11 @@ class Evaluation:
         """Spreads that the network expects: [N, K]; none where it knows none."""
         return _stacked([detection.spread_mm for detection in self.detections])
 
+    @property
+    def doubtful(self) -> dict[str, tuple[str, ...]]:
+        """The films whose result is doubtful, each with the reasons."""
+        return {d.film.film: d.doubts for d in self.detections if d.doubts}
+
     @cached_property
     def confidence(self) -> tuple[Band, ...]:
         """How confidence and errors go together; empty where the network gives none."""
@@ -146,6 +151,7 @@ class Evaluation:
             "classes": [comparison.to_json() for comparison in self.classes],
             "confidence": [band.to_json() for band in self.confidence],
             "copies": self.copies.to_json() if self.copies else None,
+            "doubtful": {film: list(reasons) for film, reasons in self.doubtful.items()},
         }
 
     def _stage(self, whole: Estimate, errors_mm: Errors, offset_mm: Errors) -> dict[str, Any]:
@@ -254,5 +260,6 @@ def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -
             evaluation.landmarks.abbreviations,
             truth_px=record.landmarks_px,
             height=OVERLAY_HEIGHT,
+            warnings=[f"DOUBTFUL: {reason}" for reason in detection.doubts],
         )
         save_picture(folder / f"{record.film}.png", picture)

@@ -26,6 +26,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         parts.append("\n".join(_classes(evaluation)))
     if evaluation.confidence:
         parts.append(format_bands(evaluation.confidence))
+    if evaluation.doubtful:
+        parts.append("\n".join(_doubtful(evaluation)))
     return "\n\n".join(parts)
 
 
@@ -78,6 +80,13 @@ def _classes(evaluation: Evaluation) -> Iterator[str]:
     ):
         yield f"{rows[0].name:<20}" + "".join(f"{_share(row):>{width}}" for row in rows)
     yield f"{'all':<20}" + "".join(f"{_share(c.agreement):>{width}}" for c in comparisons)
+
+
+def _doubtful(evaluation: Evaluation) -> Iterator[str]:
+    """List the doubtful films with their reasons. They count in all figures."""
+    yield f"doubtful films: {len(evaluation.doubtful)} of {len(evaluation.films)}"
+    for film, reasons in evaluation.doubtful.items():
+        yield f"  {film}: {'; '.join(reasons)}"
 
 
 def _share(agreement: MeasurementAgreement | ClassAgreement) -> str:

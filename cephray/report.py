@@ -76,6 +76,7 @@ def report_sections(
         landmarks_section(evaluation, folder),
         *clinical_sections(evaluation),
         worst_films_section(evaluation, records, folder),
+        *_doubtful(evaluation),
         _training(checkpoint.progress.history, folder),
         _setup(checkpoint),
     ]
@@ -147,6 +148,19 @@ def _copies(evaluation: Evaluation) -> tuple[Text | Listing, ...]:
     pairs += [f"{film} is {other}" for film, other in copies.repeated.items()]
     listing = (Listing("Films that occur twice", "\n".join(pairs)),) if pairs else ()
     return (Text(" ".join(said)), *listing)
+
+
+def _doubtful(evaluation: Evaluation) -> list[Section]:
+    """List the films whose result is doubtful, if there are any."""
+    doubtful = evaluation.doubtful
+    if not doubtful:
+        return []
+    text = Text(
+        f"{len(doubtful)} of {len(evaluation.films)} films have a doubtful result. They count in"
+        " all figures."
+    )
+    rows = tuple((Cell(film), Cell("; ".join(reasons))) for film, reasons in doubtful.items())
+    return [Section("Doubtful films", (text, Table(("film", "reasons"), rows)))]
 
 
 def _training(history: Sequence[Row], folder: Path) -> Section:

@@ -131,6 +131,20 @@ def test_classes_and_confidence_are_there_where_they_are_known() -> None:
     assert any(line.startswith("85% to 95%           113     90.0%") for line in lines)
 
 
+def test_doubtful_films_are_told() -> None:
+    plain = make()
+    assert plain.to_json()["doubtful"] == {}
+    assert "doubtful" not in format_evaluation(plain)
+    first, *others = plain.detections
+    doubted = replace(first, doubts=("it is turned", "it is small"))
+    evaluation = replace(plain, detections=(doubted, *others))
+    assert evaluation.to_json()["doubtful"] == {"1": ["it is turned", "it is small"]}
+    assert format_evaluation(evaluation).splitlines()[-2:] == [
+        f"doubtful films: 1 of {N}",
+        "  1: it is turned; it is small",
+    ]
+
+
 def test_lines_for_the_screen() -> None:
     evaluation = make(Copies({"2": "77"}, {}))
     text = format_evaluation(evaluation)

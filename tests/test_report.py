@@ -190,6 +190,18 @@ def test_clinical_sections_are_there_where_something_is_known(
     assert Reader(page).headings[3:5] == ["Clinical measurements", "Confidence"]
 
 
+def test_doubtful_films_are_listed(records: list[Record], tmp_path: Path) -> None:
+    evaluation = evaluation_of(records[:3])
+    first, *others = evaluation.detections
+    doubted = replace(first, doubts=("it has no contrast", "a <reason>"))
+    evaluation = replace(evaluation, detections=(doubted, *others))
+    page = write_report(tmp_path, evaluation, records[:3], checkpoint(HISTORY))
+    text = page.read_text(encoding="utf-8")
+    assert "Doubtful films" in Reader(text).headings
+    assert "1 of 3 films have a doubtful result" in text
+    assert "it has no contrast; a &lt;reason&gt;" in text
+
+
 def test_sections_can_be_added_to(records: list[Record], tmp_path: Path) -> None:
     sections = report_sections(evaluation_of(records[:3]), records[:3], checkpoint([]), tmp_path)
     assert [section.title for section in sections][:2] == ["Accuracy", "Subsets"]
