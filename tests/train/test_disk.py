@@ -27,7 +27,7 @@ from cephray.train.checkpoint import (
     save_checkpoint,
 )
 from cephray.train.snapshot import SNAPSHOT, forget_damaged_snapshot
-from tests.train.test_checkpoint import FILES
+from tests.train.test_checkpoint import FILES, SHAPES
 from tests.train.test_launch import launch
 
 MakeConfig = Callable[..., Config]
@@ -43,7 +43,8 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, small_config: MakeConfig)
     progress = Progress()
     for epoch in (1, 2):
         progress = progress.advance({"epoch": epoch, "score": -epoch})
-        save_checkpoint(run / f"epoch-{epoch:04d}", small_config(), progress, model, optimizer)
+        folder = run / f"epoch-{epoch:04d}"
+        save_checkpoint(folder, small_config(), progress, model, optimizer, SHAPES)
     return run
 
 
