@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import psutil
 import pytest
 
-from cephray.predict import (
-    Summary,
-)
+from cephray.cli import main
+from cephray.predict import Summary
 from cephray.train.checkpoint import Checkpoint
 from tests.predict.folders import BROKEN, check, write_folder
 from tests.train.processes import descendants, wait_until
@@ -49,6 +51,45 @@ def test_a_folder_with_broken_films(checkpoint: Checkpoint, tmp_path: Path, coun
     ]  # fmt: skip
     unread = [line.removeprefix("cephray: passed over: ") for line in unread]
     check(Summary(written=count - BROKEN, unread=unread), output, count)
+
+
+# Files of a folder; names of the results; the line about other files, or None if there is none.
+FOLDERS: dict[str, tuple[list[str], list[str], str | None]] = {
+    "films only": (["a.png", "b.webp"], ["a", "b"], None),
+    "one name": (["same.png", "same.jpg", "web.webp"], ["same.jpg", "same.png", "web"], None),
+    "sub-folder": (["x/a.png", "x/a.jpg", "a.png"], ["a", "x/a.jpg", "x/a.png"], None),
+    "others": (
+        ["a.png", "notes.txt", "x/more.TXT", "x/film.gif", "README"], ["a"],
+        "files that are no films, left out: 2 .txt, 1 no suffix, 1 .gif",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FOLDERS)
+def test_every_film_of_a_folder_has_its_results(
+    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str], case: str,
+) -> None:  # fmt: skip
+    """Films of one name stay apart, and files that are no films are counted by kind."""
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    names, expected, others = FOLDERS[case]
+    folder, output = tmp_path / "films", tmp_path / "out"
+    image = np.random.default_rng(0).integers(0, 256, (120, 96), np.uint8)
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        if path.suffix in (".png", ".jpg", ".webp"):
+            path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
+    arguments = ["--checkpoint", str(checkpoint.folder), "--output", str(output), str(folder)]
+    assert not main(["predict", *arguments])
+    for suffix in (".json", ".png"):
+        found = (path.relative_to(output).as_posix() for path in output.rglob(f"*{suffix}"))
+        assert sorted(found) == sorted(f"{name}{suffix}" for name in expected)
+    with (output / "landmarks.csv").open(newline="") as table:
+        assert sorted({row["film"] for row in csv.DictReader(table)}) == expected
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if "no films" in line] == ([others] if others else [])
 
 
 @pytest.mark.slow
