@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +24,12 @@ from cephray.analysis import MEASUREMENTS, UNKNOWN, classify, measurable, measur
 from cephray.data.ahead import work_ahead
 from cephray.data.films import Film, Original, View, read_original
 from cephray.data.opencv import cv2
-from cephray.data.search import FilmFile
+from cephray.data.search import (
+    LANDMARK_TABLE,
+    MEASUREMENT_TABLE,
+    RESULT_SUFFIXES,
+    FilmFile,
+)
 from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
@@ -32,7 +37,6 @@ from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
 from cephray.overlay import draw_overlay
 
-LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 _MOST_NAMED = 5  # films in a summary
 GIVEN = "--spacing"  # source of a spacing that is the user's
 
@@ -249,17 +253,32 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
     Raises:
         InputError: names the folder, and the film.
     """
-    there = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"output {output}: {there} is a file; give a folder")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"output {output}: {there} cannot be written to; give another folder")
+    lowest = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not lowest.is_dir():
+        raise InputError(f"output {output}: {lowest} is a file; give a folder")
+    if not os.access(lowest, os.W_OK):
+        raise InputError(f"output {output}: {lowest} cannot be written to; give another folder")
     here = output.resolve()
-    results = {here / f"{name}{suffix}" for name, _ in files for suffix in (".json", ".png")}
+    results = {here / f"{name}{suffix}" for name, _ in files for suffix in RESULT_SUFFIXES}
+    results |= {here / LANDMARK_TABLE, here / MEASUREMENT_TABLE}
+    there = {path.resolve() for path in results}  # a link may lead to a film
     for _, path in files:
-        if path.resolve() in {*results, here / LANDMARK_TABLE, here / MEASUREMENT_TABLE}:
+        if path.resolve() in there:
             raise InputError(
                 f"output {output}: the results would overwrite film {path}; give another folder"
+            )
+    folders = {here / above for name, _ in files for above in PurePath(name).parents}
+    for folder in sorted(folders):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(
+                f"output {output}: {folder} is a file, and a folder of results would have its"
+                " name; give another folder"
+            )
+    for path in sorted(results):
+        if path.is_dir():
+            raise InputError(
+                f"output {output}: {path} is a folder, and a file of results would have its name;"
+                " give another folder"
             )
 
 
