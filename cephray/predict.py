@@ -39,6 +39,7 @@ from cephray.overlay import draw_overlay
 
 _MOST_NAMED = 5  # films in a summary
 GIVEN = "--spacing"  # source of a spacing that is the user's
+_GIVEN_LEFT_OUT = f"{GIVEN} left out"  # how the note begins if it is impossible for a film
 
 # Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
 _PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -78,7 +79,10 @@ class Summary:
 
     def __str__(self) -> str:
         """Say where the films' spacings are from."""
-        told = {None: f"unknown ({GIVEN} MM gives it)", GIVEN: f"by {GIVEN}"}
+        notes = (note for noted in self.notes.values() for note in noted)
+        left_out = any(note.startswith(_GIVEN_LEFT_OUT) for note in notes)
+        cure = f"{GIVEN} is impossible for them" if left_out else f"{GIVEN} MM gives it"
+        told = {None: f"unknown ({cure})", GIVEN: f"by {GIVEN}"}
         counts = self.spacing_sources.most_common()
         return "spacing of films: " + ", ".join(
             f"{count} {told.get(source, f'by their {source}')}" for source, count in counts
@@ -126,7 +130,7 @@ def read(
             if fault is None:
                 known, source = spacing_mm, GIVEN
             else:
-                notes += (f"{GIVEN} left out: {fault}",)
+                notes += (f"{_GIVEN_LEFT_OUT}: {fault}",)
         return ReadFilm(
             film=file.name,
             image=view.show(original.image),

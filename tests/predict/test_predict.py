@@ -111,7 +111,11 @@ def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpo
     (folder / "none.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     files = find_films([folder])
     detector = Detector(checkpoint)
-    for given, expected in ((3.0, 3.0), (25.0, None), (None, None)):
+    for given, expected, told in (
+        (3.0, 3.0, "1 by --spacing"),
+        (25.0, None, "1 unknown (--spacing is impossible for them)"),
+        (None, None, "1 unknown (--spacing MM gives it)"),
+    ):
         output = tmp_path / f"out{given}"
         summary = write_results(predict_here(detector, files, ISBI2015, given), files, output)
         facts = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
@@ -123,9 +127,7 @@ def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpo
         assert facts["own"]["landmarks"] == facts["none"]["landmarks"]
         assert "1 by their ImagerPixelSpacing" in str(summary)
         assert bool(facts["none"]["notes"]) == (given == 25)
-        assert ("1 by --spacing" if expected else "1 unknown (--spacing MM gives it)") in str(
-            summary
-        )
+        assert told in str(summary)
     assert not any(b"Doe" in content for content in contents(tmp_path / "out3.0").values())
 
 
