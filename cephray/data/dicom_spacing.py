@@ -25,7 +25,7 @@ _CALIBRATED = "PixelSpacingCalibrationType"
 
 ELEMENTS = (*SPACINGS, _FACTOR, *_DISTANCES, _CALIBRATED, "PixelAspectRatio")
 
-_LARGEST_FACTOR = 1.5  # cephalometric units have 1.05 to 1.15
+_LARGEST_FACTOR = 2.0  # cephalometric units have 1.05 to 1.15
 _SAME = 1e-3  # spacings that differ by less are one, written with different roundings
 
 
