@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, cast
 
 import numpy as np
@@ -24,7 +24,12 @@ from cephray.analysis import MEASUREMENTS, UNKNOWN, classify, measurable, measur
 from cephray.data.ahead import work_ahead
 from cephray.data.films import Film, Original, View, read_original
 from cephray.data.opencv import cv2
-from cephray.data.search import FilmFile
+from cephray.data.search import (
+    LANDMARK_TABLE,
+    MEASUREMENT_TABLE,
+    RESULT_SUFFIXES,
+    FilmFile,
+)
 from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError, RunError, Stopped
 from cephray.files import replace_text
@@ -32,9 +37,9 @@ from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
 from cephray.overlay import draw_overlay
 
-LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 _MOST_NAMED = 5  # films in a summary
 GIVEN = "--spacing"  # source of a spacing that is the user's
+_GIVEN_LEFT_OUT = f"{GIVEN} left out"  # how the note begins if it is impossible for a film
 
 # Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
 _PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPRESSION, 1)
@@ -74,7 +79,10 @@ class Summary:
 
     def __str__(self) -> str:
         """Say where the films' spacings are from."""
-        told = {None: f"unknown ({GIVEN} MM gives it)", GIVEN: f"by {GIVEN}"}
+        notes = (note for noted in self.notes.values() for note in noted)
+        left_out = any(note.startswith(_GIVEN_LEFT_OUT) for note in notes)
+        cure = f"{GIVEN} is impossible for them" if left_out else f"{GIVEN} MM gives it"
+        told = {None: f"unknown ({cure})", GIVEN: f"by {GIVEN}"}
         counts = self.spacing_sources.most_common()
         return "spacing of films: " + ", ".join(
             f"{count} {told.get(source, f'by their {source}')}" for source, count in counts
@@ -122,7 +130,7 @@ def read(
             if fault is None:
                 known, source = spacing_mm, GIVEN
             else:
-                notes += (f"{GIVEN} left out: {fault}",)
+                notes += (f"{_GIVEN_LEFT_OUT}: {fault}",)
         return ReadFilm(
             film=file.name,
             image=view.show(original.image),
@@ -249,17 +257,32 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
     Raises:
         InputError: names the folder, and the film.
     """
-    there = next(path for path in (output, *output.absolute().parents) if path.exists())
-    if not there.is_dir():
-        raise InputError(f"output {output}: {there} is a file; give a folder")
-    if not os.access(there, os.W_OK):
-        raise InputError(f"output {output}: {there} cannot be written to; give another folder")
+    lowest = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not lowest.is_dir():
+        raise InputError(f"output {output}: {lowest} is a file; give a folder")
+    if not os.access(lowest, os.W_OK):
+        raise InputError(f"output {output}: {lowest} cannot be written to; give another folder")
     here = output.resolve()
-    results = {here / f"{name}{suffix}" for name, _ in files for suffix in (".json", ".png")}
+    results = {here / f"{name}{suffix}" for name, _ in files for suffix in RESULT_SUFFIXES}
+    results |= {here / LANDMARK_TABLE, here / MEASUREMENT_TABLE}
+    there = {path.resolve() for path in results}  # a link may lead to a film
     for _, path in files:
-        if path.resolve() in {*results, here / LANDMARK_TABLE, here / MEASUREMENT_TABLE}:
+        if path.resolve() in there:
             raise InputError(
                 f"output {output}: the results would overwrite film {path}; give another folder"
+            )
+    folders = {here / above for name, _ in files for above in PurePath(name).parents}
+    for folder in sorted(folders):
+        if folder.exists() and not folder.is_dir():
+            raise InputError(
+                f"output {output}: {folder} is a file, and a folder of results would have its"
+                " name; give another folder"
+            )
+    for path in sorted(results):
+        if path.is_dir():
+            raise InputError(
+                f"output {output}: {path} is a folder, and a file of results would have its name;"
+                " give another folder"
             )
 
 

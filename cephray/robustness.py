@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.data.disturb import DISTURBANCES, Disturb, Shot
-from cephray.data.films import Film, View, read_film, view_film
+from cephray.data.films import Film, View, check_spacing, read_film, view_film
 from cephray.data.formats import Record
 from cephray.evaluate import stage_offsets_mm
 from cephray.inference import Detector
@@ -108,6 +108,8 @@ def format_rows(rows: Sequence[Row]) -> str:
 def _disturbed(records: Sequence[Record], disturb: Disturb, view: View) -> Iterator[Film]:
     """Read and disturb the films one after the other, each in its own way."""
     for number, record in enumerate(records):
-        shot = Shot(read_film(record.image_path), record.landmarks_px, record.spacing_mm)
+        image = read_film(record.image_path)
+        check_spacing(record, (image.shape[1], image.shape[0]))
+        shot = Shot(image, record.landmarks_px, record.spacing_mm)
         image, landmarks_px, spacing_mm = disturb(shot, np.random.default_rng([SEED, number]))
         yield view_film(record.film, image, landmarks_px, spacing_mm, view)

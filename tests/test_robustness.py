@@ -14,6 +14,7 @@ from cephray.data.disturb import DISTURBANCES
 from cephray.data.films import Film, View
 from cephray.data.formats import read_dataset
 from cephray.data.synthetic import write_dataset
+from cephray.errors import InputError
 from cephray.inference import Detection, Detector
 from cephray.robustness import format_rows, measure_robustness
 
@@ -59,3 +60,12 @@ def test_errors_are_of_the_disturbed_films_in_millimetres(tmp_path: Path) -> Non
     table = format_rows(rows)
     assert "inverted" in table
     assert "2.00 ×" in table
+
+
+@pytest.mark.parametrize("spacing_mm", [4.0, 0.001])
+def test_films_are_not_measured_in_wrong_millimetres(tmp_path: Path, spacing_mm: float) -> None:
+    write_dataset(tmp_path, 4, size_px=(192, 240))
+    records = read_dataset(tmp_path, "test1", DataConfig(spacing_mm=spacing_mm))
+    detector = cast(Detector, cast(Any, OffBy(lambda call: 1.5)))
+    with pytest.raises(InputError, match=r"\.png: a spacing of .*correct data\.spacing_mm"):
+        measure_robustness(detector, records, lambda films: None)

@@ -165,15 +165,25 @@ def _to_grey(shown: Values, low: float, high: float) -> NDArray[np.uint8]:
 
 
 def _numbers(dataset: Dataset, keyword: str) -> list[float] | None:
-    """Return an element's numbers, empty if they are none, or None if the element is absent."""
+    """Return an element's numbers, NaN for each that is none, or None if it is absent."""
     try:
         value = dataset.get(keyword)
-        if value is None or value == "":
-            return None
-        several = value if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
-        return [float(number) for number in several]
+    except (TypeError, ValueError, ArithmeticError):  # pydicom refuses all for one
+        value = dataset.get_item(keyword).value
+        value = (
+            value.decode("ascii", "replace").split("\\") if isinstance(value, bytes) else [value]
+        )
+    if value is None or value == "":
+        return None
+    several = value if not isinstance(value, str) and hasattr(value, "__iter__") else [value]
+    return [_number(one) for one in several]
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
     except (TypeError, ValueError, ArithmeticError):
-        return []
+        return float("nan")
 
 
 def _as_sixteen_bits(tables: Any) -> int:

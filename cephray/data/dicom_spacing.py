@@ -25,7 +25,7 @@ _CALIBRATED = "PixelSpacingCalibrationType"
 
 ELEMENTS = (*SPACINGS, _FACTOR, *_DISTANCES, _CALIBRATED, "PixelAspectRatio")
 
-_LARGEST_FACTOR = 1.5  # cephalometric units have 1.05 to 1.15
+_LARGEST_FACTOR = 2.0  # cephalometric units have 1.05 to 1.15
 _SAME = 1e-3  # spacings that differ by less are one, written with different roundings
 
 
@@ -53,14 +53,15 @@ def find_spacing(dataset: Dataset, height_px: int) -> tuple[Pair | None, tuple[s
         value = _get(dataset, keyword)
         if value is None:
             continue
-        pair = _positive_pair(value)
-        fault = "it is not two positive numbers" if pair is None else None
-        if pair is not None:
-            fault = spacing_fault(pair[0], height_px)
-        if pair is None or fault is not None:
-            notes.append(f"{keyword} left out: {fault}")
+        numbers = _positive_pair(value)
+        if numbers is None:
+            notes.append(f"{keyword} left out: it is not two positive numbers")
             continue
-        return _in_the_patient(Pair(*pair, keyword), dataset, notes), tuple(notes)
+        pair, remarks = _in_the_patient(Pair(*numbers, keyword), dataset)
+        fault = spacing_fault(pair.row_mm, height_px)
+        if fault is None:
+            return pair, (*notes, *remarks)
+        notes.append(f"{pair.source} left out: {fault}")
     return None, tuple(notes)
 
 
@@ -73,14 +74,19 @@ def pixel_shape(dataset: Dataset) -> tuple[float, float]:
     return 1.0, 1.0
 
 
-def _in_the_patient(pair: Pair, dataset: Dataset, notes: list[str]) -> Pair:
-    """Divide a spacing at the detector by the magnification, if that is known."""
+def _in_the_patient(pair: Pair, dataset: Dataset) -> tuple[Pair, list[str]]:
+    """Divide a spacing at the detector by the magnification, if that is known.
+
+    Returns:
+        The spacing; and a note on each magnification that was left out, and if none is known.
+    """
+    notes: list[str] = []
     if not _is_at_the_detector(pair, dataset):
-        return pair
+        return pair, notes
     for name, factor in _factors(dataset):
         if 1 <= factor <= _LARGEST_FACTOR:
             source = f"{pair.source} / {name}"
-            return Pair(pair.row_mm / factor, pair.column_mm / factor, source)
+            return Pair(pair.row_mm / factor, pair.column_mm / factor, source), notes
         notes.append(
             f"{name} left out: a magnification of {factor:g} is not between 1 and"
             f" {_LARGEST_FACTOR:g}"
@@ -89,7 +95,7 @@ def _in_the_patient(pair: Pair, dataset: Dataset, notes: list[str]) -> Pair:
         f"{pair.source} is the spacing at the detector and the magnification is not known: lengths"
         " in millimetres are too large, usually by 5 to 15 %"
     )
-    return pair
+    return pair, notes
 
 
 def _is_at_the_detector(pair: Pair, dataset: Dataset) -> bool:

@@ -6,15 +6,23 @@ It opens files of unknown kind only, for their first bytes, and decodes none.
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from itertools import count
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cephray.data.dicom import is_dicom
 from cephray.data.films import FILM_SUFFIXES
 from cephray.errors import InputError
+
+LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
+"""Tables of all films, in the folder of the results."""
+
+RESULT_SUFFIXES = (".json", ".png")
+"""Files that each film's results have, after the film's name."""
 
 _INDEX_OF_DISC = "DICOMDIR"  # a DICOM file of every disc, about the others
 
@@ -74,9 +82,10 @@ def find_films(
 
 
 def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
-    """Give each film a name of its own.
+    """Give each film a name of its own, whose result files stand in nothing else's place.
 
-    Names that differ by capitals only are the same: some file systems keep one file of the two.
+    Names that differ only by upper and lower case, or by how Unicode writes an accent, are the
+    same: some file systems keep one file of the two.
 
     Args:
         files: the films; their names have suffixes.
@@ -85,26 +94,63 @@ def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
         (
             _without_suffix(Path(name)),
             name,
-            f"{path.absolute().parent.name}/{_without_suffix(Path(name))}",
-            f"{path.absolute().parent.name}/{name}",
+            _in_its_folder(path, _without_suffix(Path(name))),
+            _in_its_folder(path, name),
         )
         for name, path in files
     ]
     names = [choice[0] for choice in choices]
     for level in range(1, len(choices[0]) if choices else 1):
-        counts = Counter(name.casefold() for name in names)
+        counts = Counter(_key(name) for name in names)
         names = [
-            choice[level] if counts[name.casefold()] > 1 else name
+            choice[level] if counts[_key(name)] > 1 else name
             for name, choice in zip(names, choices, strict=True)
         ]
-    taken: set[str] = set()
+    taken_files = {LANDMARK_TABLE, MEASUREMENT_TABLE}  # keys of names, as are the folders
+    taken_folders: set[str] = set()
     own = []
     for name, (_, path) in zip(names, files, strict=True):
-        numbered = (name if number == 1 else f"{name}-{number}" for number in count(1))
-        free = next(one for one in numbered if one.casefold() not in taken)
-        taken.add(free.casefold())
+        free = _free_name(name, taken_files, taken_folders)
+        taken_files |= _result_keys(free)
+        taken_folders |= {_key(str(folder)) for folder in PurePosixPath(free).parents}
         own.append(FilmFile(free, path))
     return own
+
+
+def _in_its_folder(path: Path, name: str) -> str:
+    """Put the name of the film's folder in front, `..` resolved: results stay in their folder."""
+    folder = Path(os.path.abspath(path)).parent.name
+    return f"{folder}/{name}" if folder else name
+
+
+def _free_name(name: str, taken_files: AbstractSet[str], taken_folders: AbstractSet[str]) -> str:
+    """Return a name, numbered if a folder of it is a file already, or a result file is taken."""
+    *folders, last = name.split("/")
+    above = ""
+    for folder in folders:
+        above = (
+            next(one for one in _numbered(above + folder) if _key(one) not in taken_files) + "/"
+        )
+    return next(
+        one
+        for one in _numbered(above + last)
+        if _result_keys(one).isdisjoint(taken_files)
+        and _result_keys(one).isdisjoint(taken_folders)
+    )
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    yield from (f"{name}-{number}" for number in count(2))
+
+
+def _result_keys(name: str) -> set[str]:
+    return {_key(f"{name}{suffix}") for suffix in RESULT_SUFFIXES}
+
+
+def _key(name: str) -> str:
+    """Return what is equal for names that a file system may take for one."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from pydicom import Dataset
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 
 from tests.data.test_dicom import film, lookup, ramp, read
 
@@ -97,6 +99,39 @@ def test_the_first_possible_window_is_applied(tmp_path: Path, case: str) -> None
     expected = np.clip((wide - 999.5) / 999 + 0.5, 0, 1) * 255
     image = read(film(wide, **APPLIED[case]), tmp_path).image
     np.testing.assert_allclose(image, expected, atol=0.51)
+
+
+NOT_NUMBERS: dict[str, tuple[dict[str, bytes], bool]] = {  # and whether (1000, 1000) is applied
+    "center": ({"WindowCenter": b"abc ", "WindowWidth": b"1000"}, False),
+    "width": ({"WindowCenter": b"1000", "WindowWidth": b"wide"}, False),
+    "comma": ({"WindowCenter": b"1000,5", "WindowWidth": b"1000,5"}, False),
+    "no ASCII": ({"WindowCenter": b"\xff\xfe", "WindowWidth": b"1000"}, False),
+    "all": ({"WindowCenter": b"a\\b ", "WindowWidth": b"c\\d "}, False),
+    "first center": ({"WindowCenter": b"a\\1000", "WindowWidth": b"10\\1000 "}, True),
+    "first width": ({"WindowCenter": b"10\\1000 ", "WindowWidth": b"a\\1000"}, True),
+    "second width": ({"WindowCenter": b"1000\\10 ", "WindowWidth": b"1000\\a"}, True),
+    "slope": ({"RescaleSlope": b"abc ", "RescaleIntercept": b"0 "}, False),
+    "slope, window": (
+        {"RescaleSlope": b"a ", "RescaleIntercept": b"0 ",
+         "WindowCenter": b"1000", "WindowWidth": b"1000"}, True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOT_NUMBERS)
+def test_text_in_place_of_a_number_is_left_out(tmp_path: Path, case: str) -> None:
+    """As the bytes of a damaged file have it; one that is no number does not spoil the others."""
+    elements, applied = NOT_NUMBERS[case]
+    wide = ramp().astype(np.uint16) << 4
+    usual = {"BitsStored": 12, "HighBit": 11}
+    dataset = film(wide, **usual)
+    for keyword, value in elements.items():
+        tag = Tag(keyword)
+        dataset[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
+    found = read(dataset, tmp_path)
+    expected = read(film(wide, **usual, **(WINDOW if applied else {})), tmp_path)
+    np.testing.assert_array_equal(found.image, expected.image)
+    assert bool(found.notes) == (case != "second width")
 
 
 def test_a_width_below_1_is_possible_for_linear_exact(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cephray.data.films import read_original
-from cephray.data.search import FilmFile, find_films
+from cephray.data.search import FilmFile, _in_its_folder, find_films
 from cephray.errors import InputError
 from tests.data.test_dicom import film
 
@@ -56,6 +56,15 @@ OWN_NAMES: dict[str, tuple[list[str], list[str]]] = {
         ["a.jpg", "a.png", "a.png.png"], ["a.jpg", "films/a", "films/a.png"],
     ),
     "a name like a table": (["landmarks.png", "measurements.png"], ["landmarks", "measurements"]),
+    "a folder like a table": (
+        ["landmarks.csv/a.png", "Measurements.CSV/b.png"],
+        ["Measurements.CSV-2/b", "landmarks.csv-2/a"],
+    ),
+    "a folder like a result": (
+        ["x.tif", "x.png/a.tif", "x.png/b.tif", "y/x.json/a.png", "y/x.tif"],
+        ["x", "x.png-2/a", "x.png-2/b", "y/x", "y/x.json-2/a"],
+    ),
+    "accents": (["e\u0301.png", "\u00e9.png"], ["films/e\u0301.png", "films/\u00e9.png-2"]),
 }  # fmt: skip
 
 
@@ -75,6 +84,23 @@ def test_films_of_one_name_in_two_folders(tmp_path: Path) -> None:
     assert names(tmp_path / "one", tmp_path / "two") == ["one/a", "two/a", "b"]
     assert names(tmp_path / "one/a.png", tmp_path / "two/a.png") == ["one/a", "two/a"]
     assert names(tmp_path / "one", tmp_path / "deep/one") == ["one/a.png", "one/a.png-2"]
+
+
+@pytest.mark.parametrize("output", [".", "out"])
+def test_results_stay_in_their_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """Two films of one name, given by paths with `..`: no result is beside or above its folder."""
+    touch(tmp_path, "one/a.png", "two/a.png", "one/here/b.png")
+    monkeypatch.chdir(tmp_path / "one/here")
+    found = find_films([Path("../a.png"), Path("../../two/a.png")])
+    assert [film.name for film in found] == ["one/a", "two/a"]
+    results = (Path(output, film.name).resolve() for film in found)
+    assert all(path.is_relative_to(Path(output).resolve()) for path in results)
+
+
+def test_a_film_in_the_root_has_no_folder_to_name() -> None:
+    assert _in_its_folder(Path("/a.png"), "a") == "a"
 
 
 def test_what_is_no_film_is_told(tmp_path: Path) -> None:

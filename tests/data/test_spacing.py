@@ -74,10 +74,23 @@ DICOM: dict[str, tuple[dict[str, Any], float | None, str | None, str]] = {
         AT_THE_DETECTOR | {FACTOR: -1}, 0.15, "ImagerPixelSpacing", "magnification of -1 is not",
     ),
     "factor 0.9": (AT_THE_DETECTOR | {FACTOR: 0.9}, 0.15, "ImagerPixelSpacing", "of 0.9 is not"),
+    "factor 2": (AT_THE_DETECTOR | {FACTOR: 2}, 0.075, f"ImagerPixelSpacing / {FACTOR}", ""),
+    "factor 2.1": (AT_THE_DETECTOR | {FACTOR: 2.1}, 0.15, "ImagerPixelSpacing", "of 2.1 is not"),
+    "factor nan": (
+        AT_THE_DETECTOR | {FACTOR: float("nan")}, 0.15, "ImagerPixelSpacing", "of nan is not",
+    ),
     "factor 110": (AT_THE_DETECTOR | {FACTOR: 110}, 0.15, "ImagerPixelSpacing", "of 110 is not"),
     "at the source": (
         AT_THE_DETECTOR | DISTANCES | {"DistanceSourceToPatient": 0}, 0.15, "ImagerPixelSpacing",
         "magnification of inf is not",
+    ),
+    "too high at the detector only": (  # 624 mm there
+        {"ImagerPixelSpacing": [0.39, 0.39], FACTOR: 1.1},
+        0.39 / 1.1, f"ImagerPixelSpacing / {FACTOR}", "",
+    ),
+    "too low in the patient": (  # 104 mm at the detector
+        {"ImagerPixelSpacing": [0.065, 0.065], FACTOR: 1.1},
+        None, None, f"ImagerPixelSpacing / {FACTOR} left out: a spacing of 0.0590909 mm",
     ),
     "calibrated": (
         AT_THE_DETECTOR | {"PixelSpacing": [0.13, 0.13], FACTOR: 1.1}, 0.13, "PixelSpacing", "",

@@ -111,7 +111,11 @@ def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpo
     (folder / "none.png").write_bytes(cv2.imencode(".png", image)[1].tobytes())
     files = find_films([folder])
     detector = Detector(checkpoint)
-    for given, expected in ((3.0, 3.0), (25.0, None), (None, None)):
+    for given, expected, told in (
+        (3.0, 3.0, "1 by --spacing"),
+        (25.0, None, "1 unknown (--spacing is impossible for them)"),
+        (None, None, "1 unknown (--spacing MM gives it)"),
+    ):
         output = tmp_path / f"out{given}"
         summary = write_results(predict_here(detector, files, ISBI2015, given), files, output)
         facts = {path.stem: json.loads(path.read_text()) for path in output.glob("*.json")}
@@ -123,9 +127,7 @@ def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpo
         assert facts["own"]["landmarks"] == facts["none"]["landmarks"]
         assert "1 by their ImagerPixelSpacing" in str(summary)
         assert bool(facts["none"]["notes"]) == (given == 25)
-        assert ("1 by --spacing" if expected else "1 unknown (--spacing MM gives it)") in str(
-            summary
-        )
+        assert told in str(summary)
     assert not any(b"Doe" in content for content in contents(tmp_path / "out3.0").values())
 
 
@@ -157,6 +159,39 @@ def test_results_never_overwrite_a_film(films: Path, tmp_path: Path) -> None:
     require_own_output(tmp_path / "new/folder", files)
     with pytest.raises(InputError, match="is a file; give a folder"):
         require_own_output(films / "a/000.png" / "out", files)
+
+
+EARLIER: dict[str, tuple[str, str, str]] = {  # in the output: a folder, a file, the words
+    "a table": ("landmarks.csv", "", "landmarks.csv is a folder"),
+    "the other table": ("measurements.csv", "", "measurements.csv is a folder"),
+    "a picture": ("a/000.png", "", "000.png is a folder"),
+    "facts": ("a/000.json", "", "000.json is a folder"),
+    "a sub-folder": ("", "a", "a is a file, and a folder of results"),
+    "a sub-folder above": ("", "deep", "deep is a file, and a folder of results"),
+}
+
+
+@pytest.mark.parametrize("case", EARLIER)
+def test_what_stands_in_the_way_of_results_is_told_before_the_work(
+    tmp_path: Path, case: str
+) -> None:
+    folder, file, words = EARLIER[case]
+    output = tmp_path / "out"
+    (output / folder).mkdir(parents=True)
+    if file:
+        (output / file).touch()
+    files = [FilmFile(name, tmp_path / "film.png") for name in ("a/000", "deep/below/b")]
+    with pytest.raises(InputError, match=f"{words}.*give another folder"):
+        require_own_output(output, files)
+
+
+def test_a_link_in_the_output_does_not_lead_results_to_a_film(tmp_path: Path) -> None:
+    film = tmp_path / "film.png"
+    film.touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/film.png").symlink_to(film)
+    with pytest.raises(InputError, match=r"would overwrite film .*film\.png"):
+        require_own_output(tmp_path / "out", [FilmFile("film", film)])
 
 
 def test_a_full_disk_is_one_line(films: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
