@@ -302,7 +302,7 @@ def _to_json(detection: Detection, landmarks: LandmarkSet) -> dict[str, Any]:
         "spacing_source": film.spacing_source,
         "resampled_from_px": film.original.resampled_from_px,
         "notes": list(film.notes),
-        "doubtful": list(detection.doubts) or None,
+        "doubtful": list(detection.doubts),
         "landmarks": points,
         "measurements": _measurements(detection, landmarks) if measurable(landmarks) else [],
     }
@@ -353,7 +353,7 @@ def _write_tables(output: Path, results: Sequence[dict[str, Any]]) -> None:
         for result in results:
             for point in result["landmarks"]:
                 cells = [point[column] for column in columns]
-                doubtful = "; ".join(result["doubtful"] or [])
+                doubtful = "; ".join(result["doubtful"])
                 table.writerow([result["film"], point["name"], *cells, doubtful])
     measurements = results[0]["measurements"]
     if not measurements:

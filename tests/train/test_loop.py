@@ -15,7 +15,7 @@ from cephray.config import Config
 from cephray.data.table import Films, FilmTable
 from cephray.errors import RunError
 from cephray.model.network import build_network
-from cephray.train.checkpoint import Checkpoint, Progress, Row, checkpoints_in
+from cephray.train.checkpoint import Checkpoint, Progress, Row, checkpoints_in, open_checkpoint
 from cephray.train.loop import train
 
 MakeConfig = Callable[..., Config]
@@ -101,6 +101,21 @@ def test_learns_a_handful_of_films_by_heart(
     train(config, Films(table, None), context)
     errors = [row["train_refined_mre_mm"] for row in context.rows]
     assert errors[-1] < 0.6 * errors[0]
+
+
+def test_every_checkpoint_has_the_statistics_of_the_training_films(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    """Also after the run went on, and never those of the validation films."""
+    films = Films(make_table(6), make_table(4))
+    with pytest.raises(KeyboardInterrupt):
+        train(small_config(), films, FolderContext(tmp_path, killed_after=1))
+    train(small_config(), films, FolderContext(tmp_path))
+    for name in ("epoch-0001", "epoch-0002"):
+        shapes = open_checkpoint(tmp_path / name).shapes
+        assert shapes is not None
+        assert shapes == films.training.shapes
+        assert shapes.films == 6
 
 
 def test_validation_chooses_the_score_and_ends_the_run(
