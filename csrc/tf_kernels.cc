@@ -7,14 +7,13 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "roi_crop_cpu.h"
+#include "roi_crop_devices.h"
 #include "roi_crop_shape.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tf_threads.h"
 #if defined(CEPHRAY_CUDA)
-#include "roi_crop_cuda.h"
 #include "xla/stream_executor/stream.h"
 #endif
 
@@ -75,74 +74,33 @@ absl::Status AsStatus(const std::string& error) {
   return error.empty() ? absl::OkStatus() : absl::InvalidArgumentError(error);
 }
 
-// Where a kernel runs. The template parameter of the functions is the element type.
-class OnCpu {
- public:
-  explicit OnCpu(OpKernelContext* ctx) : parallel_for_(OnThreadsOf(ctx)) {}
-
-  template <typename T>
-  absl::Status Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                    T* crops) const {
-    return Outcome(RoiCrop(shape, features, boxes, crops, parallel_for_));
+absl::Status AsStatus(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::kDone:
+      return absl::OkStatus();
+    case Outcome::kNoMemory:
+      return absl::ResourceExhaustedError(outcome.message);
+    case Outcome::kFailed:
+      break;
   }
+  return absl::InternalError(outcome.message);
+}
 
-  template <typename T>
-  absl::Status GradFeatures(const RoiCropShape& shape, const float* boxes,
-                            const T* crops_gradient, T* const* features_gradient) const {
-    return Outcome(
-        RoiCropGradFeatures(shape, boxes, crops_gradient, features_gradient, parallel_for_));
-  }
+// The device that a kernel runs on.
+template <typename Device>
+Device DeviceOf(OpKernelContext* ctx);
 
-  template <typename T>
-  absl::Status GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                         const T* crops_gradient, float* boxes_gradient) const {
-    return Outcome(RoiCropGradBoxes(shape, features, boxes, crops_gradient, boxes_gradient,
-                                    parallel_for_));
-  }
-
- private:
-  static absl::Status Outcome(bool had_memory) {
-    return had_memory ? absl::OkStatus()
-                      : absl::ResourceExhaustedError("no memory for the samples of the boxes.");
-  }
-
-  ParallelFor parallel_for_;
-};
+template <>
+OnCpu DeviceOf<OnCpu>(OpKernelContext* ctx) {
+  return OnCpu(OnThreadsOf(ctx));
+}
 
 #if defined(CEPHRAY_CUDA)
 // TensorFlow has made the device of the context the thread's current one.
-class OnGpu {
- public:
-  explicit OnGpu(OpKernelContext* ctx)
-      : stream_(ctx->op_device_context()->stream()->platform_specific_handle().stream) {}
-
-  template <typename T>
-  absl::Status Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                    T* crops) const {
-    return Outcome(RoiCropCuda(shape, features, boxes, crops, stream_));
-  }
-
-  template <typename T>
-  absl::Status GradFeatures(const RoiCropShape& shape, const float* boxes,
-                            const T* crops_gradient, T* const* features_gradient) const {
-    return Outcome(
-        RoiCropGradFeaturesCuda(shape, boxes, crops_gradient, features_gradient, stream_));
-  }
-
-  template <typename T>
-  absl::Status GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                         const T* crops_gradient, float* boxes_gradient) const {
-    return Outcome(
-        RoiCropGradBoxesCuda(shape, features, boxes, crops_gradient, boxes_gradient, stream_));
-  }
-
- private:
-  static absl::Status Outcome(const std::string& error) {
-    return error.empty() ? absl::OkStatus() : absl::InternalError(error);
-  }
-
-  void* stream_;
-};
+template <>
+OnGpu DeviceOf<OnGpu>(OpKernelContext* ctx) {
+  return OnGpu(ctx->op_device_context()->stream()->platform_specific_handle().stream);
+}
 #endif
 
 template <typename Device, typename T>
@@ -162,8 +120,8 @@ class RoiCropOp : public OpKernel {
                                               crop_width_, &shape)));
     Tensor* crops = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, TensorShape(CropsDims(shape)), &crops));
-    OP_REQUIRES_OK(ctx, Device(ctx).Crop(shape, ReadAll<T>(features).data(), Read<float>(boxes),
-                                         Write<T>(crops)));
+    OP_REQUIRES_OK(ctx, AsStatus(DeviceOf<Device>(ctx).Crop(shape, ReadAll<T>(features).data(),
+                                                            Read<float>(boxes), Write<T>(crops))));
   }
 
  private:
@@ -208,8 +166,9 @@ class RoiCropGradFeaturesOp : public OpKernel {
       OP_REQUIRES_OK(ctx, outputs.allocate(l, TensorShape(*features[l]), &gradient));
       gradients.push_back(Write<T>(gradient));
     }
-    OP_REQUIRES_OK(ctx, Device(ctx).GradFeatures(shape, Read<float>(boxes),
-                                                 Read<T>(crops_gradient), gradients.data()));
+    OP_REQUIRES_OK(ctx, AsStatus(DeviceOf<Device>(ctx).GradFeatures(
+                            shape, Read<float>(boxes), Read<T>(crops_gradient),
+                            gradients.data())));
   }
 };
 
@@ -228,9 +187,9 @@ class RoiCropGradBoxesOp : public OpKernel {
                                                       ToDims(crops_gradient), &shape)));
     Tensor* gradient = nullptr;
     OP_REQUIRES_OK(ctx, ctx->allocate_output(0, boxes.shape(), &gradient));
-    OP_REQUIRES_OK(ctx, Device(ctx).GradBoxes(shape, ReadAll<T>(features).data(),
-                                              Read<float>(boxes), Read<T>(crops_gradient),
-                                              Write<float>(gradient)));
+    OP_REQUIRES_OK(ctx, AsStatus(DeviceOf<Device>(ctx).GradBoxes(
+                            shape, ReadAll<T>(features).data(), Read<float>(boxes),
+                            Read<T>(crops_gradient), Write<float>(gradient))));
   }
 };
 

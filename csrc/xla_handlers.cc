@@ -6,18 +6,16 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "roi_crop_cpu.h"
+#include "roi_crop_devices.h"
 #include "roi_crop_shape.h"
 #include "tf_threads.h"
 #include "xla/ffi/api/c_api.h"
 #include "xla/ffi/api/ffi.h"
-#if defined(CEPHRAY_CUDA)
-#include "roi_crop_cuda.h"
-#endif
 
 namespace cephray {
 namespace {
@@ -77,79 +75,29 @@ std::vector<T*> AllData(const Buffers& buffers, size_t count) {
   return data;
 }
 
-// Where a call runs. The template parameter of the functions is the element type.
-class OnCpu {
- public:
-  explicit OnCpu(ffi::ThreadPool threads)
-      : parallel_for_(OnThreads(std::max<int64_t>(threads.num_threads(), 1),
-                                [threads](std::function<void()> work) mutable {
-                                  threads.Schedule(std::move(work));
-                                })) {}
-
-  template <typename T>
-  ffi::Error Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                  T* crops) const {
-    return Outcome(RoiCrop(shape, features, boxes, crops, parallel_for_));
+ffi::Error ToError(const Outcome& outcome) {
+  switch (outcome.kind) {
+    case Outcome::kDone:
+      return ffi::Error::Success();
+    case Outcome::kNoMemory:
+      return ffi::Error(ffi::ErrorCode::kResourceExhausted, outcome.message);
+    case Outcome::kFailed:
+      break;
   }
+  return ffi::Error(ffi::ErrorCode::kInternal, outcome.message);
+}
 
-  template <typename T>
-  ffi::Error GradFeatures(const RoiCropShape& shape, const float* boxes, const T* crops_gradient,
-                          T* const* features_gradient) const {
-    return Outcome(
-        RoiCropGradFeatures(shape, boxes, crops_gradient, features_gradient, parallel_for_));
-  }
-
-  template <typename T>
-  ffi::Error GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                       const T* crops_gradient, float* boxes_gradient) const {
-    return Outcome(RoiCropGradBoxes(shape, features, boxes, crops_gradient, boxes_gradient,
-                                    parallel_for_));
-  }
-
- private:
-  static ffi::Error Outcome(bool had_memory) {
-    return had_memory ? ffi::Error::Success()
-                      : ffi::Error(ffi::ErrorCode::kResourceExhausted,
-                                   "no memory for the samples of the boxes.");
-  }
-
-  ParallelFor parallel_for_;
-};
+// The device that a call runs on.
+OnCpu DeviceOf(ffi::ThreadPool threads) {
+  return OnCpu(OnThreads(std::max<int64_t>(threads.num_threads(), 1),
+                         [threads](std::function<void()> work) mutable {
+                           threads.Schedule(std::move(work));
+                         }));
+}
 
 #if defined(CEPHRAY_CUDA)
 // XLA has made the device of the stream the thread's current one.
-class OnGpu {
- public:
-  explicit OnGpu(void* stream) : stream_(stream) {}
-
-  template <typename T>
-  ffi::Error Crop(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                  T* crops) const {
-    return Outcome(RoiCropCuda(shape, features, boxes, crops, stream_));
-  }
-
-  template <typename T>
-  ffi::Error GradFeatures(const RoiCropShape& shape, const float* boxes, const T* crops_gradient,
-                          T* const* features_gradient) const {
-    return Outcome(
-        RoiCropGradFeaturesCuda(shape, boxes, crops_gradient, features_gradient, stream_));
-  }
-
-  template <typename T>
-  ffi::Error GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
-                       const T* crops_gradient, float* boxes_gradient) const {
-    return Outcome(
-        RoiCropGradBoxesCuda(shape, features, boxes, crops_gradient, boxes_gradient, stream_));
-  }
-
- private:
-  static ffi::Error Outcome(const std::string& error) {
-    return error.empty() ? ffi::Error::Success()
-                         : ffi::Error(ffi::ErrorCode::kInternal, error);
-  }
-
-  void* stream_;
-};
+OnGpu DeviceOf(void* stream) { return OnGpu(stream); }
 #endif
 
 // Calls use(T{}) with the element type of a tensor.
@@ -181,8 +129,8 @@ ffi::Error CropHandler(const Device& device, const Buffers& args, const Buffers&
   if (!error.empty()) return Invalid(error);
   return WithType(crops.type, [&](auto zero) {
     using T = decltype(zero);
-    return device.Crop(shape, AllData<const T>(args, levels).data(), Data<const float>(boxes),
-                       Data<T>(crops));
+    return ToError(device.Crop(shape, AllData<const T>(args, levels).data(),
+                               Data<const float>(boxes), Data<T>(crops)));
   });
 }
 
@@ -197,8 +145,9 @@ ffi::Error GradFeaturesHandler(const Device& device, const Buffers& args, const 
   if (!error.empty()) return Invalid(error);
   return WithType(crops_gradient.type, [&](auto zero) {
     using T = decltype(zero);
-    return device.GradFeatures(shape, Data<const float>(boxes), Data<const T>(crops_gradient),
-                               AllData<T>(rets, rets.size()).data());
+    return ToError(device.GradFeatures(shape, Data<const float>(boxes),
+                                       Data<const T>(crops_gradient),
+                                       AllData<T>(rets, rets.size()).data()));
   });
 }
 
@@ -214,8 +163,9 @@ ffi::Error GradBoxesHandler(const Device& device, const Buffers& args, const Buf
   if (!error.empty()) return Invalid(error);
   return WithType(crops_gradient.type, [&](auto zero) {
     using T = decltype(zero);
-    return device.GradBoxes(shape, AllData<const T>(args, levels).data(), Data<const float>(boxes),
-                            Data<const T>(crops_gradient), Data<float>(rets[0]));
+    return ToError(device.GradBoxes(shape, AllData<const T>(args, levels).data(),
+                                    Data<const float>(boxes), Data<const T>(crops_gradient),
+                                    Data<float>(rets[0])));
   });
 }
 
@@ -223,7 +173,7 @@ ffi::Error GradBoxesHandler(const Device& device, const Buffers& args, const Buf
   XLA_FFI_DEFINE_HANDLER(                                                                      \
       HANDLER##WHERE,                                                                          \
       ([](auto context, ffi::RemainingArgs args, ffi::RemainingRets rets) {                     \
-        return HANDLER(WHERE(context), ToBuffers(args), ToBuffers(rets));                      \
+        return HANDLER(DeviceOf(context), ToBuffers(args), ToBuffers(rets));                      \
       }),                                                                                      \
       ffi::Ffi::Bind().Ctx<CONTEXT>().RemainingArgs().RemainingRets(), TRAITS);                \
   XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), NAME, PLATFORM, HANDLER##WHERE)
