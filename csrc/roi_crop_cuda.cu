@@ -1,4 +1,4 @@
-// See roi_crop_cuda.h. Launches what roi_crop_gpu.h says one thread does; decides only how many.
+// See roi_crop_cuda.h. Launches what roi_crop_gpu_*.h say that one thread does; decides only how many.
 // Compile with -fmad=false, see there.
 
 #include "roi_crop_cuda.h"
@@ -7,7 +7,9 @@
 #include <cstdint>
 #include <string>
 
-#include "roi_crop_gpu.h"
+#include "roi_crop_gpu_crop.h"
+#include "roi_crop_gpu_grad_boxes.h"
+#include "roi_crop_gpu_grad_features.h"
 #include "roi_crop_gpu_launch.h"
 
 namespace cephray {

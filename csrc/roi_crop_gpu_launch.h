@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "roi_crop_gpu.h"
+#include "roi_crop_gpu_crop.h"
+#include "roi_crop_gpu_grad_features.h"
 #include "roi_crop_shape.h"
 
 namespace cephray {
@@ -58,10 +60,6 @@ int PackCount(const RoiCropShape& shape, const GpuTensors<T>& tensors) {
            (tensors.features_gradient == nullptr || is_aligned(tensors.features_gradient[l]));
   }
   return fits ? kCount : 1;
-}
-
-inline int64_t QuotientUp(int64_t number, int64_t divisor) {
-  return (number + divisor - 1) / divisor;
 }
 
 // Threads that share a cell, as a power of two: at most a warp, and each has kItems packs where

@@ -9,7 +9,9 @@
 #include <memory>
 #include <vector>
 
-#include "roi_crop_gpu.h"
+#include "roi_crop_gpu_crop.h"
+#include "roi_crop_gpu_grad_boxes.h"
+#include "roi_crop_gpu_grad_features.h"
 #include "roi_crop_gpu_launch.h"
 
 namespace cephray::gpu_on_host {
