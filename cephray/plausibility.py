@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cephray import geometry
 from cephray.data.contrast import has_contrast
 
 FloatArray = NDArray[np.floating[Any]]
@@ -130,8 +131,7 @@ def doubts(
         found.append("the film has hardly any contrast")
     if not np.isfinite(landmarks_px).all():
         return (*found, "some landmarks are not numbers")
-    outside = (landmarks_px < -0.5) | (landmarks_px > np.array(size_px) - 0.5)
-    count = int(outside.any(axis=-1).sum())
+    count = int(geometry.outside(landmarks_px, size_px).sum())
     if count:
         found.append(f"{count} of {len(landmarks_px)} landmarks lie outside the film")
     size_of_shape_px = _size(landmarks_px)

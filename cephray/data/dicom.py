@@ -19,8 +19,7 @@ from pydicom.pixels import apply_color_lut, get_decoder
 from pydicom.pixels import pixel_array as decode_pixels
 
 from cephray.data import dicom_spacing
-from cephray.data.dicom_grey import grey_of_values
-from cephray.data.dicom_grey import used_bits as used_bits  # films.py has it from here
+from cephray.data.dicom_grey import grey_of_values, used_bits
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
-from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
+from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
+from cephray.data.dicom_grey import used_bits
 from cephray.data.formats import IMAGE_SUFFIXES, Record
 from cephray.data.opencv import cv2
 from cephray.data.spacing import spacing_fault

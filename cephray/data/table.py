@@ -9,6 +9,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class FilmTable:
         mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
         return mean
 
-    @property
+    @cached_property
     def shapes(self) -> ShapeStatistics | None:
         """Statistics of the landmarks' shapes, for a checkpoint."""
         landmarks_px = self.landmarks_norm * self.frame_px[:, None, :]

@@ -84,7 +84,6 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     """
     replica = build_replica(config, films.training, context.rank, context.world_size, context.show)
     progress = Progress(data_fingerprint=films.fingerprint)
-    shapes = films.training.shapes
     checkpoint = context.last_checkpoint()
     if checkpoint is not None:
         checkpoint.load_weights(replica.model)
@@ -98,6 +97,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         row, progress = run_epoch(config, films, context, replica, progress)
 
         def save(folder: Path, reached: Progress = progress) -> None:
+            shapes = films.training.shapes  # computed once, by the worker that saves
             save_checkpoint(folder, config, reached, replica.model, replica.optimizer, shapes)
 
         failure: RunError | None = None

@@ -130,18 +130,6 @@ def build_train_step(
         optimizer.apply(gradients, model.trainable_variables)
         return sums
 
-    @tf.function
-    def exchange(gradients: list[Tensor]) -> list[Tensor]:
-        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
-
-    def update(gradients: list[Tensor]) -> None:
-        strategy.run(
-            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
-            args=(gradients,),
-        )
-
-    compiled_update, plain_update = tf.function(update, jit_compile=True), tf.function(update)
-
     num_landmarks = model.output["coarse"].shape[1]
 
     signature = [
@@ -172,6 +160,18 @@ def build_train_step(
     )
     if is_alone:
         return step
+
+    @tf.function
+    def exchange(gradients: list[Tensor]) -> list[Tensor]:
+        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
+
+    def update(gradients: list[Tensor]) -> None:
+        strategy.run(
+            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
+            args=(gradients,),
+        )
+
+    compiled_update, plain_update = tf.function(update, jit_compile=True), tf.function(update)
 
     def step_of_several(*batch: Tensor) -> Tensor:
         # Workers may hold batches of different sizes, and must exchange in one and the same graph.
