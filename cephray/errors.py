@@ -1,6 +1,7 @@
 """The ways in which a cephray command ends badly; each message is one line for the user.
 
-A message says what was given, what is allowed, and the cure. `cli.py` turns them into exit codes.
+A message says what was given, what is allowed, and the cure. `cli/command.py` turns them into
+exit codes.
 """
 
 

@@ -1,12 +1,21 @@
-"""How far long work is: a bar, on a terminal only and gone when the work is done; and times."""
+"""What long work shows on the terminal: a progress bar and durations, but no start-up messages.
+
+TensorFlow's start-up messages are held back, and shown if the import fails.
+"""
 
 from __future__ import annotations
 
+import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import Progress
+
+Show = Callable[[str], None]
+"""Takes a line for the user; `print`, for example."""
 
 
 @contextmanager
@@ -33,3 +42,31 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Hold back what native code writes to stderr; show it after all where an error passes.
+
+    TensorFlow's libraries write before their log level can be set, past Python's streams.
+    """
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(terminal, held.read())
+            raise
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+
+
+def import_tensorflow() -> None:
+    """Import the slow and talkative packages, once everything quick has been checked."""
+    with quiet_stderr():
+        import keras  # noqa: F401
+        import tensorflow  # noqa: F401

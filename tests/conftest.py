@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from cephray.config import Config, load_config
-from cephray.data.table import FilmTable
+from cephray.data import FilmTable
 
 SMALL = (
     "data.image_height=96",
@@ -92,7 +92,7 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Draw 22 films: 11 to train on, 11 in Test1."""
-    from cephray.data.synthetic import write_dataset
+    from cephray.data import write_dataset
 
     folder = tmp_path_factory.mktemp("data") / "films"
     write_dataset(folder, 22, size_px=(192, 240))

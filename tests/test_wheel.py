@@ -1,7 +1,7 @@
 """The wheel holds all that the commands and the search need, and works without a checkout.
 
-The wheel is built without its compiled parts, which takes seconds; `tests/train/test_jobs.py` runs
-the whole one on a cluster.
+The wheel is built without its compiled parts, which takes seconds; `tests/training/test_jobs.py`
+runs the whole one on a cluster.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import cephray
-from cephray.presets import presets
+from cephray.config.presets import preset_files
 
 CHECKOUT = Path(__file__).parents[1]
 PACKAGES = ("cephray", "tune")
@@ -65,7 +65,7 @@ def test_it_holds_the_files_of_both_packages(wheel: Path) -> None:
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == sources
-    assert {f"cephray/presets/{name}.yaml" for name in presets()} < names
+    assert {f"cephray/presets/{name}.yaml" for name in preset_files()} < names
     assert {"tune/search.py", "tune/space.yaml", "tune/report.html.j2"} < names
 
 
@@ -73,10 +73,10 @@ def test_every_preset_is_found_by_name(installed: Path, tmp_path: Path) -> None:
     code = """
 import cephray, json, tune
 from cephray.config import dump_config, load_config
-from cephray.presets import presets
+from cephray.config.presets import preset_files
 print(json.dumps({
     "where": [cephray.__file__, tune.__file__],
-    "presets": {name: dump_config(load_config(name)) for name in presets()},
+    "presets": {name: dump_config(load_config(name)) for name in preset_files()},
 }))
 """
     ended = run(installed, tmp_path, "-c", code)
@@ -84,7 +84,7 @@ print(json.dumps({
     said = json.loads(ended.stdout)
     assert said["where"] == [str(installed / f"{package}/__init__.py") for package in PACKAGES]
     assert said["where"][0] != cephray.__file__
-    assert list(said["presets"]) == list(presets())
+    assert list(said["presets"]) == list(preset_files())
 
 
 @pytest.mark.parametrize(

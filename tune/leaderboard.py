@@ -15,7 +15,7 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from cephray.config import dump_config, override
-from cephray.files import replace_text
+from cephray.storage import replace_text
 from tune.objectives import Objective
 from tune.outcome import EPOCHS, MEMORY, PARAMETERS, REASON, SECONDS
 from tune.settings import Settings

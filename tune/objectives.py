@@ -15,7 +15,7 @@ import numpy as np
 from safetensors import safe_open
 
 from cephray import geometry
-from cephray.train.checkpoint import WEIGHTS, Checkpoint, open_checkpoint
+from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, open_checkpoint
 
 Second = Literal["latency", "parameters"]
 
@@ -62,7 +62,7 @@ def objectives_of(second: Second | None) -> tuple[Objective, ...]:
 
 def count_parameters(checkpoint: Checkpoint) -> int:
     """Count the weights that a checkpoint's network learnt; running statistics are none."""
-    with safe_open(checkpoint.file(WEIGHTS), framework="numpy") as arrays:
+    with safe_open(checkpoint.file(WEIGHTS_FILE), framework="numpy") as arrays:
         return sum(
             prod(arrays.get_slice(name).get_shape())
             for name in arrays.keys()  # noqa: SIM118, no mapping
@@ -83,7 +83,7 @@ def measure_latency(checkpoint: Checkpoint) -> float:
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    from cephray.train.worker import ENVIRONMENT
+    from cephray.training import ENVIRONMENT
 
     train = checkpoint.config.train
     threads = train.cpus_per_worker or 1
@@ -102,8 +102,8 @@ def measure_latency(checkpoint: Checkpoint) -> float:
 def _latency_ms(folder: str, threads: int) -> float:
     import tensorflow as tf
 
-    from cephray.data.films import Film
-    from cephray.inference import Detector
+    from cephray.data import Film
+    from cephray.prediction import Detector
     from cephray.storage import place
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)

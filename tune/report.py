@@ -17,9 +17,9 @@ import optuna
 from rich.console import Console
 from rich.table import Table
 
-from cephray.command import Parser, run_command
-from cephray.files import replace_text
-from cephray.page import fill, png_uri
+from cephray.cli import Parser, run_command
+from cephray.report import fill, png_uri
+from cephray.storage import replace_text
 from tune.evidence import Evidence
 from tune.leaderboard import BEST, FINISHED, LEADERBOARD, Entry, write_results
 from tune.outcome import trial_folder

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import filelock
 
-from cephray.command import Parser, run_command
+from cephray.cli import Parser, run_command
 from cephray.config import Config, override
-from cephray.data.known_copies import KnownCopies
+from cephray.config.presets import preset_files
+from cephray.data import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
-from cephray.presets import presets
-from cephray.quiet import import_tensorflow
-from cephray.train.plan import plan_run
+from cephray.progress import import_tensorflow
+from cephray.training import plan_run
 from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _parser() -> Parser:
     add(
         "--config",
         metavar="FILE|NAME",
-        help=f"what trials have in common: preset ({', '.join(presets())}) or YAML file",
+        help=f"what trials have in common: preset ({', '.join(preset_files())}) or YAML file",
     )
     add("--set", action="append", default=[], metavar="a.b=c", help="one config key of it")
     add(
@@ -116,8 +116,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         Stopped: a signal came; says how to go on.
     """
     import_tensorflow()
-    from cephray.train.launch import connected
-    from cephray.train.signals import stop_signals
+    from cephray.cluster import connected, stop_signals
     from tune.leaderboard import write_results
     from tune.report import report
     from tune.study import begun_trials, mend_journal, open_storage, open_study
@@ -149,7 +148,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
 
 def _with_cpus(base: Config) -> Config:
     """Settle the CPUs of each worker: what `best.yaml` is trained with again."""
-    from cephray.train.resources import cpus_per_worker
+    from cephray.cluster import cpus_per_worker
 
     train = base.train
     cpus = cpus_per_worker(
@@ -220,7 +219,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
 
 def _room(base: Config, max_concurrent: int | None) -> HasRoom:
     """Tell whether trials fit the cluster at once, by the CPUs and GPUs of their workers."""
-    from cephray.train.resources import cluster_nodes, fits
+    from cephray.cluster import cluster_nodes, fits
 
     def has_room(trials: Sequence[Values]) -> bool:
         if max_concurrent is not None and len(trials) > max_concurrent:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from cephray.config import Config, PositiveInt, Section, dump_config, load_config, override
 from cephray.errors import InputError
-from cephray.files import replace_text
+from cephray.storage import replace_text
 from tune.objectives import Objective, Second, objectives_of
 from tune.space import Space, load_space
 

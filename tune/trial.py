@@ -16,11 +16,10 @@ from typing import Any
 
 import ray.tune
 
+from cephray.checkpoint import CONFIG_FILE, Row
 from cephray.config import Config, override
-from cephray.data.known_copies import KnownCopies
-from cephray.train.checkpoint import CONFIG, Row
-from cephray.train.launch import launch
-from cephray.train.plan import plan_run
+from cephray.data import KnownCopies
+from cephray.training import launch, plan_run
 from tune.objectives import MRE, SECOND, Second, count_parameters, measure_latency
 from tune.outcome import (
     COMPLETE,
@@ -77,7 +76,7 @@ def describe(error: BaseException) -> str:
 
 def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[str, Any]:
     config = override(setting.base, values)
-    if folder.exists() and not (folder / CONFIG).is_file():
+    if folder.exists() and not (folder / CONFIG_FILE).is_file():
         shutil.rmtree(folder)  # killed before it began
     rows: list[Row] = []
 

@@ -1,1 +1,4 @@
-"""Benchmarks: correctness first, then times, both sides in one run."""
+"""Benchmarks: correctness first, then times, both sides in one run.
+
+Each has a module with a function `run`; the command line imports the one that it needs.
+"""

@@ -27,13 +27,20 @@ from cephray.benchmark.timing import (
     write_json,
 )
 from cephray.config import AugmentConfig, Config, load_config
-from cephray.data.ahead import work_ahead
-from cephray.data.augment import augment
-from cephray.data.films import View, read_film
-from cephray.data.formats import Record, read_dataset
-from cephray.data.pipeline import Batch, training_batches
-from cephray.data.synthetic import write_dataset
-from cephray.data.table import Films, FilmTable, decode_on_cluster
+from cephray.data import (
+    Batch,
+    Films,
+    FilmTable,
+    Record,
+    View,
+    augment,
+    decode_on_cluster,
+    read_dataset,
+    read_film,
+    training_batches,
+    work_ahead,
+    write_dataset,
+)
 from cephray.errors import RunError
 
 PACKAGES = ("cephray", "opencv-python", "numpy", "ray", "tensorflow")
@@ -106,7 +113,7 @@ def run(
 
 
 def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS) -> list[Row]:
-    from cephray.train.connection import connected
+    from cephray.cluster import connected
 
     view = View.of(config.data)
     case = {
@@ -168,9 +175,8 @@ def _time(items: Iterator[object], films: int) -> float:
 
 def _train(table: FilmTable, config: Config, case: dict[str, Any], ours_s: float) -> Row:
     """Train for two epochs, of which the first compiles; return the second's time for a film."""
-    from cephray.train.checkpoint import Progress
-    from cephray.train.loop import run_epoch
-    from cephray.train.replica import build_replica
+    from cephray.checkpoint import Progress
+    from cephray.training import build_replica, run_epoch
 
     worker = Worker(threads=cpu_count())
     replica = build_replica(config, table, rank=0, world_size=1, show=lambda line: None)

@@ -19,13 +19,10 @@ import numpy as np
 
 from cephray.benchmark.timing import OURS, Row, format_rows, machine_facts, measure, write_json
 from cephray.config import Config, load_config
-from cephray.data.films import View
-from cephray.data.pipeline import FloatArray, to_input
-from cephray.data.search import FilmFile, find_films
-from cephray.data.synthetic import write_dataset
-from cephray.inference import BATCH_SIZE
+from cephray.data import FilmFile, FloatArray, View, find_films, to_input, write_dataset
 from cephray.landmarks import landmark_set
-from cephray.quiet import import_tensorflow
+from cephray.prediction import BATCH_SIZE
+from cephray.progress import import_tensorflow
 
 if TYPE_CHECKING:
     import keras
@@ -175,8 +172,8 @@ def measure_folder(
     """
     from cephray.benchmark.predict_folder import folder_subjects
     from cephray.benchmark.predict_subjects import build_drawn_network
-    from cephray.inference import Detector
-    from cephray.train.checkpoint import Progress, open_checkpoint, save_checkpoint
+    from cephray.checkpoint import Progress, open_checkpoint, save_checkpoint
+    from cephray.prediction import Detector
 
     config = case.config
     network = build_drawn_network(config, _images(config, files))

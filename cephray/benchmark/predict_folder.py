@@ -13,13 +13,19 @@ from functools import partial
 from pathlib import Path
 
 from cephray.benchmark.timing import OURS, Subject
-from cephray.data.ahead import work_ahead
-from cephray.data.films import View
-from cephray.data.search import FilmFile
+from cephray.data import FilmFile, View, work_ahead
 from cephray.errors import InputError
-from cephray.inference import Detection, Detector
 from cephray.landmarks import LandmarkSet
-from cephray.predict import Outcome, ReadFilm, predict_here, read, result_of, write_results
+from cephray.prediction import (
+    Detection,
+    Detector,
+    Outcome,
+    ReadFilm,
+    predict_here,
+    read,
+    result_of,
+    write_results,
+)
 
 READING, NETWORK, DRAWING, WRITING = "reading", "network", "drawing", "writing"
 

@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from cephray.benchmark.timing import OURS, Subject
 from cephray.config import Config
 from cephray.errors import RunError
-from cephray.model.network import build_network, predict
-from cephray.train.step import build_predict_step
+from cephray.model import build_network, build_predict_step, predict
 
 Tensor = Any
 # From images [B, H, W, 3] to a result that is still being computed, on a GPU.

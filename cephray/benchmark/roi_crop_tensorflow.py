@@ -17,8 +17,7 @@ import tensorflow as tf
 
 from cephray.benchmark.roi_crop_cases import Array, Case, draw_boxes
 from cephray.benchmark.timing import OURS, Subject
-from cephray.ops import roi_crop
-from cephray.ops.reference import roi_crop_keras
+from cephray.ops import roi_crop, roi_crop_keras
 
 Tensor = Any
 Crop = Callable[[Sequence[Tensor], Tensor, int], Tensor]

@@ -10,50 +10,33 @@ from __future__ import annotations
 
 import multiprocessing
 import resource
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
 from cephray.benchmark.timing import OURS, Row, format_rows, machine_facts, write_json
-from cephray.config import Backbone, Config, load_config
+from cephray.benchmark.train_step_cases import (
+    BACKBONE,
+    HEAD_BY_HEAD,
+    SIZES,
+    UPDATE,
+    Case,
+    full_cases,
+    quick_cases,
+)
 from cephray.errors import RunError
-from cephray.quiet import quiet_stderr
+from cephray.progress import quiet_stderr
 
 PACKAGES = ("cephray", "tensorflow", "keras", "numpy")
-SIZES = ((416, 320), (800, 640))
-BACKBONE, UPDATE, HEAD_BY_HEAD = "backbone", "update", "head by head"
 PARTS = (BACKBONE, UPDATE)
 SECONDS = 15.0  # of one subject
 # Twenty passes at the larger size take more memory than machines have that train one film.
 HEAD_BY_HEAD_SIZE = SIZES[0]
-
-
-@dataclass(frozen=True)
-class Case:
-    """One backbone, one input size (H, W), one film a step."""
-
-    backbone: str = "resnet50"
-    height: int = 416
-    width: int = 320
-    precision: str = "float32"
-
-    @property
-    def config(self) -> Config:
-        """The paper's network on this input."""
-        return load_config(
-            overrides=[
-                f"model.backbone={self.backbone}",
-                f"data.image_height={self.height}",
-                f"data.image_width={self.width}",
-                f"train.precision={self.precision}",
-                "train.global_batch_size=1",
-            ]
-        )
 
 
 @dataclass(frozen=True)
@@ -63,18 +46,6 @@ class Measured:
     times_s: list[float]
     peak_bytes: int
     parameters: int
-
-
-def quick_cases() -> Iterator[Case]:
-    """The case that the published code can be compared on."""
-    yield Case()
-
-
-def full_cases() -> Iterator[Case]:
-    """Every backbone at both sizes."""
-    for height, width in SIZES:
-        for backbone in get_args(Backbone):
-            yield Case(backbone, height, width)
 
 
 def run(

@@ -15,19 +15,20 @@ import tensorflow as tf
 from keras import layers
 
 from cephray.benchmark.timing import OURS
-from cephray.benchmark.train_step import BACKBONE, HEAD_BY_HEAD, UPDATE
+from cephray.benchmark.train_step_cases import BACKBONE, HEAD_BY_HEAD, UPDATE
 from cephray.config import Config
 from cephray.landmarks import landmark_set
 from cephray.losses import two_stage_loss
-from cephray.model.backbones import STRIDES, build_pyramid
-from cephray.model.cropping import WindowCrop
-from cephray.model.detection import LandmarkDetection
-from cephray.model.fusion import fuse
-from cephray.model.network import build_network
-from cephray.model.refinement import RefinementHeads
-from cephray.train.jit import choose_jit
-from cephray.train.optimizer import build_optimizer
-from cephray.train.step import build_train_step
+from cephray.model import (
+    STRIDES,
+    LandmarkDetection,
+    RefinementHeads,
+    WindowCrop,
+    build_network,
+    build_pyramid,
+    fuse,
+)
+from cephray.training import build_optimizer, build_train_step, choose_jit
 
 Tensor = Any
 Step = Callable[[], object]

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from cephray.config.absent import with_absent
 from cephray.config.config import Config
+from cephray.config.presets import find_config
 from cephray.errors import InputError
-from cephray.presets import find_config
 from cephray.storage import Place
 
 if TYPE_CHECKING:

@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
-from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom
-from cephray.data.dicom_grey import used_bits
-from cephray.data.formats import IMAGE_SUFFIXES, Record
+from cephray.data.dataset import IMAGE_SUFFIXES, Record
+from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
 from cephray.data.opencv import cv2
-from cephray.data.spacing import spacing_fault
 from cephray.errors import InputError
+from cephray.plausibility import spacing_fault
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
 Fit = Literal["stretch", "letterbox"]

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cephray.files import replace_text
+from cephray.storage import replace_text
 
 Pairs = list[tuple[int, int]]
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.config import AugmentConfig
-from cephray.data.augment import augment
+from cephray.data.augmentation import augment
 from cephray.data.films import GrayImage
 from cephray.data.first_points import draw_first_points
 from cephray.data.opencv import cv2

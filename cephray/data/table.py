@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cephray.data.dataset import Record
 from cephray.data.films import Film, GrayImage, View, load_film
-from cephray.data.formats import Record
 from cephray.errors import InputError
 from cephray.plausibility import ShapeStatistics, shape_statistics
 

@@ -12,8 +12,7 @@ import keras
 from keras import layers, ops
 
 from cephray import geometry
-from cephray.ops import roi_crop
-from cephray.ops.reference import roi_crop_keras
+from cephray.ops import roi_crop, roi_crop_keras
 
 Tensor = Any
 

@@ -1,5 +1,8 @@
-"""The multi-resolution ROI crop: `roi_crop` is the public operation."""
+"""The multi-resolution ROI crop: operation, gradients, and a reference in `keras.ops`.
 
-from cephray.ops.roi_crop import roi_crop
+It knows tensors and boxes, and neither landmarks nor networks.
+"""
 
-__all__ = ["roi_crop"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

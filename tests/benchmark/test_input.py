@@ -8,8 +8,7 @@ from pathlib import Path
 from cephray.benchmark.input import FULL_SIZE, _measure
 from cephray.benchmark.timing import OURS
 from cephray.config import AugmentConfig, Config
-from cephray.data.formats import read_dataset
-from cephray.data.synthetic import write_dataset
+from cephray.data import read_dataset, write_dataset
 
 MakeConfig = Callable[..., Config]
 

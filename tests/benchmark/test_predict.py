@@ -23,11 +23,9 @@ from cephray.benchmark.predict_subjects import (
     check,
 )
 from cephray.benchmark.timing import OURS
-from cephray.cli import main
+from cephray.cli.__main__ import main
 from cephray.config import load_config
-from cephray.data.films import View
-from cephray.data.pipeline import FloatArray
-from cephray.data.synthetic import write_dataset
+from cephray.data import FloatArray, View, write_dataset
 from cephray.errors import InputError, RunError
 from cephray.model import backbones
 from tests.conftest import SMALL

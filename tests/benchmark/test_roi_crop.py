@@ -24,7 +24,7 @@ from cephray.benchmark.roi_crop_cases import (
     touched_cells,
 )
 from cephray.benchmark.timing import FLOOR, OURS, Subject, build_subjects, measure
-from cephray.cli import main
+from cephray.cli.__main__ import main
 from cephray.errors import RunError
 
 SMALL = Case(batch=2, landmarks=3, crop_size=3, depth=2)

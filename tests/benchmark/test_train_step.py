@@ -9,14 +9,8 @@ import numpy as np
 import pytest
 
 from cephray.benchmark.timing import OURS, Row
-from cephray.benchmark.train_step import (
-    BACKBONE,
-    HEAD_BY_HEAD,
-    UPDATE,
-    Case,
-    _summary,
-    full_cases,
-)
+from cephray.benchmark.train_step import _summary
+from cephray.benchmark.train_step_cases import BACKBONE, HEAD_BY_HEAD, UPDATE, Case, full_cases
 from cephray.benchmark.train_step_subjects import SUBJECTS, build_step, time_steps
 from cephray.config import Backbone, Config
 

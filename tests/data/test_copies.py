@@ -11,8 +11,8 @@ import pytest
 
 from cephray.config import load_config
 from cephray.data.copies import find_copies
-from cephray.data.formats import read_dataset
-from cephray.data.synthetic import write_dataset
+from cephray.data.dataset.records import read_dataset
+from cephray.data.synthetic.draw import write_dataset
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
+from cephray.data.dataset.records import Record, read_dataset
 from cephray.data.films import View, check_landmarks, load_film, read_film, resize_film
-from cephray.data.formats import Record, read_dataset
 from cephray.errors import InputError
 
 

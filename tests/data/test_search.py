@@ -9,7 +9,7 @@ import pytest
 from cephray.data.films import read_original
 from cephray.data.search import FilmFile, _in_its_folder, find_films
 from cephray.errors import InputError
-from tests.data.test_dicom import film
+from tests.data.dicom.test_decode import film
 
 
 def touch(folder: Path, *names: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 import ray
 
 from cephray.config import load_config
+from cephray.data.dataset.records import read_dataset
 from cephray.data.films import View, load_film
-from cephray.data.formats import read_dataset
-from cephray.data.synthetic import write_dataset
+from cephray.data.synthetic.draw import write_dataset
 from cephray.data.table import decode_on_cluster
 
 STORE_BYTES = 80_000_000  # Ray allows no less than 75 MiB

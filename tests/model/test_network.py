@@ -13,7 +13,7 @@ import tensorflow as tf
 from cephray.config import Backbone, Config
 from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
 from cephray.model.network import Prediction, build_network, image_shape, predict
-from cephray.train.step import build_predict_step
+from cephray.model.predict_step import build_predict_step
 
 MakeConfig = Callable[..., Config]
 

@@ -14,12 +14,12 @@ import tensorflow as tf
 
 from cephray import _core
 from cephray.ops import roi_crop
+from cephray.ops.crop import check_tensorflow_version
 from cephray.ops.reference import roi_crop_keras
-from cephray.ops.roi_crop import check_tensorflow_version
 from tests.ops.cases import Array, draw_case, run_with_gradients
 
 # `cephray.ops.roi_crop` is the function.
-module = importlib.import_module("cephray.ops.roi_crop")
+module = importlib.import_module("cephray.ops.crop")
 
 
 @pytest.mark.parametrize("crop", [roi_crop, roi_crop_keras])

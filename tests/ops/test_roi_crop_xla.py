@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from cephray import _core
 from cephray.ops import roi_crop
-from cephray.ops.roi_crop import load_operations
+from cephray.ops.crop import load_operations
 from tests.ops.cases import Array, Case, draw_case
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -133,7 +133,7 @@ def test_the_library_may_be_loaded_before_or_after_the_first_operation(before: s
     """TensorFlow makes XLA's kernels once; which of ours are there depends on the order."""
     script = f"""
 import tensorflow as tf
-from cephray.ops.roi_crop import load_operations
+from cephray.ops.crop import load_operations
 double = tf.function(lambda x: 2 * x, jit_compile=True)
 {before}
 op = load_operations().cephray_roi_crop

@@ -99,7 +99,7 @@ def test_second_gradient_inside_a_graph() -> None:
 
 
 def test_unknown_crop_size_is_refused_in_words() -> None:
-    from cephray.ops.roi_crop import load_operations
+    from cephray.ops.crop import load_operations
 
     @tf.function(input_signature=[tf.TensorSpec([1, 1, None, None, 2], tf.float32)])
     def run(g: tf.Tensor) -> Any:

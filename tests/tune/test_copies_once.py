@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 
 from cephray.config import Config
-from cephray.data.copies import find_copies
-from cephray.data.known_copies import KnownCopies
-from cephray.train import plan
+from cephray.data import KnownCopies, find_copies
+from cephray.training import plan
 from tests.conftest import SMALL
 from tune import search as command
 from tune import trial

@@ -19,8 +19,8 @@ from optuna.trial import TrialState
 
 from cephray.config import Config, load_config
 from tests.conftest import SMALL
-from tests.train.processes import TRIAL, ray_processes, started, wait_until
-from tests.train.test_launch import launch
+from tests.training.processes import TRIAL, ray_processes, started, wait_until
+from tests.training.test_driver import launch
 from tune.leaderboard import BEST, LEADERBOARD
 from tune.objectives import SECOND, Second
 from tune.outcome import REASON, trial_folder

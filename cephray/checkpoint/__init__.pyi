@@ -1,0 +1,13 @@
+from .compact import write_compact as write_compact
+from .export import export_model as export_model
+from .shipped import shipped_checkpoint as shipped_checkpoint
+from .store import CONFIG_FILE as CONFIG_FILE
+from .store import WEIGHTS_FILE as WEIGHTS_FILE
+from .store import Checkpoint as Checkpoint
+from .store import Progress as Progress
+from .store import Row as Row
+from .store import checkpoints_in as checkpoints_in
+from .store import find_checkpoint as find_checkpoint
+from .store import last_intact as last_intact
+from .store import open_checkpoint as open_checkpoint
+from .store import save_checkpoint as save_checkpoint

@@ -1,0 +1,52 @@
+"""Compact checkpoints: what prediction needs of one, in half the bytes, to be handed on.
+
+It knows checkpoints, and no network.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from cephray.checkpoint.store import Checkpoint, save_compact
+from cephray.config import Config
+from cephray.data import View, choose_films, decode
+from cephray.errors import InputError, RunError
+from cephray.plausibility import ShapeStatistics, shape_statistics
+from cephray.storage import is_free
+
+
+def write_compact(checkpoint: Checkpoint, folder: Path, data: Path | None = None) -> None:
+    """Write a checkpoint for prediction alone.
+
+    Args:
+        checkpoint: verified and complete.
+        data: the data set that it was trained on, to add the statistics of the training films'
+            landmarks to a checkpoint that lacks them; None keeps what the checkpoint has.
+        folder: of the compact one; empty or not there yet.
+
+    Raises:
+        InputError: the folder holds something, a weight is too large for half precision, or the
+            data set cannot be read.
+        RunError: it could not be written.
+    """
+    if not is_free(folder):
+        raise InputError(f"output {folder}: not an empty folder; give another")
+    if data is not None:
+        checkpoint = replace(checkpoint, shapes=_shapes(checkpoint.config, data))
+    try:
+        save_compact(folder, checkpoint)
+    except OSError as error:
+        raise RunError(f"checkpoint {folder} could not be written: {error}") from None
+
+
+def _shapes(config: Config, data: Path) -> ShapeStatistics | None:
+    """Compute the statistics of the films that the checkpoint's run trained on."""
+    training, _ = choose_films(data, config)
+    films = [
+        (film.landmarks_norm * film.frame.size, film.frame.height, film.spacing_mm)
+        for film in decode(training, View.of(config.data))
+    ]
+    return shape_statistics(*map(np.array, zip(*films, strict=True)))

@@ -1,0 +1,65 @@
+"""The commands on data sets: synthesize, data-check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from cephray.cli.command import CONFIG_HELP, Commands, make_folder
+from cephray.errors import RunError
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    synthesize = commands.add("synthesize", run_synthesize, "draw films with known landmarks")
+    synthesize.add_argument("--output", type=Path, required=True, metavar="DIR")
+    synthesize.add_argument("--count", type=int, required=True, metavar="N", help="films")
+    synthesize.add_argument("--seed", type=int, default=0, metavar="S")
+    synthesize.add_argument("--height", type=int, default=2400, metavar="H", help="pixels")
+    synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="pixels")
+
+    check = commands.add(
+        "data-check", run_data_check, "say what is wrong with a data set, or worth knowing"
+    )
+    check.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
+    check.add_argument("--config", metavar="FILE|NAME", help=f"of the run to come: {CONFIG_HELP}")
+    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as for train")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+
+
+def run_synthesize(options: argparse.Namespace) -> None:
+    """Draw a data set."""
+    from cephray.data import write_dataset
+    from cephray.progress import progress
+
+    with progress("drawing films", options.count) as advance:
+        write_dataset(
+            options.output,
+            options.count,
+            seed=options.seed,
+            size_px=(options.width, options.height),
+            on_film=lambda number: advance(1),
+        )
+    print(f"{options.count} films in {options.output}")
+
+
+def run_data_check(options: argparse.Namespace) -> None:
+    """Check a data set."""
+    from cephray.config import load_config
+    from cephray.data import check_dataset, format_check, list_films
+    from cephray.progress import progress
+
+    data = load_config(options.config, options.set).data
+    films = sum(map(len, list_films(options.data).values()))
+    make_folder(options.json and options.json.parent)
+    with progress("looking at films", 2 * films) as advance:
+        check = check_dataset(options.data, data, advance)
+    print(format_check(check))
+    if options.json is not None:
+        options.json.write_text(json.dumps(check.to_json(), indent=1), encoding="utf-8")
+    if check.faults:
+        raise RunError(
+            f"data {options.data}: {len(check.unusable)} of {check.films} films cannot be used; "
+            "mend or remove what stands under faults"
+        )

@@ -1,0 +1,148 @@
+"""The commands that measure a checkpoint: evaluate, robustness, calibrate."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from cephray.cli.checkpoint_options import (
+    VALIDATION,
+    add_checkpoint_options,
+    add_split_option,
+    describe,
+    open_checkpoint,
+    open_checkpoints,
+    read_records,
+)
+from cephray.cli.command import Commands, make_folder
+from cephray.errors import InputError
+from cephray.progress import import_tensorflow
+
+
+def add_commands(commands: Commands) -> None:
+    """Add these commands to the command line."""
+    evaluate = commands.add(
+        "evaluate", run_evaluate, "measure a checkpoint on films with known landmarks"
+    )
+    add_checkpoint_options(evaluate, ensemble=True)
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR")
+    add_split_option(evaluate)
+    evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
+    evaluate.add_argument("--output", type=Path, metavar="DIR", help="of report and overlays")
+
+    robustness = commands.add(
+        "robustness", run_robustness, "measure a checkpoint on disturbed films"
+    )
+    add_checkpoint_options(robustness, ensemble=True)
+    robustness.add_argument("--data", type=Path, required=True, metavar="DIR")
+    add_split_option(robustness)
+    robustness.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
+
+    calibrate = commands.add("calibrate", run_calibrate, "learn how sure a checkpoint may be")
+    add_checkpoint_options(calibrate)
+    calibrate.add_argument("--data", type=Path, required=True, metavar="DIR")
+    add_split_option(calibrate, default=VALIDATION)
+
+
+def run_evaluate(options: argparse.Namespace) -> None:
+    """Measure a checkpoint on films with known landmarks."""
+    from cephray.evaluation import find_repeats, training_films
+    from cephray.landmarks import landmark_set
+    from cephray.progress import progress
+
+    checkpoint, *others = open_checkpoints(options)
+    config = checkpoint.config
+    data = config.data
+    if options.reader is not None:
+        data = data.model_copy(update={"reader": options.reader})
+    records = read_records(options, config.model_copy(update={"data": data}))
+    landmarks = landmark_set(data.landmarks)
+    make_folder(options.json and options.json.parent)
+    make_folder(options.output)
+
+    import_tensorflow()
+    from cephray.evaluation import draw_overlays, evaluate, format_evaluation
+    from cephray.prediction import Detector
+
+    training = training_films(options.data, records)
+    with progress("looking for copies", len(training) + len(records)) as advance:
+        copies = find_repeats(records, training, advance)
+    with progress("evaluating", len(records)) as advance:
+        result = evaluate(
+            Detector(checkpoint, *others),
+            records,
+            options.split,
+            data.reader,
+            landmarks,
+            advance,
+            copies,
+        )
+    print(
+        f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
+        f"{describe([checkpoint, *others])}\n"
+    )
+    print(format_evaluation(result))
+    if options.json is not None:
+        options.json.write_text(json.dumps(result.to_json(), indent=1), encoding="utf-8")
+    if options.output is not None:
+        from cephray.report import write_report
+
+        draw_overlays(result, records, options.output / "overlays")
+        page = write_report(options.output, result, records, checkpoint, others)
+        print(f"\noverlays in {options.output / 'overlays'}, report {page}")
+
+
+def run_robustness(options: argparse.Namespace) -> None:
+    """Measure a checkpoint on disturbed films."""
+    from cephray.evaluation import DISTURBANCES
+    from cephray.progress import progress
+
+    checkpoint, *others = open_checkpoints(options)
+    records = read_records(options, checkpoint.config)
+    make_folder(options.json and options.json.parent)
+    import_tensorflow()
+    from cephray.evaluation import format_rows, measure_robustness
+    from cephray.prediction import Detector
+
+    with progress("measuring", len(records) * len(DISTURBANCES)) as advance:
+        rows = measure_robustness(Detector(checkpoint, *others), records, advance)
+    print(
+        f"{len(records)} films of {options.split}, truth: {checkpoint.config.data.reader} of the "
+        f"readers, {describe([checkpoint, *others])}\n"
+    )
+    print(format_rows(rows))
+    if options.json is not None:
+        content = {"split": options.split, "rows": [row.to_json() for row in rows]}
+        options.json.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+
+def run_calibrate(options: argparse.Namespace) -> None:
+    """Learn the confidence of a checkpoint's network."""
+    checkpoint = open_checkpoint(options)
+    records = read_records(options, checkpoint.config)
+    if not checkpoint.config.model.spread:
+        raise InputError(
+            f"checkpoint {checkpoint.folder}: its network knows no spread (model.spread=false), "
+            "so that it cannot be calibrated"
+        )
+    import_tensorflow()
+    from cephray.evaluation import evaluate
+    from cephray.landmarks import landmark_set
+    from cephray.metrics import bands, calibrate, confidence, format_bands
+    from cephray.prediction import Detector
+    from cephray.progress import progress
+
+    data = checkpoint.config.data
+    landmarks = landmark_set(data.landmarks)
+    with progress("measuring", len(records)) as advance:
+        result = evaluate(
+            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+        )
+    assert result.spread_mm is not None
+    calibration = calibrate(result.spread_mm, result.refined_mm)
+    sure = confidence(result.spread_mm, calibration)
+    print(f"{len(records)} films of {options.split}, checkpoint {checkpoint.folder}\n")
+    print(format_bands(bands(sure, result.refined_mm)))
+    print(f"\ninference.confidence=[{calibration.offset:.4f}, {calibration.slope:.4f}]")

@@ -1,0 +1,10 @@
+from .agreement import ClassAgreement as ClassAgreement
+from .agreement import ClassRecall as ClassRecall
+from .agreement import MeasurementAgreement as MeasurementAgreement
+from .comparison import ClassComparison as ClassComparison
+from .comparison import compare_classes as compare_classes
+from .measures import MEASUREMENTS as MEASUREMENTS
+from .measures import UNKNOWN as UNKNOWN
+from .measures import classify as classify
+from .measures import measurable as measurable
+from .measures import measure as measure

@@ -1,0 +1,8 @@
+"""Ray clusters: connection, resources and signals.
+
+It knows nothing of what runs there.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,57 @@
+"""The configurations that come with cephray, each found by its name from any folder.
+
+They are the YAML files of this folder, installed with the package.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cephray.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
+SUFFIX = ".yaml"
+
+
+def preset_files() -> dict[str, Traversable]:
+    """Return the preset files by name, in alphabetical order.
+
+    Example:
+        >>> list(preset_files())
+        ['best', 'paper', 'small']
+    """
+    found = [file for file in files(__name__).iterdir() if file.name.endswith(SUFFIX)]
+    return {file.name.removesuffix(SUFFIX): file for file in sorted(found, key=lambda f: f.name)}
+
+
+def find_config(given: str) -> Path | Traversable:
+    """Find a configuration file by the name of a preset, or by its path.
+
+    A preset's name comes first: a file of the same name in the current folder is `./best`.
+
+    Args:
+        given: name of a preset, or path of a YAML file.
+
+    Returns:
+        The file. It may be unreadable.
+
+    Raises:
+        InputError: `given` is neither a preset nor an existing path.
+    """
+    known = preset_files()
+    if given in known:
+        return known[given]
+    if not os.path.exists(given):
+        close = difflib.get_close_matches(Path(given).stem.lower(), known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(
+            f"config {given!r}: is neither a preset nor a file{hint}; give the name of a preset "
+            f"({', '.join(known)}) or the path of a YAML file"
+        )
+    return Path(given)

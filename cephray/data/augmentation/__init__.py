@@ -1,0 +1,8 @@
+"""Changes of training films and their landmarks.
+
+They are pure functions of arrays and of a random generator.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+from .film import augment as augment

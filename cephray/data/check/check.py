@@ -1,0 +1,271 @@
+"""What is wrong with a data set, and what is worth knowing of it before a network is trained.
+
+It looks at every film and every mark; how that is said on the screen, `text.py` knows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cephray.config import DataConfig
+from cephray.data.check.doubtful import Doubt, find_doubtful
+from cephray.data.check.unlike import FEWEST_FILMS
+from cephray.data.copies import find_copies
+from cephray.data.dataset import (
+    MEAN,
+    Comparison,
+    Record,
+    compare_readers,
+    list_films,
+    natural_key,
+    read_dataset,
+)
+from cephray.data.films import check_landmarks, check_spacing, read_film
+from cephray.errors import InputError
+from cephray.landmarks import landmark_set
+
+FAR_APART_MM = 15.0
+"""Marks of two readers that lie further apart are named: a slip, or two landmarks swapped."""
+
+PLAUSIBLE_HEIGHT_MM = (150.0, 400.0)
+"""Film heights outside point to a wrong spacing: cephalograms are 180 to 300 mm high."""
+
+TRAINING = "train"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What makes films unusable: one line, and the films.
+
+    Training refuses a film whose truth lies outside it. A mean of readers may lie inside although
+    one reader's mark does not; evaluation against that reader refuses it, so it is a fault too.
+    """
+
+    films: tuple[str, ...]
+    message: str
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two films of the data set that show the same film, and the split of each."""
+
+    films: tuple[str, str]
+    splits: tuple[str, str]
+
+    @property
+    def crosses(self) -> bool:
+        """Whether the film is trained on and tested on."""
+        return self.splits[0] != self.splits[1] and TRAINING in self.splits
+
+
+@dataclass(frozen=True, eq=False)
+class Check:
+    """What was found: films, faults and copies of all films, the rest of those that are usable."""
+
+    data: Path
+    landmarks: tuple[str, ...]  # K names
+    splits: dict[str, int]  # films in each
+    faults: tuple[Fault, ...]
+    records: tuple[Record, ...]  # of the usable films
+    sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each record's film
+    blank: tuple[str, ...]  # films of a single grey value
+    readers: tuple[Comparison, ...]  # of the records: with each other
+    copies: tuple[Pair, ...]
+    doubtful: tuple[Doubt, ...]  # marks of all films that can be read, unusable ones too
+    compared: bool  # whether there are enough films to compare the marks' shapes
+
+    @property
+    def films(self) -> int:
+        """Number of films in all splits."""
+        return sum(self.splits.values())
+
+    @property
+    def unusable(self) -> list[str]:
+        """Films that cannot be used."""
+        return sorted({film for fault in self.faults for film in fault.films}, key=natural_key)
+
+    @property
+    def missing(self) -> dict[str, list[str]]:
+        """Films that lack a landmark, for each landmark that is missing somewhere."""
+        absent = {
+            name: [r.film for r in self.records if np.isnan(r.landmarks_px[index]).any()]
+            for index, name in enumerate(self.landmarks)
+        }
+        return {name: films for name, films in absent.items() if films}
+
+    @property
+    def implausible(self) -> list[str]:
+        """Films whose height in millimetres points to a wrong spacing."""
+        low, high = PLAUSIBLE_HEIGHT_MM
+        return [
+            record.film
+            for record, (_, height) in zip(self.records, self.sizes_px, strict=True)
+            if not low <= height * record.spacing_mm <= high
+        ]
+
+    def far_apart(self, comparison: Comparison) -> list[tuple[str, str, float]]:
+        """Return film, landmark and distance in mm of the marks furthest apart, worst first."""
+        distances_mm = comparison.distances_mm
+        found = [
+            (self.records[n].film, self.landmarks[k], float(distances_mm[n, k]))
+            for n, k in np.argwhere(distances_mm > FAR_APART_MM)
+        ]
+        return sorted(found, key=lambda mark: -mark[2])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything in plain values."""
+        sizes_px, spacings_mm = Counter(self.sizes_px), Counter(r.spacing_mm for r in self.records)
+        return {
+            "data": str(self.data),
+            "films": self.films,
+            "splits": self.splits,
+            "unusable": self.unusable,
+            "faults": [{"films": list(f.films), "message": f.message} for f in self.faults],
+            "sizes_px": [
+                {"size_px": list(size), "films": n} for size, n in sizes_px.most_common()
+            ],
+            "spacings_mm": [
+                {"spacing_mm": spacing, "films": n} for spacing, n in spacings_mm.most_common()
+            ],
+            "implausible": self.implausible,
+            "blank": list(self.blank),
+            "missing": [{"name": name, "films": films} for name, films in self.missing.items()],
+            "doubtful": [
+                {
+                    "film": doubt.film,
+                    "reader": doubt.reader,
+                    "landmarks": list(doubt.landmarks),
+                    "message": doubt.message,
+                }
+                for doubt in self.doubtful
+            ],
+            "readers": [self._comparison_json(comparison) for comparison in self.readers],
+            "copies": [
+                {"films": list(p.films), "splits": list(p.splits), "crosses_training": p.crosses}
+                for p in self.copies
+            ],
+        }
+
+    def _comparison_json(self, comparison: Comparison) -> dict[str, Any]:
+        return {
+            "reader": comparison.reader,
+            "against": comparison.against,
+            "mean_mm": mean(comparison.distances_mm),
+            "landmarks": [
+                {"name": name, "mean_mm": mean(column)}
+                for name, column in zip(self.landmarks, comparison.distances_mm.T, strict=True)
+            ],
+            "far_apart": [
+                {"film": film, "landmark": name, "distance_mm": round(distance_mm, 2)}
+                for film, name, distance_mm in self.far_apart(comparison)
+            ],
+        }
+
+
+def check_dataset(
+    folder: Path, data: DataConfig, progress: Callable[[int], None] = lambda films: None
+) -> Check:
+    """Look at all films and marks of a data set.
+
+    Args:
+        folder: of the data set.
+        data: landmark set, whose marks the truth is, spacing.
+        progress: called with 1 each time that a film has been read: at most twice for each.
+
+    Raises:
+        InputError: there is no data set, or one without order: no film can be told from it.
+    """
+    faults: list[Fault] = []
+
+    def on_fault(films: Sequence[str], fault: InputError) -> None:
+        found = Fault(tuple(films), str(fault))
+        if found not in faults:  # a folder of annotations may serve several splits
+            faults.append(found)
+
+    listed = list_films(folder)
+    records = read_dataset(folder, "all", data, on_fault)
+    read: list[Record] = []
+    read_sizes_px: list[tuple[int, int]] = []
+    usable: list[Record] = []
+    sizes_px: list[tuple[int, int]] = []
+    blank: list[str] = []
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for record, seen in zip(records, pool.map(_look, records), strict=True):
+            progress(1)
+            if isinstance(seen, InputError):
+                on_fault([record.film], seen)
+                continue
+            size_px, is_blank = seen
+            read.append(record)
+            read_sizes_px.append(size_px)
+            misplaced = list(_outside_faults(record, size_px, data.reader))
+            for fault in misplaced:
+                on_fault([record.film], fault)
+            if misplaced:
+                continue
+            usable.append(record)
+            sizes_px.append(size_px)
+            if is_blank:
+                blank.append(record.film)
+    films = [
+        (film, split, listed[split][film])
+        for split in listed
+        for film in sorted(listed[split], key=natural_key)
+    ]
+    pairs = find_copies([path for _, _, path in films], progress)
+    names = landmark_set(data.landmarks).names
+    same_film = {frozenset((films[i][0], films[j][0])) for i, j in pairs}
+    return Check(
+        data=folder,
+        landmarks=names,
+        splits={split: len(films) for split, films in listed.items() if films},
+        faults=tuple(faults),
+        records=tuple(usable),
+        sizes_px=tuple(sizes_px),
+        blank=tuple(blank),
+        readers=tuple(c for c in compare_readers(usable, data.reader) if c.against != MEAN),
+        copies=tuple(
+            Pair((films[i][0], films[j][0]), (films[i][1], films[j][1])) for i, j in pairs
+        ),
+        doubtful=find_doubtful(read, read_sizes_px, names, same_film),
+        compared=len(read) >= FEWEST_FILMS,
+    )
+
+
+def mean(distances_mm: Any) -> float | None:
+    """Return the mean of the distances that are there; none where there are none."""
+    present = distances_mm[~np.isnan(distances_mm)]
+    return float(present.mean()) if present.size else None
+
+
+def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
+    """Return a film's size and whether it shows nothing, or why it cannot be used."""
+    try:
+        image = read_film(record.image_path)
+        size_px = (image.shape[1], image.shape[0])
+        check_spacing(record, size_px)
+    except InputError as fault:
+        return fault
+    return size_px, bool(image.min() == image.max())
+
+
+def _outside_faults(record: Record, size_px: tuple[int, int], truth: str) -> Iterator[InputError]:
+    """Return why a film cannot be used: marks outside it that are, or are part of, the truth."""
+    try:
+        check_landmarks(record, size_px)
+    except InputError as fault:
+        yield fault
+        return
+    for reader, marks_px in record.readers_px.items() if truth == MEAN else ():
+        try:
+            check_landmarks(replace(record, landmarks_px=marks_px), size_px)
+        except InputError as fault:
+            yield InputError(f"{reader} reader: {fault}")

@@ -1,0 +1,11 @@
+from .annotations import SPACING_FILE as SPACING_FILE
+from .layouts import LAYOUTS as LAYOUTS
+from .names import natural_key as natural_key
+from .names import some as some
+from .readers import MEAN as MEAN
+from .readers import Comparison as Comparison
+from .readers import compare_readers as compare_readers
+from .records import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .records import Record as Record
+from .records import list_films as list_films
+from .records import read_dataset as read_dataset

@@ -1,0 +1,4 @@
+from .decode import DICOM_SUFFIXES as DICOM_SUFFIXES
+from .decode import decode_dicom as decode_dicom
+from .decode import is_dicom as is_dicom
+from .grey import used_bits as used_bits

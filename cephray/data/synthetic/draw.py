@@ -1,0 +1,261 @@
+"""Synthetic cephalograms with exactly known landmarks, for demonstrations and tests.
+
+A head is the template of `anatomy.py` moved by one random mapping, so that drawn structures and
+landmarks cannot part. The films show what a lateral radiograph shows; they teach no anatomy.
+"""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.data.dataset import LAYOUTS, SPACING_FILE
+from cephray.data.opencv import cv2
+from cephray.data.synthetic import anatomy, radiograph
+from cephray.errors import InputError
+from cephray.landmarks import ISBI2015
+from cephray.storage import is_free
+
+Points = NDArray[np.float64]  # [n, 2], millimetres
+# (template points, share [n] of each in the jaw's motion) -> points of one head
+Head = Callable[[Points, NDArray[np.float64]], Points]
+Place = Callable[[Points], Points]
+
+DEFAULT_SIZE_PX = (1935, 2400)  # (width, height), as ISBI 2015
+_DRAWN_HEIGHT_PX = 1200  # larger films are drawn at this height and enlarged
+_READER_SD_MM = 0.7  # how far a reader's mark lies from the truth, each axis
+_MARGIN_MM = 8.0  # between landmarks and the film's edge
+
+
+def spacing_mm(size_px: tuple[int, int]) -> float:
+    """Return the millimetres per pixel at which a head of natural size fills the film.
+
+    A film is 240 mm high; a narrow one is taken to be 180 mm wide.
+    """
+    width, height = size_px
+    return max(anatomy.FILM_HEIGHT_MM / height, 180.0 / width)
+
+
+def draw_film(
+    rng: np.random.Generator, size_px: tuple[int, int] = DEFAULT_SIZE_PX
+) -> tuple[NDArray[np.uint8], Points]:
+    """Draw one film of a random head that looks to the right.
+
+    Args:
+        rng: source of everything random; the same state gives the same film.
+        size_px: (width, height), each at least 32.
+
+    Returns:
+        The image, uint8 [H, W], and the landmarks, [19, 2] pixels in ISBI's order.
+
+    Example:
+        >>> image, landmarks_px = draw_film(np.random.default_rng(0), (480, 600))
+        >>> image.shape, landmarks_px.shape
+        ((600, 480), (19, 2))
+    """
+    width, height = size_px
+    if min(width, height) < 32:
+        raise InputError(f"a film must be at least 32 × 32 pixels; got {width} × {height}")
+    head = _random_head(rng)
+    spacing = spacing_mm(size_px)
+    place = _random_pose(rng, head, (width * spacing, height * spacing))
+    landmarks_mm = place(head(*_controls(ISBI2015.abbreviations, "skull")))  # [19, 2]
+
+    enlarge = max(1.0, height / _DRAWN_HEIGHT_PX)
+    canvas_px = (round(width / enlarge), round(height / enlarge))
+    scale = np.array(canvas_px) / (np.array(size_px) * spacing)  # [2], canvas pixels per mm
+    strokes = [_stroke(contour, head, place, scale) for contour in anatomy.CONTOURS]
+    grey = radiograph.expose(
+        radiograph.attenuation(strokes, canvas_px),
+        rng,
+        contrast=rng.uniform(1.4, 2.0),
+        gamma=rng.uniform(1.0, 1.35),
+        gradient=(rng.uniform(-0.3, 0.3), rng.uniform(-0.3, 0.3)),
+    )
+    if rng.random() < 0.5:
+        radiograph.collimate(grey, rng, border_px=rng.uniform(1.0, 4.0) * float(scale[1]))
+    image = radiograph.develop(grey, rng, size_px, noise=rng.uniform(0.006, 0.014))
+
+    return image, landmarks_mm / spacing - 0.5
+
+
+def write_dataset(
+    folder: Path,
+    count: int,
+    seed: int = 0,
+    size_px: tuple[int, int] = DEFAULT_SIZE_PX,
+    on_film: Callable[[int], None] | None = None,
+) -> None:
+    """Write a data set in the first layout of `dataset/layouts.py`, all of it or nothing.
+
+    Films 001, 002 … are PNG files; the first half, rounded up, is Training, the rest Test1. The
+    two readers' marks differ, and their mean is the truth, rounded to 0.01 pixels. Film i depends
+    on the seed, the size and i, not on `count`. Where the spacing is not the layout's own, the
+    folder gets a `spacing.csv`.
+
+    Args:
+        folder: must not exist, or be empty.
+        count: number of films, at least 2.
+        seed: source of everything random.
+        size_px: (width, height) of the films.
+        on_film: called with the number of films written so far, for a progress display.
+
+    Raises:
+        InputError: a count or size too small, or a folder that cannot be used.
+    """
+    if count < 2:
+        raise InputError(f"count must be at least 2, one film for each split; got {count}")
+    if not is_free(folder):
+        raise InputError(f"output folder {folder} is not an empty folder; give a new one")
+    folder = folder.absolute()
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"output folder {folder} cannot be made ({error.strerror})") from None
+    try:
+        _write_films(draft, count, seed, size_px, on_film)
+        draft.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+
+
+def _write_films(
+    folder: Path,
+    count: int,
+    seed: int,
+    size_px: tuple[int, int],
+    on_film: Callable[[int], None] | None,
+) -> None:
+    layout = LAYOUTS[0]
+    films = [f"{number:03d}" for number in range(1, count + 1)]
+    for number, film in enumerate(films, 1):
+        rng = np.random.default_rng([seed, number])
+        image, landmarks_px = draw_film(rng, size_px)
+        split = "train" if number <= (count + 1) // 2 else "test1"
+        path = folder / layout.images[split] / f"{film}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(
+            cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])[1].tobytes()
+        )
+
+        spread_px = _READER_SD_MM / spacing_mm(size_px)
+        apart = np.clip(
+            rng.normal(0, spread_px, landmarks_px.shape), -3 * spread_px, 3 * spread_px
+        )
+        truth, apart = np.round(landmarks_px, 2), np.round(apart, 2)
+        for reader, marks in (("senior", truth - apart), ("junior", truth + apart)):
+            path = folder / layout.annotations[split][reader] / f"{film}.txt"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("".join(f"{x:.2f},{y:.2f}\n" for x, y in marks), encoding="utf-8")
+        if on_film is not None:
+            on_film(number)
+    if spacing_mm(size_px) != layout.spacing_mm:
+        with (folder / SPACING_FILE).open("w", newline="", encoding="utf-8") as stream:
+            table = csv.writer(stream, lineterminator="\n")
+            table.writerow(["film", "spacing_mm"])
+            table.writerows([film, spacing_mm(size_px)] for film in films)
+
+
+def _random_head(rng: np.random.Generator) -> Head:
+    """Return a mapping from the template to a random head, both in millimetres."""
+    # Slow and quick waves in each direction: overall shape, and what is individual to a region.
+    wavelength_mm = np.concatenate([rng.uniform(110, 220, 4), rng.uniform(35, 60, 6)])
+    amplitude_mm = np.concatenate([np.full(4, 1.5), np.full(6, 0.35)])[:, None]
+    angle = rng.uniform(0, 2 * np.pi, 10)
+    wave = 2 * np.pi / wavelength_mm[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)
+    phase = rng.uniform(0, 2 * np.pi, 10)
+    swing = amplitude_mm * rng.normal(0, 1, (10, 2))
+
+    face_length = rng.normal(0, 0.05)
+    midface_mm = rng.normal(0, 2.0)
+    pivot = np.array(anatomy.CONDYLE_MM)
+    jaw = np.exp(rng.normal(0, 0.025)) * _rotation(np.radians(rng.normal(0, 1.5)))
+    jaw_shift_mm = rng.normal(0, 1.0, 2)
+
+    def head(points: Points, share: NDArray[np.float64]) -> Points:
+        jaw_moves = (points - pivot) @ (jaw - np.eye(2)).T + jaw_shift_mm
+        moved: Points = points + share[:, None] * jaw_moves
+        x, y = points[:, 0], points[:, 1]
+        face = _ramp(x, 60, 120)
+        moved[:, 0] += midface_mm * face * _ramp(y, 105, 140)
+        moved[:, 1] += face_length * face * np.maximum(y - 110, 0)
+        # The vault varies less than the face: it keeps its even curvature.
+        share_of_waves = 0.25 + 0.75 * _ramp(y, 30, 100)
+        moved += share_of_waves[:, None] * (np.sin(points @ wave.T + phase) @ swing)
+        return moved
+
+    return head
+
+
+def _random_pose(rng: np.random.Generator, head: Head, extent_mm: tuple[float, float]) -> Place:
+    """Return a mapping from a head to its place on the film, landmarks well inside."""
+    turn = _rotation(np.radians(np.clip(rng.normal(0, 4), -10, 10)))
+    turn *= rng.uniform(0.92, 1.06)
+    middle = np.array([0.53 * anatomy.FILM_WIDTH_MM, 0.5 * anatomy.FILM_HEIGHT_MM])
+    extent = np.array(extent_mm)
+    target = extent * (0.53, 0.5) + rng.normal(0, (4.0, 5.0))
+    landmarks = head(*_controls(ISBI2015.abbreviations, "skull"))
+    placed = (landmarks - middle) @ turn.T + target
+    target += np.maximum(_MARGIN_MM - placed.min(axis=0), 0)
+    target -= np.maximum(placed.max(axis=0) - (extent - _MARGIN_MM), 0)
+    return lambda points: (points - middle) @ turn.T + target
+
+
+def _controls(
+    controls: Sequence[anatomy.Control], motion: anatomy.Motion
+) -> tuple[Points, NDArray[np.float64]]:
+    """Return template points [n, 2] and the share [n] that each has in the jaw's motion."""
+    named = [control if isinstance(control, str) else None for control in controls]
+    points = np.array(
+        [anatomy.LANDMARKS_MM[c] if isinstance(c, str) else c for c in controls], np.float64
+    )
+    if motion == "skin":
+        x, y = points[:, 0], points[:, 1]
+        share = _ramp(y, *anatomy.MOUTH_MM) * _ramp(x, *anatomy.THROAT_MM)
+    else:
+        share = np.full(len(points), float(motion == "jaw"))
+    # A landmark is one point, whichever contour passes through it.
+    for index, name in enumerate(named):
+        if name is not None:
+            share[index] = name in anatomy.JAW_LANDMARKS
+    return points, share
+
+
+def _stroke(
+    contour: anatomy.Contour, head: Head, place: Place, scale: NDArray[np.float64]
+) -> radiograph.Stroke:
+    """Return a contour of the template on the canvas."""
+    points = place(head(*_controls(contour.controls, contour.motion)))
+    per_mm = float(scale[1])
+    return radiograph.Stroke(
+        points_px=radiograph.spline(points * scale - 0.5, contour.closed),
+        closed=contour.closed,
+        fill=contour.fill,
+        rim=contour.rim,
+        rim_px=contour.rim_mm * per_mm,
+        stroke=contour.stroke,
+        stroke_px=contour.stroke_mm * per_mm,
+        blur_px=contour.blur_mm * per_mm,
+    )
+
+
+def _ramp(value: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Rise smoothly from 0 at `low` to 1 at `high`."""
+    t = np.clip((value - low) / (high - low), 0, 1)
+    ramp: NDArray[np.float64] = t * t * (3 - 2 * t)
+    return ramp
+
+
+def _rotation(angle: float) -> NDArray[np.float64]:
+    return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])

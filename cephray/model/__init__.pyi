@@ -1,0 +1,13 @@
+from .backbones import STRIDES as STRIDES
+from .backbones import build_pyramid as build_pyramid
+from .compiled import CompiledStep as CompiledStep
+from .compiled import Jit as Jit
+from .cropping import WindowCrop as WindowCrop
+from .detection import LandmarkDetection as LandmarkDetection
+from .fusion import fuse as fuse
+from .network import build_network as build_network
+from .network import image_shape as image_shape
+from .network import predict as predict
+from .predict_step import PredictStep as PredictStep
+from .predict_step import build_predict_step as build_predict_step
+from .refinement import RefinementHeads as RefinementHeads

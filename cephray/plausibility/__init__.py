@@ -1,0 +1,8 @@
+"""What can be true of a film: its contrast, its spacing and the shape of its landmarks.
+
+It knows arrays, and neither files nor networks.
+"""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,9 @@
+from .alignment import FEWEST_POINTS as FEWEST_POINTS
+from .alignment import ComplexArray as ComplexArray
+from .alignment import FloatArray as FloatArray
+from .contrast import FEWEST_GREYS as FEWEST_GREYS
+from .contrast import grey_values as grey_values
+from .result import doubts as doubts
+from .spacing import spacing_fault as spacing_fault
+from .statistics import ShapeStatistics as ShapeStatistics
+from .statistics import shape_statistics as shape_statistics

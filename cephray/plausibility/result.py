@@ -1,0 +1,112 @@
+"""Whether a predicted result can be true, and the reasons if it cannot.
+
+The predicted shape is compared with the statistics of the training films' shapes. It knows arrays
+and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.plausibility.contrast import has_contrast
+from cephray.plausibility.statistics import (
+    Range,
+    ShapeStatistics,
+    compare,
+    shape_size,
+    unit_shape,
+)
+
+FloatArray = NDArray[np.floating[Any]]
+
+# Margins around what the training films have. They were chosen with the distances of 150 upright
+# and 25 turned or mirrored training films in view, and before any other film was looked at.
+_DISTANCE_MARGIN = 1.2
+_TURN_MARGIN_DEG = 10.0
+_SIZE_MARGIN = 1.5
+
+LARGEST_RADIUS = 0.15
+"""Median 95 % radius, as a fraction of the shape's size, above which landmarks are guesses.
+
+Twice the largest of the training films of the checkpoint that comes with cephray."""
+
+
+def doubts(
+    image: NDArray[np.uint8],
+    landmarks_px: FloatArray,
+    size_px: tuple[int, int],
+    frame_height_px: float,
+    spacing_mm: float,
+    radius_px: FloatArray | None,
+    statistics: ShapeStatistics | None,
+) -> tuple[str, ...]:
+    """Return the reasons why a predicted result is doubtful; empty if there is none.
+
+    Args:
+        image: [h, w], the film as the network saw it.
+        landmarks_px: [K, 2], predicted, pixels of the film.
+        size_px: (width, height) of the film.
+        frame_height_px: height of what the network saw of it, pixels of the film.
+        spacing_mm: millimetres per pixel; NaN if unknown.
+        radius_px: [K], 95 % radius of each landmark; None if the network has no confidence.
+        statistics: of the training films; None leaves the checks of the shape out.
+    """
+    found = []
+    if not has_contrast(image):
+        found.append("the film has hardly any contrast")
+    if not np.isfinite(landmarks_px).all():
+        return (*found, "some landmarks are not numbers")
+    count = int(geometry.outside(landmarks_px, size_px).sum())
+    if count:
+        found.append(f"{count} of {len(landmarks_px)} landmarks lie outside the film")
+    size_of_shape_px = shape_size(landmarks_px)
+    if radius_px is not None and np.median(radius_px) > LARGEST_RADIUS * size_of_shape_px:
+        found.append(
+            "the network is unsure of most landmarks: is this an upright lateral cephalogram that"
+            " faces right?"
+        )
+    if statistics is not None:
+        found += _shape_doubts(landmarks_px, frame_height_px, spacing_mm, statistics)
+    return tuple(found)
+
+
+def _shape_doubts(
+    landmarks_px: FloatArray,
+    frame_height_px: float,
+    spacing_mm: float,
+    statistics: ShapeStatistics,
+) -> Sequence[str]:
+    size_px = shape_size(landmarks_px)
+    if not size_px:
+        return ["all landmarks lie at one place"]
+    mean = np.array([complex(x, y) for x, y in statistics.mean_shape])
+    shape = unit_shape(landmarks_px)
+    distance, turn_deg = compare(shape, mean)
+    found = []
+    limit = _DISTANCE_MARGIN * statistics.largest_distance
+    if distance > limit:
+        mirrored = compare(-shape.conj(), mean)[0] <= limit
+        like = ": they are mirrored" if mirrored else ""
+        found.append(f"the landmarks form no shape like those of the training films{like}")
+    low, high = statistics.turn_deg
+    if not low - _TURN_MARGIN_DEG <= turn_deg <= high + _TURN_MARGIN_DEG:
+        found.append(f"the head is turned by {turn_deg:.0f} degrees: is the film upright?")
+    if not _within(size_px / frame_height_px, statistics.size_of_film):
+        found.append("the head is much larger or smaller on the film than on the training films")
+    size_mm = size_px * spacing_mm
+    if np.isfinite(size_mm) and not _within(size_mm, statistics.size_mm):
+        times = size_mm / float(np.mean(statistics.size_mm))
+        found.append(
+            f"the head is {times:.2g} times as large in millimetres as those of the training"
+            " films: is the spacing right?"
+        )
+    return found
+
+
+def _within(value: float, limits: Range) -> bool:
+    return limits[0] / _SIZE_MARGIN <= value <= limits[1] * _SIZE_MARGIN

@@ -1,0 +1,13 @@
+from .detector import BATCH_SIZE as BATCH_SIZE
+from .detector import Detection as Detection
+from .detector import Detector as Detector
+from .films import Outcome as Outcome
+from .films import ReadFilm as ReadFilm
+from .films import predict_here as predict_here
+from .films import read as read
+from .films import require_own_output as require_own_output
+from .films import result_of as result_of
+from .films import write_results as write_results
+from .on_cluster import predict_on_cluster as predict_on_cluster
+from .on_cluster import quiet_cluster as quiet_cluster
+from .on_cluster import wants_cluster as wants_cluster

@@ -1,0 +1,278 @@
+"""Checkpoints at work: films in, landmarks of both stages out.
+
+It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
+TensorFlow is imported where a Detector is made: Detections go to processes that do without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.checkpoint import Checkpoint
+from cephray.config import DataConfig
+from cephray.data import Film, View, prefetch, to_input
+from cephray.errors import InputError
+from cephray.metrics import Calibration, confidence, radius_factor
+from cephray.plausibility import doubts
+
+BATCH_SIZE = 4
+
+# A second look changes the scale by this much at most: landmarks found amiss ask for odd frames.
+_LARGEST_ZOOM = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """The landmarks of one film, normalised (x, y) within the film's frame.
+
+    `coarse_norm` and `refined_norm` are [K, 2]. `spread_px` [K] is the scale of the error that the
+    network expects along an axis, in pixels of the film, and None if the network has no spread.
+    `radius_px` [K] is the radius that holds 95 % of the errors, and `confidence` [K] the
+    probability of an error of at most 2 mm; both are None if the network has no calibration.
+    Only `confidence` and `spread_mm` need the film's spacing, and are NaN if it is unknown.
+    `doubts` are the reasons why the result is doubtful.
+    """
+
+    film: Film
+    coarse_norm: NDArray[np.float32]
+    refined_norm: NDArray[np.float32]
+    spread_px: NDArray[np.float32] | None = None
+    radius_px: NDArray[np.float32] | None = None
+    confidence: NDArray[np.float32] | None = None
+    doubts: tuple[str, ...] = ()
+
+    @property
+    def spread_mm(self) -> NDArray[np.float32] | None:
+        """Spread in millimetres: [K], NaN if the film's spacing is unknown."""
+        if self.spread_px is None:
+            return None
+        return (self.spread_px * self.film.spacing_mm).astype(np.float32)
+
+    @property
+    def refined_px(self) -> NDArray[np.floating[Any]]:
+        """Refined landmarks in pixels of the original film: [K, 2]."""
+        return geometry.to_pixels(self.refined_norm, self.film.frame)
+
+
+class Detector:
+    """A checkpoint's network, or an ensemble of several, ready to detect.
+
+    Args:
+        checkpoint: verified and complete; its configuration says how films are looked at.
+        others: checkpoints whose networks look at the same images. Landmarks are the mean over
+            all, spreads the geometric mean.
+
+    Raises:
+        InputError: weights do not fit their configuration, or two networks not the same images.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, *others: Checkpoint) -> None:
+        from cephray.model import build_network, build_predict_step
+
+        config = checkpoint.config
+        self.view = View.of(config.data)
+        networks = []
+        for one in (checkpoint, *others):
+            _require_company(one, checkpoint)
+            networks.append(build_network(one.config, pretrained=False))
+            one.load_weights(networks[-1])
+        self._predict = [build_predict_step(network) for network in networks]
+        self._looks = config.inference.looks
+        self._zooms = config.inference.zooms
+        self._mean_shape: NDArray[np.float32] = networks[0].get_layer("detection").prior.numpy()
+        numbers = config.inference.confidence
+        self.shapes = checkpoint.shapes
+        self._calibration = Calibration(*numbers) if numbers is not None else None
+
+    def detect(
+        self, films: Iterable[Film], progress: Callable[[int], None] = lambda films: None
+    ) -> Iterator[Detection]:
+        """Detect the landmarks of films, decoded ahead in a thread of its own.
+
+        Where the network is to look again, a detection's film is another view of the original:
+        its frame, and what is normalised within it, are those of the last look at zoom 1.
+
+        Args:
+            films: of the network's size; with their pixels where it looks more than once.
+            progress: called with the number of films done since the last call.
+        """
+        for batch in prefetch(_batches(films)):
+            found = self._look(batch)
+            for _ in range(self._looks - 1):
+                found = self._look([self._closer(detection) for detection in found])
+            for detection in self._zoom(found):
+                film = replace(detection.film, pixels=None)
+                yield replace(detection, film=film, doubts=self._doubts(detection))
+            progress(len(batch))
+
+    def _look(self, films: list[Film]) -> list[Detection]:
+        # One film goes as two: of a batch of one, matrix products sum in an order that hangs on
+        # the number of threads, and a film's landmarks would hang on its company.
+        images = [film.image for film in films] * (2 if len(films) == 1 else 1)
+        batch = to_input(images, self.view.size)
+        found = [predict(batch) for predict in self._predict]
+        coarse = np.mean([prediction.coarse.numpy() for prediction in found], axis=0)
+        refined = np.mean([prediction.refined.numpy() for prediction in found], axis=0)
+        spreads = [p.spread[:, -1].numpy() for p in found if p.spread is not None]
+        spread = _geometric_mean(spreads) if len(spreads) == len(found) else None
+        return [
+            self._detection(film, coarse[n], refined[n], None if spread is None else spread[n])
+            for n, film in enumerate(films)
+        ]
+
+    def _detection(
+        self,
+        film: Film,
+        coarse: NDArray[np.float32],
+        refined: NDArray[np.float32],
+        spread: NDArray[np.float32] | None,
+    ) -> Detection:
+        spread_px = None if spread is None else spread * film.frame.height
+        return self._with_spread(film, coarse, refined, spread_px)
+
+    def _with_spread(
+        self,
+        film: Film,
+        coarse: NDArray[np.float32],
+        refined: NDArray[np.floating[Any]],
+        spread_px: NDArray[np.floating[Any]] | None,
+    ) -> Detection:
+        points = refined.astype(np.float32)
+        if spread_px is None:
+            return Detection(film, coarse, points)
+        sure = radius_px = None
+        if self._calibration is not None:
+            spread_mm = spread_px * film.spacing_mm
+            sure = confidence(spread_mm, self._calibration).astype(np.float32)
+            radius_px = (spread_px * radius_factor(self._calibration)).astype(np.float32)
+        return Detection(film, coarse, points, spread_px.astype(np.float32), radius_px, sure)
+
+    def _doubts(self, detection: Detection) -> tuple[str, ...]:
+        film = detection.film
+        return doubts(
+            film.image,
+            detection.refined_px,
+            film.size_px,
+            self.view.frame(film.size_px).height,
+            film.spacing_mm,
+            detection.radius_px,
+            self.shapes,
+        )
+
+    def _zoom(self, found: list[Detection]) -> list[Detection]:
+        """Look at the films of detections at every zoom; return the means over them."""
+        if self._zooms == (1.0,):
+            return found
+        looks = [
+            found
+            if zoom == 1
+            else self._look([self._show(d.film, zoomed(d.film.frame, zoom)) for d in found])
+            for zoom in self._zooms
+        ]
+        return [self._mean(base, views) for base, *views in zip(found, *looks, strict=True)]
+
+    def _mean(self, base: Detection, views: list[Detection]) -> Detection:
+        """Average views of a film, within the frame of `base`; spreads by their logarithm."""
+        frame = base.film.frame
+        points = np.mean([geometry.normalise(view.refined_px, frame) for view in views], axis=0)
+        spread_px = [view.spread_px for view in views if view.spread_px is not None]
+        mean_px = _geometric_mean(spread_px) if spread_px else None
+        return self._with_spread(base.film, base.coarse_norm, points, mean_px)
+
+    def _closer(self, detection: Detection) -> Film:
+        """Show the film again, so that the landmarks fill the image as the mean shape does."""
+        aspect = self.view.height / self.view.width
+        frame = detection.film.frame
+        return self._show(
+            detection.film, frame_like(self._mean_shape, detection.refined_px, frame, aspect)
+        )
+
+    def _show(self, film: Film, frame: geometry.Frame) -> Film:
+        """Show another frame of a film."""
+        if film.pixels is None:
+            raise ValueError(f"film {film.film} is not there as a whole, to be looked at again")
+        landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
+        return replace(
+            film,
+            image=self.view.show(film.pixels, frame),
+            landmarks_norm=geometry.normalise(landmarks_px, frame).astype(np.float32),
+            frame=frame,
+        )
+
+
+def frame_like(
+    shape_norm: NDArray[np.floating[Any]],
+    points_px: NDArray[np.floating[Any]],
+    before: geometry.Frame,
+    aspect: float,
+) -> geometry.Frame:
+    """Choose the frame in which points lie as a shape does: same middle, same size.
+
+    Args:
+        shape_norm: [K, 2], normalised within a frame of this aspect.
+        points_px: [K, 2], pixels of the film.
+        before: the frame that the points were found in; its scale is changed by no more than
+            `_LARGEST_ZOOM`.
+        aspect: height of the frame over its width.
+    """
+    shape = shape_norm * np.array([1, aspect])  # in widths of the frame
+    points = points_px.astype(np.float64)
+    width = _size(points) / max(_size(shape), 1e-6)
+    width = float(np.clip(width, before.width / _LARGEST_ZOOM, before.width * _LARGEST_ZOOM))
+    left, top = points.mean(axis=0) + 0.5 - shape.mean(axis=0) * width
+    return geometry.Frame(round(left), round(top), round(width), round(width * aspect))
+
+
+def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
+    """Return the frame around the same middle, `zoom` times as wide and high."""
+    width, height = round(frame.width * zoom), round(frame.height * zoom)
+    return geometry.Frame(
+        frame.left + (frame.width - width) // 2,
+        frame.top + (frame.height - height) // 2,
+        width,
+        height,
+    )
+
+
+def _require_company(one: Checkpoint, first: Checkpoint) -> None:
+    """Refuse a network that sees other images than the first, or marks other landmarks."""
+    data, wanted = one.config.data, first.config.data
+    if (View.of(data), data.landmarks) != (View.of(wanted), wanted.landmarks):
+        raise InputError(
+            f"checkpoint {one.folder}: its network sees {_describe(data)}, that of {first.folder} "
+            f"{_describe(wanted)}; an ensemble needs networks of the same images"
+        )
+
+
+def _describe(data: DataConfig) -> str:
+    view = View.of(data)
+    return f"{data.landmarks} at {view.height} × {view.width} pixels, {view.fit}"
+
+
+def _geometric_mean(values: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.floating[Any]]:
+    if len(values) == 1:
+        return values[0]  # to the bit
+    mean: NDArray[np.floating[Any]] = np.exp(np.mean(np.log(values), axis=0))
+    return mean
+
+
+def _size(points: NDArray[np.floating[Any]]) -> float:
+    """Root mean square distance of points [K, 2] from their middle."""
+    return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=-1).mean()))
+
+
+def _batches(films: Iterable[Film]) -> Iterator[list[Film]]:
+    batch: list[Film] = []
+    for film in films:
+        batch.append(film)
+        if len(batch) == BATCH_SIZE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

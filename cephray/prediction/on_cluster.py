@@ -1,0 +1,245 @@
+"""Prediction over Ray Data: films are read, detected and drawn on all machines there are.
+
+Three stages, each on many films at a time: tasks read, a pool of actors holds the network, tasks
+draw. Results come back to the driver, which alone writes. What is done with a film is
+`films.py`'s; this file knows Ray, and how many workers a cluster has room for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cephray.checkpoint import Checkpoint
+from cephray.cluster import cluster_nodes, cpus_per_worker, describe_workers
+from cephray.data import FilmFile, View, cv2
+from cephray.errors import InputError, RunError
+from cephray.landmarks import LandmarkSet
+from cephray.prediction.detector import BATCH_SIZE, Detection, Detector
+from cephray.prediction.films import Outcome, ReadFilm, read, result_of
+from cephray.progress import quiet_stderr
+
+# Up to this many films, starting Ray takes longer than predicting them, even at the paper's size.
+A_HANDFUL = 16
+
+# A batch of a few films leaves more threads than this idle: several workers are faster.
+_CPUS_PER_WORKER = 4
+
+# Where nothing at all has happened for this long, TensorFlow's import and the fetching of a
+# checkpoint included, nothing will.
+_STANDSTILL_S = 600.0
+
+Row = dict[str, Any]  # {"item": bytes}: Arrow would look into anything else
+
+
+class Workers(NamedTuple):
+    """The pool of actors: how many, and what each asks for."""
+
+    size: int
+    cpus: int
+
+
+def wants_cluster(films: int, workers: int | None) -> bool:
+    """Tell whether films are worth a cluster: many of them, or one that is there or asked for."""
+    address = os.environ.get("RAY_ADDRESS", "local")
+    return films > A_HANDFUL or workers is not None or address != "local"
+
+
+@contextmanager
+def quiet_cluster() -> Iterator[None]:
+    """Connect to Ray for a while, and keep off the terminal what it says of its own parts."""
+    from cephray.cluster import connected
+
+    # Native code writes there past Python's logging; a cluster that is started here inherits it.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with ExitStack() as stack:
+        with quiet_stderr():  # it says even that it is to be quiet
+            stack.enter_context(connected(False, lambda line: None, dashboard=False))
+        yield
+
+
+def predict_on_cluster(
+    checkpoint: Checkpoint,
+    files: Sequence[FilmFile],
+    landmarks: LandmarkSet,
+    spacing_mm: float | None = None,
+    workers: int | None = None,
+    show: Callable[[str], None] = print,
+    others: Sequence[Checkpoint] = (),
+) -> Iterator[Outcome]:
+    """Predict films on the connected cluster.
+
+    Args:
+        checkpoint: on a path that all nodes share, or in a store.
+        files: the films, on such a path.
+        landmarks: names of the landmarks.
+        spacing_mm: millimetres per pixel of films that do not know their own.
+        workers: networks at work at once; none: as many as there is room for.
+        show: takes the line that says what is waited for.
+        others: checkpoints that make an ensemble with it.
+
+    Yields:
+        The outcome of each film once, in any order.
+
+    Raises:
+        InputError: the checkpoint cannot be used.
+        RunError: the cluster has no room, or stands still.
+    """
+    import ray.data
+
+    blocks = -(-len(files) // BATCH_SIZE)
+    pool = room_for(workers, blocks, checkpoint.config.train.wait_for_resources_s, show)
+    checkpoints = [_absolute(one) for one in (checkpoint, *others)]
+    view = View.of(checkpoint.config.data)
+    # Reading and drawing ask for no CPU, as the networks hold them all; no more than a task for
+    # each CPU runs at a time.
+    at_once = max(1, sum(node.cpus for node in cluster_nodes()))
+    light: dict[str, Any] = {"num_cpus": 0, "compute": ray.data.TaskPoolStrategy(size=at_once)}
+    with ray.data.DataContext.current(_context()):
+        numbered = [
+            {"item": pickle.dumps((number, FilmFile(name, path.absolute())))}
+            for number, (name, path) in enumerate(files)
+        ]
+        rows = (
+            ray.data.from_items(numbered, override_num_blocks=blocks)
+            .map(partial(_read, view=view, count=len(landmarks), spacing_mm=spacing_mm), **light)
+            .map_batches(
+                _Worker,
+                fn_constructor_args=(checkpoints, pool.cpus),
+                batch_size=BATCH_SIZE,
+                compute=ray.data.ActorPoolStrategy(size=pool.size),
+                num_cpus=pool.cpus,
+            )
+            .map(partial(_draw, landmarks=landmarks), **light)
+        )
+        try:
+            for row in rows.iter_rows():
+                item = pickle.loads(row["item"])
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        except ray.data.exceptions.ExecutionTimeoutError as error:
+            raise RunError(
+                f"no film came back for {_STANDSTILL_S:g} s; asked for"
+                f" {describe_workers(pool.size, pool.cpus, False)}: other work may hold the"
+                " cluster (`ray status` tells); wait for it, or use fewer workers (--num-workers)"
+            ) from error
+        except ray.exceptions.RayError as error:
+            lines = [line for line in str(error).splitlines() if line.strip()] or [repr(error)]
+            # An actor that died in its constructor tells the cause at the end of its traceback.
+            cause = lines[-1 if isinstance(error, ray.exceptions.ActorDiedError) else 0].strip()
+            raise RunError(f"the prediction failed on the cluster: {cause}") from error
+
+
+def room_for(
+    workers: int | None, batches: int, wait_s: float, show: Callable[[str], None]
+) -> Workers:
+    """Choose the pool of workers.
+
+    Args:
+        workers: how many; none: one for every few CPUs that are free, at least one.
+        batches: there are to compute; no more workers are chosen than that.
+        wait_s: how long to wait for nodes, seconds.
+        show: takes the line that says what is waited for.
+
+    Raises:
+        RunError: the cluster has not the CPUs for so many.
+    """
+    import ray
+
+    if workers is not None:
+        return Workers(workers, cpus_per_worker(workers, False, None, wait_s, show=show))
+    cpus_per_worker(1, False, None, wait_s, show=show)  # waits for the first node
+    nodes = [node.cpus for node in cluster_nodes() if node.cpus]
+    cpus = min(_CPUS_PER_WORKER, *nodes) if nodes else 1
+    free = int(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
+    return Workers(max(1, min(batches, free // cpus, sum(n // cpus for n in nodes))), cpus)
+
+
+def _context() -> Any:
+    """Return Ray Data's settings: quiet, with errors as they were raised, and with an end."""
+    import ray.data
+
+    for handler in logging.getLogger("ray.data").handlers:
+        if handler.name == "console":  # the other one writes into the session's folder
+            handler.setLevel(logging.CRITICAL + 1)
+    context = ray.data.DataContext.get_current().copy()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.raise_original_map_exception = True
+    context.execution_no_progress_timeout_s = _STANDSTILL_S
+    return context
+
+
+def _absolute(checkpoint: Checkpoint) -> Checkpoint:
+    """Name its folder as workers find it: they need not be where the driver is."""
+    if isinstance(checkpoint.folder, Path):
+        return replace(checkpoint, folder=checkpoint.folder.absolute())
+    return checkpoint
+
+
+def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
+    """Read a film, in a task."""
+    number, file = pickle.loads(row["item"])
+    if not file.path.exists():
+        missing = (
+            f"film {file.path} does not exist on every node; put films on a path that all share"
+        )
+        return _row((number, InputError(missing)))
+    cv2.setNumThreads(1)  # the other CPUs have tasks of their own
+    film = read(number, file, view, count, spacing_mm)
+    return _row(film if isinstance(film, ReadFilm) else (number, film))
+
+
+class _Worker:
+    """The network, in an actor; it passes on what could not be read."""
+
+    def __init__(self, checkpoints: Sequence[Checkpoint], cpus: int) -> None:
+        # What is raised here comes to the driver as text; what is returned, as it is.
+        self._failure: Exception | None = None
+        try:
+            self._detector = self._load(checkpoints, cpus)
+        except (InputError, RunError) as error:
+            self._failure = error
+
+    def _load(self, checkpoints: Sequence[Checkpoint], cpus: int) -> Detector:
+        for checkpoint in checkpoints:
+            if isinstance(checkpoint.folder, Path) and not checkpoint.folder.exists():
+                raise InputError(
+                    f"checkpoint {checkpoint.folder} does not exist on every node; put it on a"
+                    " path that all nodes share, or give a URI"
+                )
+        os.environ["KERAS_BACKEND"] = "tensorflow"
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(cpus)
+        tf.config.threading.set_inter_op_parallelism_threads(cpus)
+        return Detector(*checkpoints)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        if self._failure is not None:
+            return {"item": [pickle.dumps(self._failure)]}
+        items = [pickle.loads(item) for item in batch["item"]]
+        films = [item for item in items if isinstance(item, ReadFilm)]
+        done = [item for item in items if not isinstance(item, ReadFilm)]
+        found = [*done, *self._detector.detect(films)]
+        return {"item": [pickle.dumps(item, protocol=5) for item in found]}
+
+
+def _draw(row: Row, landmarks: LandmarkSet) -> Row:
+    """Make what is written of a film, in a task."""
+    cv2.setNumThreads(1)
+    item = pickle.loads(row["item"])
+    return _row(result_of(item, landmarks)) if isinstance(item, Detection) else row
+
+
+def _row(item: Any) -> Row:
+    return {"item": pickle.dumps(item, protocol=5)}

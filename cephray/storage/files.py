@@ -1,0 +1,41 @@
+"""Files that are whole or as they were: a full disk or a kill never leaves half of one; and
+folders that nothing is lost in.
+
+It knows paths and bytes, and nothing of what is in them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from cephray.storage.location import Place
+from cephray.storage.remote import RemotePath
+
+
+def replace_text(path: Place, text: str) -> None:
+    """Write a small text file beside its place, and put it there in one step.
+
+    Args:
+        path: of the file; its folder must exist.
+        text: all of its content, written as UTF-8.
+
+    Raises:
+        OSError: it could not be written; what was there before is still there.
+        InputError, RunError: likewise, of a store; see `RemotePath`.
+    """
+    if isinstance(path, RemotePath):  # an object store puts a file there whole by itself
+        path.write_text(text)
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        draft.write_text(text, encoding="utf-8", newline="")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
+
+
+def is_free(folder: Path) -> bool:
+    """Tell whether results may go into a folder: it is empty, or not there yet."""
+    return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -1,1 +1,0 @@
-"""Training: one step, the loop around it, its checkpoints, and the launch on Ray."""

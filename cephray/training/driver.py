@@ -1,0 +1,230 @@
+"""The driver's side of Ray Train: films to the cluster, workers, rows back, one clear line.
+
+It has the films of a plan decoded on the cluster and hands references to the workers, which run
+`worker.run`; rank 0's rows come back through a queue, a second one tells it to stop.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import ray
+import ray.train
+from ray.train.tensorflow import TensorflowTrainer
+from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+from ray.train.v2.api.config import ScalingConfig
+from ray.util.queue import Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from cephray.checkpoint import CONFIG_FILE, Checkpoint, Progress, Row, find_checkpoint, last_intact
+from cephray.cluster import (
+    StopRequest,
+    address_told,
+    cpus_per_worker,
+    describe_workers,
+    stop_signals,
+)
+from cephray.cluster import connected as connected
+from cephray.config import dump_config
+from cephray.data import Films, View, decode_on_cluster
+from cephray.errors import InputError, RunError, Stopped
+from cephray.progress import Show, progress
+from cephray.storage import Place, replace_text
+from cephray.training import worker
+from cephray.training.history import HistoryWriter, open_history
+from cephray.training.ownership import take_ownership
+from cephray.training.patience import Patience
+from cephray.training.plan import Plan
+from cephray.training.snapshot import forget_damaged_snapshot
+from cephray.training.supervise import supervise
+
+
+def launch(
+    plan: Plan,
+    verbose: bool = False,
+    show: Show = print,
+    on_row: Callable[[Row], None] = lambda row: None,
+) -> Checkpoint:
+    """Train on a Ray cluster: the running one, or one started on this machine.
+
+    Args:
+        plan: of the run.
+        verbose: let Ray's and TensorFlow's own logs through.
+        show: takes each line that the run has to say.
+        on_row: takes the row of each epoch, once the history has it.
+
+    Returns:
+        The best checkpoint.
+
+    Raises:
+        InputError: a film cannot be used, or is not the run's; nothing was written.
+        RunError: the cluster cannot hold the workers, or the run failed.
+        Stopped: a signal came; says what to go on from.
+    """
+    config, output = plan.config, plan.output
+    if plan.is_finished:
+        show(f"the run in {output} has all its {config.train.epochs} epochs")
+        return find_checkpoint(output)
+    try:
+        with connected(verbose, show), stop_signals() as stop:
+            _run(plan, stop, show, on_row)
+    except Stopped as stopped:
+        raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
+    return find_checkpoint(output)
+
+
+def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None]) -> None:
+    """Find room, decode, train; everything that needs the cluster."""
+    config, output, last = plan.config, plan.output, plan.last
+    cpus = cpus_per_worker(
+        config.train.num_workers,
+        config.train.use_gpu,
+        config.train.cpus_per_worker,
+        config.train.wait_for_resources_s,
+        show=show,
+    )
+    films = _decode(plan)
+    if last is not None and last.progress.data_fingerprint != films.fingerprint:
+        raise InputError(
+            f"these are not the films that the run in {output} began with; give the same "
+            "--data, or another --output for a new run"
+        )
+    show(
+        f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
+        f"validate on; {config.train.num_workers} × {cpus} CPU"
+        + (", 1 GPU each" if config.train.use_gpu else "")
+    )
+    output.mkdir(parents=True, exist_ok=True)
+    earlier = last.progress.history if last else []
+    try:
+        replace_text(output / CONFIG_FILE, dump_config(config))
+        owner = take_ownership(output)
+        forget_damaged_snapshot(output)
+        history = open_history(output, config.train.epochs, earlier, show)
+    except OSError as error:
+        raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
+    try:
+        _fit(plan, films, cpus, owner, history, stop, show, on_row)
+    finally:
+        history.close()
+
+
+def _decode(plan: Plan) -> Films:
+    view = View.of(plan.config.data)
+    training, validation = plan.training, plan.validation
+    with progress("decoding films", len(training) + len(validation)) as advance:
+        return Films(
+            decode_on_cluster(training, view, advance),
+            decode_on_cluster(validation, view, advance) if validation else None,
+        )
+
+
+def _fit(
+    plan: Plan,
+    films: Films,
+    cpus: int,
+    owner: str,
+    history: HistoryWriter,
+    stop: StopRequest,
+    show: Show,
+    on_row: Callable[[Row], None],
+) -> None:
+    """Run the workers to their end; pass their rows on as they come."""
+    config, output = plan.config, plan.output
+    messages, stopping = _queue(), _queue()
+    resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
+    most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
+    least = config.train.min_workers or most
+    asked = describe_workers(least, cpus, config.train.use_gpu)
+    # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
+    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = f"{max(wait_s / 6, 5):g}"
+    trainer = TensorflowTrainer(
+        worker.run,
+        train_loop_config={
+            "config": config,
+            "output": output,
+            "films": films,
+            "owner": owner,
+            "messages": messages,
+            "stopping": stopping,
+            "cpus": cpus,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=most if least == most else (least, most),
+            # Each change of the number starts the epoch under way again: only where it must be.
+            elastic_resize_monitor_interval_s=float("inf"),
+            use_gpu=config.train.use_gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=ray.train.RunConfig(
+            name=output.name,
+            **_storage(output),
+            failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(
+                # The best; Ray keeps the last besides. Without validation the last is the best,
+                # and the one before it is kept for the case that the last is damaged.
+                num_to_keep=2 if films.validation is None else 1,
+                checkpoint_score_attribute="score",
+                checkpoint_score_order="min",
+            ),
+            worker_runtime_env={"env_vars": worker.ENVIRONMENT},  # type: ignore[call-arg]
+            callbacks=[Patience(wait_s, asked)],  # type: ignore[list-item]
+        ),
+    )
+    failures: list[str] = []
+    paused: list[Progress] = []
+
+    def take(message: Row | Progress | worker.Notice | str) -> None:
+        if isinstance(message, str):
+            failures.append(message)
+        elif isinstance(message, worker.Notice):
+            show(message.line)
+        elif isinstance(message, Progress):
+            paused.append(message)
+        else:
+            try:
+                history.add(message)
+            except OSError as error:
+                failures.append(f"{history.path} could not be written: {error}")
+                stopping.put(True)
+            on_row(message)
+
+    try:
+        with address_told():
+            supervise(trainer.fit, messages, stopping, stop, take, show)
+    except ray.train.TrainingFailedError as error:
+        raise RunError(f"{_cause(error)}; {last_intact(output)}") from error
+    if failures:
+        raise RunError(failures[0])
+    if paused:
+        raise stop.stopped(f"after {paused[0]}")
+
+
+def _queue() -> Queue:
+    """Make a queue that lives on the driver's node, so that no other node's loss ends it."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+
+
+def _storage(output: Place) -> dict[str, Any]:
+    """Say to Ray Train where the output folder lies."""
+    if isinstance(output, Path):
+        return {"storage_path": str(output.parent)}
+    system, path = output.parent.in_store
+    return {"storage_path": path, "storage_filesystem": system}
+
+
+def _cause(error: ray.train.TrainingFailedError) -> str:
+    """Boil a failed run down to one line."""
+    failures = getattr(error, "worker_failures", None) or {}
+    reasons = {
+        rank: (str(failure).strip().splitlines() or [type(failure).__name__])[-1]
+        for rank, failure in failures.items()
+    }
+    if not reasons:
+        return f"the run failed: {str(error).strip().splitlines()[-1]}"
+    rank, reason = min(reasons.items())
+    return f"the run failed, worker {rank}: {reason}"

@@ -1,0 +1,261 @@
+"""The training loop: epochs, validation, best epoch, early stop, against a small context.
+
+What ends a run early is agreed upon by all workers, in the sum that they take of each step's
+report: a loss that is not finite, or a wish to stop. None leaves the others waiting for it.
+
+The context says who this worker is, takes reports and checkpoints, and hands back the last one;
+`worker.py` gives Ray's. The loop knows no Ray and no folder.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cephray import geometry
+from cephray.checkpoint import Checkpoint, Progress, Row, save_checkpoint
+from cephray.config import Config
+from cephray.data import (
+    Films,
+    FilmTable,
+    Waiting,
+    epoch_batches,
+    evaluation_batches,
+    training_batches,
+    work_ahead,
+)
+from cephray.errors import RunError
+from cephray.metrics import summarise
+from cephray.training.costs import memory_bytes as memory_in_use
+from cephray.training.replica import Replica, build_replica
+from cephray.training.step import StepSums
+
+Save = Callable[[Path], None]
+
+# A step's report is read while so many later ones run, so that no step waits for it.
+_STEPS_BEHIND = 2
+
+
+class Context(Protocol):
+    """What the loop asks of whatever runs it."""
+
+    rank: int
+    world_size: int
+    threads: int  # that may prepare films
+
+    def report(self, row: Row, save: Save) -> None:
+        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill.
+
+        Raises:
+            RunError: the checkpoint could not be saved; the loop tells the other workers.
+        """
+
+    def pause(self, progress: Progress, save: Save) -> None:
+        """Take a checkpoint within an epoch, before the run stops; otherwise as `report`."""
+
+    def show(self, line: str) -> None:
+        """Show a line to the user; of all workers, that of rank 0 alone."""
+
+    def should_stop(self) -> bool:
+        """Tell whether this worker was asked to stop; asked at every step."""
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        """Open the checkpoint to go on from; none for a new run."""
+
+
+def train(config: Config, films: Films, context: Context) -> Progress:
+    """Train until the last epoch, or until validation stops getting better.
+
+    Args:
+        config: of the run.
+        films: of the run; every worker holds the same tables.
+        context: who this worker is.
+
+    Returns:
+        The progress at the end.
+
+    Raises:
+        RunError: the loss is not finite, or a checkpoint could not be saved; on all workers.
+    """
+    replica = build_replica(config, films.training, context.rank, context.world_size, context.show)
+    progress = Progress(data_fingerprint=films.fingerprint)
+    checkpoint = context.last_checkpoint()
+    if checkpoint is not None:
+        checkpoint.load_weights(replica.model)
+        checkpoint.load_optimizer(replica.optimizer)
+        replica.optimizer.swap_averages()
+        progress = checkpoint.progress
+
+    while progress.epoch < config.train.epochs and not _is_stale(
+        progress, config.train.early_stop_patience
+    ):
+        row, progress = run_epoch(config, films, context, replica, progress)
+
+        def save(folder: Path, reached: Progress = progress) -> None:
+            shapes = films.training.shapes  # computed once, by the worker that saves
+            save_checkpoint(folder, config, reached, replica.model, replica.optimizer, shapes)
+
+        failure: RunError | None = None
+        try:
+            with replica.averaged():
+                if row is None:
+                    context.pause(progress, save)
+                else:
+                    context.report(row, save)
+        except RunError as error:
+            failure = error
+        if replica.sum_over_workers(tf.constant(float(failure is not None))).numpy():
+            raise failure or RunError("another worker could not save the checkpoint")
+        if row is None:
+            break
+    return progress
+
+
+def run_epoch(
+    config: Config, films: Films, context: Context, replica: Replica, progress: Progress
+) -> tuple[Row | None, Progress]:
+    """Train and validate for one epoch, or for what is left of it.
+
+    Returns:
+        The epoch's row: losses, errors in millimetres, speed, and the score, less is better; none
+        if the run was asked to stop. And the progress, after the epoch or within it.
+    """
+    started = time.perf_counter()
+    step_sums, waited_s, stopped = _train_epoch(config, films.training, context, replica, progress)
+    train_s = time.perf_counter() - started
+    if stopped:
+        return None, progress.within_epoch(step_sums.tolist())
+    sums = StepSums(*step_sums.T)
+    row: Row = {
+        "epoch": progress.epoch + 1,
+        "loss": float(np.mean(sums.loss)),
+        "detection_loss": float(np.mean(sums.detection_loss)),
+        "refinement_loss": float(np.mean(sums.refinement_loss)),
+        "train_coarse_mre_mm": float(sums.coarse_error_mm.sum() / sums.landmarks.sum()),
+        "train_refined_mre_mm": float(sums.refined_error_mm.sum() / sums.landmarks.sum()),
+    }
+    score = -float(progress.epoch + 1)
+    if films.validation is not None:
+        with replica.averaged():
+            coarse_mm, refined_mm = _validate(films.validation, config, context, replica)
+        refined = summarise(refined_mm)
+        row["coarse_mre_mm"] = summarise(coarse_mm).mre_mm
+        row["refined_mre_mm"] = score = refined.mre_mm
+        row["refined_sdr_2mm_percent"] = refined.sdr_percent[2.0]
+    waited_percent, memory_bytes = _over_workers(
+        context, replica, 100 * waited_s / train_s, memory_in_use()
+    )
+    exchange_s = replica.exchange.seconds()
+    steps = len(step_sums) - progress.step
+    row["films_per_s"] = steps / len(step_sums) * len(films.training) / train_s
+    row["waiting_percent"] = float(waited_percent.mean())
+    row["exchange_percent"] = 100 * exchange_s * steps / train_s
+    row["memory_gb"] = float(memory_bytes.max()) / 1e9
+    row["seconds"] = time.perf_counter() - started
+    row["score"] = score
+    return row, progress.advance(row)
+
+
+def _train_epoch(
+    config: Config, table: FilmTable, context: Context, replica: Replica, progress: Progress
+) -> tuple[NDArray[np.float32], float, bool]:
+    """Take the steps of an epoch that are left.
+
+    Returns:
+        The `StepSums` of each step, summed over workers, [steps, 6]; the seconds that this worker
+        waited for its films; and whether a worker was asked to stop, so that steps may be missing.
+    """
+    batches = training_batches(
+        table,
+        config.augment,
+        config.train.global_batch_size,
+        config.train.seed,
+        progress.epoch + 1,
+        context.rank,
+        context.world_size,
+        progress.step,
+    )
+    taken = list(progress.step_sums)
+    unread: deque[Any] = deque()
+
+    def read_step() -> bool:
+        *sums, stops = unread.popleft().numpy().tolist()
+        taken.append(sums)
+        _require_finite(StepSums(*sums).loss, len(taken), table, config, progress)
+        return bool(stops)
+
+    stopped = False
+    waiting = Waiting(work_ahead(batches, context.threads))
+    for batch in waiting:
+        mine = replica.train_step(
+            batch.image, batch.truth, batch.first_points, batch.extent_mm, batch.counts
+        )
+        stop = tf.constant([float(context.should_stop())])
+        unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
+        if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
+            break
+    while unread:
+        stopped |= read_step()
+    return np.array(taken, np.float32), waiting.seconds, stopped
+
+
+def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray[np.float32]:
+    """Return each value of every worker: [values, workers]."""
+    table = np.zeros((len(values), context.world_size), np.float32)
+    table[:, context.rank] = values
+    gathered: NDArray[np.float32] = replica.sum_over_workers(tf.constant(table)).numpy()
+    return gathered
+
+
+def _require_finite(
+    loss: float, step: int, table: FilmTable, config: Config, progress: Progress
+) -> None:
+    if np.isfinite(loss):
+        return
+    epoch = progress.epoch + 1
+    batches = epoch_batches(len(table), config.train.global_batch_size, config.train.seed, epoch)
+    names = [table.films[index] for index in batches[step - 1]]
+    intact = (
+        f"the checkpoint of {progress} is intact"
+        if progress.epoch or progress.step
+        else "no epoch had ended yet, so there is no checkpoint"
+    )
+    raise RunError(
+        f"the loss is {loss} at epoch {epoch}, step {step} (films {', '.join(names)}); {intact}: "
+        "lower train.learning_rate or set train.clip_norm, and start again"
+    )
+
+
+def _validate(
+    table: FilmTable, config: Config, context: Context, replica: Replica
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return the radial errors of both stages, [N, K] each, on every worker."""
+    num_films, num_landmarks, _ = table.landmarks_norm.shape
+    errors_mm = np.zeros((2, num_films, num_landmarks), np.float32)
+    share = max(1, config.train.global_batch_size // context.world_size)
+    extent_mm = table.extent_mm
+    batches = evaluation_batches(table, share, context.rank, context.world_size)
+    for indices, image in work_ahead(batches, context.threads):
+        prediction = replica.predict_step(image)
+        for stage, points in enumerate((prediction.coarse, prediction.refined)):
+            errors_mm[stage, indices] = geometry.radial_errors_mm(
+                points.numpy(), table.landmarks_norm[indices], extent_mm[indices]
+            )
+    # Each film's row is zero on all workers but one.
+    coarse_mm, refined_mm = replica.sum_over_workers(tf.constant(errors_mm)).numpy()
+    return coarse_mm, refined_mm
+
+
+def _is_stale(progress: Progress, patience: int | None) -> bool:
+    """Tell whether the last `patience` epochs brought no better score."""
+    scores = [row["score"] for row in progress.history]
+    if patience is None or len(scores) <= patience:
+        return False
+    return min(scores[-patience:]) >= min(scores[:-patience])

@@ -1,0 +1,107 @@
+"""One worker's network with all that moves it: optimiser, compiled steps, strategy.
+
+It knows the configuration and the number of workers, and neither films nor epochs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from cephray.config import Config
+from cephray.data import FilmTable, steps_per_epoch
+from cephray.model import PredictStep, build_network, build_predict_step
+from cephray.progress import Show
+from cephray.training.batch_norm import fuse_batch_norm
+from cephray.training.costs import ExchangeTimer
+from cephray.training.exchange import synchronise_batch_norm
+from cephray.training.jit import choose_jit
+from cephray.training.max_pool import compose_max_pool
+from cephray.training.optimizer import DistributedAdam, build_optimizer
+from cephray.training.step import TrainStep, build_sum_over_workers, build_train_step
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One worker's network with all that moves it."""
+
+    strategy: tf.distribute.Strategy
+    model: keras.Model
+    optimizer: DistributedAdam
+    train_step: TrainStep
+    predict_step: PredictStep
+    sum_over_workers: Callable[[Any], Any]
+    exchange: ExchangeTimer
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Put the averages in the weights' place, where there are averages."""
+        self.optimizer.swap_averages()
+        try:
+            yield
+        finally:
+            self.optimizer.swap_averages()
+
+
+def build_replica(
+    config: Config, training: FilmTable, rank: int, world_size: int, show: Show
+) -> Replica:
+    """Build the network and its optimiser for this worker, alike on all workers.
+
+    Args:
+        config: of the run.
+        training: gives the length of an epoch, and the mean shape where it is the prior.
+        rank: number of this worker, from 0.
+        world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
+        show: takes what there is to say about compilation.
+    """
+    keras.utils.set_random_seed(config.train.seed)
+    if config.train.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    strategy = (
+        tf.distribute.MultiWorkerMirroredStrategy()
+        if world_size > 1
+        else tf.distribute.get_strategy()
+    )
+    steps = steps_per_epoch(len(training), config.train.global_batch_size)
+    with strategy.scope():
+        with _precision(config.train.precision):
+            model = build_network(config)
+        if world_size > 1 and config.model.sync_batch_norm:
+            synchronise_batch_norm(model)
+        else:
+            fuse_batch_norm(model)
+        if config.model.detection_prior == "mean_shape":
+            model.get_layer("detection").prior.assign(training.mean_shape)
+        optimizer = build_optimizer(config.train, steps)
+        optimizer.build(model.trainable_variables)
+    jit = choose_jit(config, model, len(training), rank, world_size, show)
+    if jit is not None and config.train.deterministic:
+        compose_max_pool(model)
+    return Replica(
+        strategy,
+        model,
+        optimizer,
+        build_train_step(
+            model, optimizer, config.loss, strategy, config.train.accumulation_steps, jit
+        ),
+        build_predict_step(model, jit),
+        build_sum_over_workers(strategy),
+        ExchangeTimer(model.trainable_variables, config.train.exchange_dtype, strategy),
+    )
+
+
+@contextmanager
+def _precision(policy: str) -> Iterator[None]:
+    """Build layers of a Keras dtype policy."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

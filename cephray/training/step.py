@@ -1,0 +1,212 @@
+"""One training step: forward, loss, gradients, update; and the sums that report on it.
+
+It knows TensorFlow's distribution strategies, and no Ray, no files and no order of films. Each
+worker passes its own films; the gradients, and nothing else, travel between them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from cephray.config import LossConfig
+from cephray.losses import two_stage_loss
+from cephray.model import CompiledStep, Jit, image_shape, predict
+from cephray.training.optimizer import DistributedAdam
+
+Tensor = Any
+
+
+class StepSums(NamedTuple):
+    """What one worker adds to a step's report; summed over workers it is the whole batch's.
+
+    The three losses are shares of the batch's means; the errors are sums over `landmarks`
+    visible landmarks, millimetres.
+    """
+
+    loss: Tensor
+    detection_loss: Tensor
+    refinement_loss: Tensor
+    coarse_error_mm: Tensor
+    refined_error_mm: Tensor
+    landmarks: Tensor
+
+
+TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+# Takes a tensor of a batch, the number of a part and how many there are; returns the part.
+PartOf = Callable[[Tensor, Tensor, int], Tensor]
+
+
+def build_train_step(
+    model: keras.Model,
+    optimizer: DistributedAdam,
+    loss: LossConfig,
+    strategy: tf.distribute.Strategy,
+    accumulation_steps: int = 1,
+    jit: Jit | None = None,
+) -> TrainStep:
+    """Build the training step.
+
+    With XLA, the whole step of a single worker is one compiled function. With several workers the
+    gradients are compiled, and so is the update; the exchange between them is not.
+
+    Args:
+        model: built inside the strategy's scope.
+        optimizer: built inside the strategy's scope, on the model's trainable variables.
+        loss: the weights of the loss.
+        strategy: whose replicas share the batch.
+        accumulation_steps: parts, nearly equal, that a worker's films are computed in; each needs
+            a film. Batch normalisation sees a part at a time.
+        jit: the batch sizes that XLA compiles the step for, or None to do without XLA. Batches of
+            these sizes are divided into equal parts.
+
+    Returns:
+        A function of image [b, H, W, 3], truth [b, K, 2], first_points [b, K, 2] (where the first
+        windows stand; NaN: around the coarse estimate), extent_mm [b, 2] (width and height of the
+        films) and counts [K] (films of the whole batch that show each landmark). It updates the
+        model and returns the `StepSums` of this worker as a float32 vector. b must not be 0:
+        convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
+    """
+
+    dtype = model.output["coarse"].dtype
+
+    def gradients_of(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        image, truth, first_points, extent_mm, counts = batch
+        truth, extent_mm, counts = (tf.cast(x, dtype) for x in (truth, extent_mm, counts))
+        with tf.GradientTape() as tape:
+            prediction = predict(model, image, training=True, first_points=first_points)
+            terms = two_stage_loss(
+                prediction.coarse,
+                prediction.passes,
+                truth,
+                loss,
+                counts,
+                extent_mm,
+                prediction.spread,
+                prediction.heatmap,
+            )
+        visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
+        sums = StepSums(
+            *terms,
+            coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
+            refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
+            landmarks=tf.reduce_sum(tf.cast(visible, dtype)),
+        )
+        gradients = tape.gradient(terms.total, model.trainable_variables)
+        return gradients, tf.cast(tf.stack(sums), tf.float32)
+
+    def accumulate(part_of: PartOf, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        *of_films, counts = batch
+
+        def add(part: Tensor, gradients: list[Tensor], sums: Tensor) -> tuple[Any, ...]:
+            some, terms = gradients_of(
+                *(part_of(x, part, accumulation_steps) for x in of_films), counts
+            )
+            added = [total + part for total, part in zip(gradients, some, strict=True)]
+            return part + 1, added, sums + terms
+
+        zeros = [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]
+        _, gradients, sums = tf.while_loop(
+            lambda part, *_: part < accumulation_steps,
+            add,
+            (tf.constant(0), zeros, tf.zeros(len(StepSums._fields))),
+            parallel_iterations=1,  # more would hold the memory of several parts
+        )
+        return gradients, sums
+
+    def compute(xla: bool, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
+        if accumulation_steps == 1:
+            return gradients_of(*batch)
+        return accumulate(_equal_part if xla else _part, *batch)
+
+    def replica_step(xla: bool, *batch: Tensor) -> Tensor:
+        gradients, sums = compute(xla, *batch)
+        optimizer.apply(gradients, model.trainable_variables)
+        return sums
+
+    num_landmarks = model.output["coarse"].shape[1]
+
+    signature = [
+        tf.TensorSpec((None, *image_shape(model)), tf.float32),
+        tf.TensorSpec((None, num_landmarks, 2), tf.float32),
+        tf.TensorSpec((None, num_landmarks, 2), tf.float32),
+        tf.TensorSpec((None, 2), tf.float32),
+        tf.TensorSpec((num_landmarks,), tf.float32),
+    ]
+
+    def on_replica(of_replica: Callable[..., Any], xla: bool) -> Callable[..., Any]:
+        @tf.function(input_signature=signature, jit_compile=xla or None)
+        def run(*batch: Tensor) -> Any:
+            return strategy.run(partial(of_replica, xla), args=batch)
+
+        return run  # type: ignore[no-any-return]
+
+    if jit is None:
+        return on_replica(replica_step, xla=False)
+    is_alone = strategy.num_replicas_in_sync == 1
+    body = replica_step if is_alone else compute
+    step = CompiledStep(
+        "training step",
+        on_replica(body, xla=True),
+        on_replica(body, xla=False),
+        jit.batch_sizes,
+        jit,
+    )
+    if is_alone:
+        return step
+
+    @tf.function
+    def exchange(gradients: list[Tensor]) -> list[Tensor]:
+        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
+
+    def update(gradients: list[Tensor]) -> None:
+        strategy.run(
+            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
+            args=(gradients,),
+        )
+
+    compiled_update, plain_update = tf.function(update, jit_compile=True), tf.function(update)
+
+    def step_of_several(*batch: Tensor) -> Tensor:
+        # Workers may hold batches of different sizes, and must exchange in one and the same graph.
+        gradients, sums = step(*batch)
+        (plain_update if step.has_failed else compiled_update)(exchange(gradients))
+        return sums
+
+    return step_of_several
+
+
+def build_sum_over_workers(strategy: tf.distribute.Strategy) -> Callable[[Tensor], Tensor]:
+    """Compile the sum of a float32 tensor over all replicas; every worker must call it."""
+
+    def replica_sum(value: Tensor) -> Tensor:
+        # The copy lies on the replica's device; an argument lies on none, which is refused.
+        context = tf.distribute.get_replica_context()
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+    @tf.function
+    def total(value: Tensor) -> Tensor:
+        return strategy.run(replica_sum, args=(value,))
+
+    return total  # type: ignore[no-any-return]
+
+
+def _part(films: Tensor, part: Tensor, parts: int) -> Tensor:
+    """Return one of several nearly equal parts of a batch."""
+    count = tf.shape(films)[0]
+    return films[part * count // parts : (part + 1) * count // parts]
+
+
+def _equal_part(films: Tensor, part: Tensor, parts: int) -> Tensor:
+    """Return one of several equal parts; XLA must know its size."""
+    return tf.reshape(films, (parts, -1, *films.shape[1:]))[part]
+
+
+def _error_sum_mm(predicted: Tensor, truth: Tensor, extent_mm: Tensor, visible: Tensor) -> Tensor:
+    difference_mm = (predicted - truth) * extent_mm[:, tf.newaxis]
+    errors_mm = tf.norm(difference_mm, axis=-1)
+    return tf.reduce_sum(tf.where(visible, errors_mm, 0.0))

@@ -1,0 +1,229 @@
+"""The command line as a user meets it: in a process of its own, by exit code and one line."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cephray.config import load_config
+from cephray.data import write_dataset
+from tests.conftest import SMALL
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "cephray.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def fails(code: int, *arguments: str | Path) -> str:
+    """Run a command that must fail; return its one line."""
+    ended = run(*arguments)
+    assert ended.returncode == code, ended.stderr
+    lines = ended.stderr.strip().splitlines()
+    assert len(lines) == 1, ended.stderr
+    return lines[0]
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "films"
+    write_dataset(folder, 6, size_px=(192, 240))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Save a network that was never trained: the command line does not care."""
+    import keras
+
+    from cephray.checkpoint import Progress, save_checkpoint
+    from cephray.model import build_network
+
+    keras.utils.set_random_seed(0)
+    config = load_config(overrides=SMALL)
+    folder = tmp_path_factory.mktemp("run") / "epoch-0001"
+    progress = Progress().advance({"epoch": 1, "score": 1.0})
+    save_checkpoint(folder, config, progress, build_network(config))
+    return folder
+
+
+@pytest.mark.parametrize("command", [["-m", "cephray.cli", "--help"], ["-c", "import cephray"]])
+def test_answers_at_once(command: list[str]) -> None:
+    """The quickest of three, for the machine may be busy."""
+    times = []
+    for _ in range(3):
+        started = time.perf_counter()
+        subprocess.run([sys.executable, *command], check=True, capture_output=True)
+        times.append(time.perf_counter() - started)
+    assert min(times) < 0.5
+
+
+def test_info_knows_the_build() -> None:
+    ended = run("info", "--json")
+    assert ended.returncode == 0, ended.stderr
+    facts = json.loads(ended.stdout)
+    assert facts["op"] == "loads"
+    assert facts["build"]["tensorflow"] == facts["packages"]["tensorflow"]
+
+
+def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    report = tmp_path / "evaluate.json"
+    ended = run("evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+                "--json", report, "--output", tmp_path)  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert "Soft tissue pogonion" in ended.stdout
+    facts = json.loads(report.read_text())
+    assert {"split", "ground_truth", "films", "mre_mm", "sd_mm", "sdr_percent", "landmarks",
+            "films_detail", "coarse"} <= facts.keys()  # fmt: skip
+    assert facts["films"] == 3
+    assert set(facts["sdr_percent"]) == {"2.0", "2.5", "3.0", "4.0"}
+    errors = [film["errors_mm"] for film in facts["films_detail"]]
+    assert np.mean(errors) == pytest.approx(facts["mre_mm"])
+    assert "95 % intervals" in ended.stdout
+    assert facts["subsets"][0]["name"] == "without_training_copies"
+    assert facts["copies"] == {"in_training": {}, "repeated": {}}
+    assert [readers["reader"] for readers in facts["readers"]] == ["each", "junior"]
+    assert len(list((tmp_path / "overlays").glob("*.png"))) == 3
+    assert f"report {tmp_path / 'report.html'}" in ended.stdout
+    assert "Soft tissue pogonion" in (tmp_path / "report.html").read_text()
+    assert len(list((tmp_path / "pictures").glob("landmark-*.png"))) == 19
+
+    assert [c["subject"] for c in facts["classes"]] == ["prediction", "junior"]
+    assert "prediction against the truth" in ended.stdout
+
+    folder = films / "Dataset/Testing/Test1"
+    ended = run("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
+    assert ended.returncode == 0, ended.stderr
+    film = facts["films_detail"][0]["film"]
+    points = json.loads((tmp_path / "out" / f"{film}.json").read_text())
+    assert points["size_px"] == [192, 240]
+    predicted = np.array([[p["x_px"], p["y_px"]] for p in points["landmarks"]])
+    truth = np.loadtxt(films / "Annotations/Senior Orthodontist" / f"{film}.txt", delimiter=",")
+    other = np.loadtxt(films / "Annotations/Junior Orthodontist" / f"{film}.txt", delimiter=",")
+    errors_mm = np.linalg.norm(predicted - (truth + other) / 2, axis=-1) * 240 / 240
+    np.testing.assert_allclose(errors_mm, errors[0], atol=0.02)
+    table = (tmp_path / "out/landmarks.csv").read_text().splitlines()
+    assert len(table) == 1 + 3 * 19
+
+
+def test_a_compact_checkpoint_predicts(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    ended = run("compact", "--checkpoint", checkpoint, "--output", tmp_path / "half",
+                "--set", "inference.looks=1")  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert f"in {tmp_path / 'half'}: " in ended.stdout
+    film = films / "Dataset/Testing/Test1/004.png"
+    ended = run("predict", "--checkpoint", tmp_path / "half", "--output", tmp_path / "out", film)
+    assert ended.returncode == 0, ended.stderr
+    facts = json.loads((tmp_path / "out/004.json").read_text())
+    assert len(facts["measurements"]) == 8
+    assert "FHI_ratio" in (tmp_path / "out/measurements.csv").read_text()
+
+
+def test_two_checkpoints_are_an_ensemble(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    both = ("--checkpoint", checkpoint, "--checkpoint", checkpoint)
+    ended = run("evaluate", *both, "--data", films, "--split", "test1", "--output", tmp_path)
+    assert ended.returncode == 0, ended.stderr
+    assert f"ensemble of 2 checkpoints {checkpoint}, {checkpoint}" in ended.stdout
+    assert f", epoch 1 and {checkpoint}, epoch 1." in (tmp_path / "report.html").read_text()
+    told = fails(2, "compact", *both, "--output", tmp_path / "half")
+    assert f"--checkpoint: one is wanted here; got {checkpoint}, {checkpoint}" in told
+
+
+def test_what_cannot_be_calibrated(films: Path, checkpoint: Path) -> None:
+    told = fails(2, "calibrate", "--checkpoint", checkpoint, "--data", films, "--split", "test1")
+    assert "knows no spread" in told
+    told = fails(2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+                 "--set", "model.head=dense")  # fmt: skip
+    assert told.endswith(
+        "--set model.head: is settled in a trained network; inference.… can be set"
+    )
+
+
+def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None:
+    report = tmp_path / "check" / "found.json"
+    ended = run("data-check", "--data", films, "--json", report)
+    assert ended.returncode == 0, ended.stderr
+    assert "faults   none" in ended.stdout
+    assert json.loads(report.read_text())["splits"] == {"train": 3, "test1": 3}
+    spoilt = Path(shutil.copytree(films, tmp_path / "films"))
+    (spoilt / "Dataset/Training/001.png").write_bytes(b"no picture")
+    ended = run("data-check", "--data", spoilt, "--set", "data.reader=senior")
+    assert ended.returncode == 1
+    assert "001.png is not a readable image" in ended.stdout
+    assert "1 of 6 films cannot be used" in ended.stderr
+    line = fails(2, "data-check", "--data", films, "--config", tmp_path / "no.yaml")
+    assert "no.yaml': is neither a preset nor a file" in line
+    assert "does not exist" in fails(2, "data-check", "--data", tmp_path / "nowhere")
+
+
+def test_predict_passes_over_a_broken_film(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "films"
+    folder.mkdir()
+    good = next((films / "Dataset/Training").iterdir())
+    (folder / good.name).write_bytes(good.read_bytes())
+    (folder / "broken.png").write_bytes(b"no picture")
+    ended = run("predict", "--checkpoint", checkpoint, "--output", tmp_path / "out", folder)
+    assert ended.returncode == 1
+    assert "broken.png is not a readable image" in ended.stderr
+    assert (tmp_path / "out" / f"{good.stem}.json").exists()
+    line = fails(2, "predict", "--checkpoint", checkpoint, "--output", tmp_path / "x",
+                 tmp_path / "none.png")  # fmt: skip
+    assert "no such film or folder" in line
+    assert not (tmp_path / "x").exists()
+
+
+def test_wrong_input_is_one_line_and_writes_nothing(
+    films: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    train = ("train", "--data", films, "--output", out)
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "unknown config key 'model.depth'" in fails(2, *train, "--set", "model.depth=1")
+    assert "'model.backbone'" in fails(2, *train, "--set", "model.backbone=alexnet")
+    assert "unknown argument '--wrokers'" in fails(2, *train, "--wrokers", "2")
+    assert str(empty) in fails(2, "train", "--data", empty, "--output", out)
+    assert "none" in fails(2, "train", "--data", tmp_path / "none", "--output", out)
+    assert "holds another run" in fails(2, "train", "--data", films, "--output", checkpoint)
+    assert "test3" in fails(
+        2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test3"
+    )
+    assert "test2" in fails(
+        2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test2"
+    )
+    assert "cannot be written to" in fails(
+        2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+        "--output", checkpoint / "config.yaml",
+    )  # fmt: skip
+    assert "neither a checkpoint" in fails(
+        2, "evaluate", "--checkpoint", empty, "--data", films, "--split", "test1"
+    )
+    assert not out.exists()
+
+
+def test_resume_refuses_other_settings(films: Path, checkpoint: Path) -> None:
+    line = fails(2, "train", "--data", films, "--output", checkpoint, "--resume",
+                 "--set", "model.head_units=99")  # fmt: skip
+    assert "cannot resume with model.head_units=99: the run began with 8" in line
+
+
+def test_the_environment_does_not_choose_the_backend(films: Path, checkpoint: Path) -> None:
+    environment = {**os.environ, "KERAS_BACKEND": "jax"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "cephray.cli", "info"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr

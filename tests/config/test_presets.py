@@ -1,0 +1,91 @@
+"""The presets: found by name from any folder, by every command that takes a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cephray.cli import __main__ as cli
+from cephray.config import load_config
+from cephray.config.presets import find_config, preset_files
+from cephray.errors import InputError
+from tune import search
+
+NAMES = ["best", "paper", "small"]
+COMMANDS = {
+    "train": (cli.main, ["train", "--data", "films", "--output", "run"]),
+    "data-check": (cli.main, ["data-check", "--data", "films"]),
+    "search": (search.main, ["--data", "films", "--output", "out"]),
+}
+
+
+def test_they_come_with_the_package() -> None:
+    assert list(preset_files()) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_and_its_path_are_the_same(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    by_name = load_config(name)
+    assert load_config(Path(str(preset_files()[name]))) == by_name
+    assert load_config(str(preset_files()[name])) == by_name
+
+
+def test_a_preset_comes_before_a_file_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("best").write_text("train: {epochs: 123}")
+    assert load_config("best").train.epochs == 40
+    assert load_config("./best").train.epochs == 123
+    assert load_config(Path("best")).train.epochs == 123
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("bset", " (did you mean 'best'?)"),
+        ("BEST", " (did you mean 'best'?)"),
+        ("best.yaml", " (did you mean 'best'?)"),
+        ("presets/paper.yaml", " (did you mean 'paper'?)"),
+        ("tiny-network", ""),
+        ("", ""),
+        ("a\0b", ""),
+        ("x" * 5000, ""),
+    ],
+    ids=["typo", "case", "suffix", "old path", "unknown", "empty", "no path", "long"],
+)
+def test_what_is_neither_a_preset_nor_a_file(
+    given: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError) as caught:
+        find_config(given)
+    assert str(caught.value) == (
+        f"config {given!r}: is neither a preset nor a file{hint}; give the name of a preset "
+        "(best, paper, small) or the path of a YAML file"
+    )
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_takes_names(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    main, arguments = COMMANDS[command]
+    # The preset's own crop_depth of 3 shows that it was read.
+    assert main([*arguments, "--config", "best", "--set", "model.fusion_depth=2"]) == 2
+    assert "crop_depth must not exceed fusion_depth; got 3 > 2" in capsys.readouterr().err
+    assert main([*arguments, "--config", "bset"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "neither a preset nor a file (did you mean 'best'?); give" in line
+    Path("own.yaml").write_text("model: {fusion_depth: 9}")
+    assert main([*arguments, "--config", "own.yaml"]) == 2
+    assert "less than or equal to 4; got 9" in capsys.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["own.yaml"]

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cephray.config import DataConfig
+from cephray.data.dataset.records import read_dataset
+from cephray.data.films import read_film
+from cephray.data.synthetic import draw as synthetic
+from cephray.data.synthetic.anatomy import CONTOURS, LANDMARKS_MM
+from cephray.data.synthetic.radiograph import Stroke, attenuation, spline
+from cephray.errors import InputError
+from cephray.landmarks import ISBI2015
+
+SIZE = (240, 300)
+INDEX = {name: k for k, name in enumerate(ISBI2015.abbreviations)}
+
+
+def draw(seed: int, size_px: tuple[int, int] = SIZE) -> Any:
+    return synthetic.draw_film(np.random.default_rng(seed), size_px)
+
+
+def grey_at(image: Any, point_px: Any, reach: int = 2) -> float:
+    x, y = np.round(point_px).astype(int)
+    return float(image[y - reach : y + reach + 1, x - reach : x + reach + 1].mean())
+
+
+@pytest.mark.parametrize("size", [(240, 300), (64, 80), (320, 320), (400, 300), (150, 300)])
+def test_films_have_their_size_and_landmarks_lie_well_inside(size: tuple[int, int]) -> None:
+    for seed in range(8):
+        image, landmarks_px = draw(seed, size)
+        assert image.dtype == np.uint8
+        assert image.shape == size[::-1]
+        assert landmarks_px.shape == (len(ISBI2015), 2)
+        margin_mm = np.minimum(landmarks_px + 0.5, np.array(size) - 0.5 - landmarks_px)
+        assert margin_mm.min() * synthetic.spacing_mm(size) > 7.9
+        assert image.max() > 180
+        assert image.min() < 40
+
+
+def test_heads_are_anatomically_in_order() -> None:
+    for seed in range(40):
+        p = dict(zip(INDEX, draw(seed, (32, 40))[1] * synthetic.spacing_mm((32, 40)), strict=True))
+        assert p["N"][0] > p["S"][0] + 45  # looks to the right
+        assert p["Po"][0] < p["S"][0]
+        assert p["PNS"][0] < p["ANS"][0] - 30
+        assert p["N"][1] < p["ANS"][1] < p["UI"][1] < p["B"][1] < p["Pog"][1] < p["Me"][1]
+        assert p["Pog'"][0] > p["Pog"][0] + 4
+        assert np.linalg.norm(p["UI"] - p["LI"]) < 12
+
+
+def test_heads_differ_and_a_seed_gives_the_same_bits() -> None:
+    image, landmarks_px = draw(0)
+    again, same_px = draw(0)
+    np.testing.assert_array_equal(image, again)
+    np.testing.assert_array_equal(landmarks_px, same_px)
+    shapes = np.stack([draw(seed, (32, 40))[1] for seed in range(20)]) * 6.0  # [20, 19, 2], mm
+    apart_mm = (shapes - shapes[:, :1]).std(axis=0)[1:]
+    assert (apart_mm.max(axis=-1) > 1.5).all()
+    assert (apart_mm < 15).all()
+
+
+def test_landmarks_are_the_same_at_every_size() -> None:
+    small, large = (draw(3, size)[1] for size in ((64, 80), (640, 800)))
+    np.testing.assert_allclose((small + 0.5) * 10, large + 0.5)
+
+
+def test_landmarks_sit_on_their_anatomy() -> None:
+    """Soft tissue is darker in front; bone is brighter than what lies beside it."""
+    contrasts: dict[str, list[float]] = {name: [] for name in ("UL", "LL", "Pog'", "S", "Po")}
+    mm = 1 / synthetic.spacing_mm((480, 600))
+    for seed in range(8):
+        image, landmarks_px = draw(seed, (480, 600))
+        p = dict(zip(INDEX, landmarks_px, strict=True))
+        forward = p["N"] - p["S"]
+        forward = forward / np.linalg.norm(forward) * mm  # one millimetre towards the face
+        down = np.array([-forward[1], forward[0]])
+        for name in ("UL", "LL", "Pog'"):
+            tissue, air = (grey_at(image, p[name] + step * forward, 1) for step in (-2.5, 2.5))
+            contrasts[name].append(tissue - air)
+        contrasts["S"].append(grey_at(image, p["S"] + 5.5 * down, 0) - grey_at(image, p["S"], 1))
+        contrasts["Po"].append(
+            grey_at(image, p["Po"], 0) - grey_at(image, p["Po"] + 4.5 * down, 1)
+        )
+    for name, values in contrasts.items():
+        assert np.mean(values) > 15, name
+        assert np.min(values) > 0, name
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_drawn_edge_lies_where_its_points_are(turn: int) -> None:
+    centre, radius = np.array([20.3, 17.8]), 11.4
+    angle = turn * np.linspace(0, 2 * np.pi, 12, endpoint=False)
+    circle = spline(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1), True)
+    total = attenuation([Stroke(circle, True, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0)], (40, 36))
+    y, x = np.mgrid[:36, :40]
+    drawn = np.array([(x * total).sum(), (y * total).sum()]) / total.sum()
+    np.testing.assert_allclose(drawn, centre, atol=0.1)
+    assert np.sqrt(total.sum() / np.pi) == pytest.approx(radius, abs=0.15)
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_splines_pass_through_their_controls(closed: bool) -> None:
+    controls = np.random.default_rng(0).random((7, 2)) * 50
+    curve = spline(controls, closed)
+    nearest = np.linalg.norm(curve[:, None] - controls, axis=-1).min(axis=0)
+    np.testing.assert_allclose(nearest, 0, atol=1e-9)
+
+
+def test_the_template_draws_every_landmark() -> None:
+    assert set(LANDMARKS_MM) == set(ISBI2015.abbreviations)
+    named = {c for contour in CONTOURS for c in contour.controls if isinstance(c, str)}
+    assert named >= set(LANDMARKS_MM) - {"S"}  # S is the middle of a hollow
+
+
+def test_written_data_sets_read_back(tmp_path: Path) -> None:
+    written: list[int] = []
+    folder = tmp_path / "new" / "data"
+    synthetic.write_dataset(folder, 3, seed=7, size_px=SIZE, on_film=written.append)
+    assert written == [1, 2, 3]
+    assert [p.name for p in folder.parent.iterdir()] == ["data"]
+    assert [r.film for r in read_dataset(folder, "train", DataConfig())] == ["001", "002"]
+    assert [r.film for r in read_dataset(folder, "test1", DataConfig())] == ["003"]
+    for number, record in enumerate(read_dataset(folder, "all", DataConfig()), 1):
+        image, landmarks_px = synthetic.draw_film(np.random.default_rng([7, number]), SIZE)
+        np.testing.assert_array_equal(read_film(record.image_path), image)
+        np.testing.assert_allclose(record.landmarks_px, landmarks_px, atol=0.00501)
+        assert record.spacing_mm == pytest.approx(240 / SIZE[1])
+        apart_px = record.readers_px["junior"] - record.readers_px["senior"]
+        assert 0 < np.abs(apart_px).max() * record.spacing_mm < 5
+
+
+def test_a_film_does_not_depend_on_the_count(tmp_path: Path) -> None:
+    for count in (2, 3):
+        synthetic.write_dataset(tmp_path / str(count), count, size_px=(32, 40))
+    films = [
+        (r.image_path.read_bytes(), r.landmarks_px.tolist())
+        for count in (2, 3)
+        for r in read_dataset(tmp_path / str(count), "all", DataConfig())[:2]
+    ]
+    assert films[:2] == films[2:]
+    assert films[0] != films[1]
+
+
+def test_default_size_needs_no_spacing_file(tmp_path: Path) -> None:
+    synthetic.write_dataset(tmp_path, 2)  # an empty folder is fine
+    assert not (tmp_path / "spacing.csv").exists()
+    record = read_dataset(tmp_path, "train", DataConfig())[0]
+    assert record.spacing_mm == 0.1
+    assert read_film(record.image_path).shape == (2400, 1935)
+
+
+def test_wrong_output(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path / "file"):
+        with pytest.raises(InputError, match="is not an empty folder; give a new one"):
+            synthetic.write_dataset(folder, 2)
+    with pytest.raises(InputError, match=r"data cannot be made"):
+        synthetic.write_dataset(tmp_path / "file" / "data", 2)
+    with pytest.raises(InputError, match=r"count must be at least 2.*got 1"):
+        synthetic.write_dataset(tmp_path / "data", 1)
+    with pytest.raises(InputError, match="at least 32 × 32 pixels; got 10 × 300"):
+        synthetic.write_dataset(tmp_path / "data", 2, size_px=(10, 300))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_nothing_half_written_remains(tmp_path: Path) -> None:
+    def stop(number: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        synthetic.write_dataset(tmp_path / "data", 3, size_px=(32, 40), on_film=stop)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,85 @@
+"""Pictures: directions as on the film, ellipses that hold what they say, curves that rise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from cephray.drawing.plots import covering_ellipse, draw_history, draw_offsets, draw_success
+
+
+def pixels_like(path: Path, blue: int, green: int, red: int) -> np.ndarray[tuple[int, int]]:
+    """Return which pixels are near a colour."""
+    image = np.asarray(cv2.imread(str(path))).astype(int)
+    return np.asarray((np.abs(image - [blue, green, red]) < 70).all(axis=-1))
+
+
+@pytest.mark.parametrize(
+    ("offset_mm", "place"),
+    [((900, -2), (5, -2)), ((-900, 2), (-5, 2)), ((1, 900), (1, 5)), ((0, -6), (0, -5))],
+)
+def test_right_is_right_and_down_is_down(
+    tmp_path: Path, offset_mm: tuple[float, float], place: tuple[float, float]
+) -> None:
+    """What lies beyond the axes is marked in red where it leaves them."""
+    path = tmp_path / "offsets.png"
+    draw_offsets(path, np.array([[1.0, 1.0], offset_mm, [np.nan, np.nan]]), limit_mm=5)
+    rows, columns = np.nonzero(pixels_like(path, 0x30, 0x30, 0xC5))
+    middle, per_mm = (0.16 + 0.81 / 2, 1 - 0.12 - 0.81 / 2), 0.81 / 10
+    expected = [400 * (middle[axis] + per_mm * place[axis]) for axis in (0, 1)]
+    assert [columns.mean(), rows.mean()] == pytest.approx(expected, abs=3)
+
+
+def test_what_lies_within_has_no_red(tmp_path: Path) -> None:
+    path = tmp_path / "offsets.png"
+    draw_offsets(path, np.array([[1.0, 1.0], [-4.9, 4.9]]), limit_mm=5)
+    assert not pixels_like(path, 0x30, 0x30, 0xC5).any()
+
+
+def test_the_ellipse_goes_around_95_percent() -> None:
+    """Of a normal distribution known in advance: lengths, direction, and the share inside."""
+    angle = np.radians(30)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    drawn = np.random.default_rng(0).normal(size=(20_000, 2)) * (3.0, 1.0)
+    found = covering_ellipse(drawn @ turn.T + (1, -2))
+    assert found is not None
+    centre, lengths, angle_deg = found
+    radius = np.sqrt(-2 * np.log(0.05))
+    assert centre == pytest.approx((1, -2), abs=0.1)
+    assert lengths == pytest.approx((2 * radius * 3, 2 * radius), rel=0.03)
+    assert angle_deg % 180 == pytest.approx(30, abs=1)
+    inside = ((drawn / np.array(lengths) * 2) ** 2).sum(axis=-1) <= 1
+    assert inside.mean() == pytest.approx(0.95, abs=0.003)
+
+
+def test_far_points_do_not_stretch_the_ellipse() -> None:
+    near = np.random.default_rng(1).normal(size=(147, 2))
+    alone = covering_ellipse(near)
+    beside = covering_ellipse(np.concatenate([near, [[30, 5], [-20, 9], [15, 15]]]))
+    assert alone is not None
+    assert beside is not None
+    assert beside[0] == pytest.approx(alone[0], abs=0.1)
+    assert beside[1] == pytest.approx(alone[1], rel=0.3)
+
+
+def test_ellipses_of_little() -> None:
+    assert covering_ellipse(np.ones((2, 2))) is None
+    for points in (np.ones((5, 2)), np.stack([np.arange(5.0), np.arange(5.0)], axis=1)):
+        found = covering_ellipse(points)
+        assert found is not None
+        assert np.isfinite([*found[0], *found[1], found[2]]).all()
+        assert found[1][1] < 0.01
+
+
+def test_pictures_of_little(tmp_path: Path) -> None:
+    """Nothing present, one film, one epoch: empty axes, no warning, no error."""
+    draw_offsets(tmp_path / "none.png", np.full((3, 2), np.nan), 3)
+    draw_success(
+        tmp_path / "curve.png", {"refined": np.full((2, 3), np.nan), "stage one": np.ones(1)}
+    )
+    draw_history(tmp_path / "history.png", [{"epoch": 1, "loss": 0.5}], {"loss": "loss"}, "loss")
+    for path in tmp_path.iterdir():
+        assert np.asarray(cv2.imread(str(path))).std() > 1, path

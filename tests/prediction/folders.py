@@ -1,0 +1,57 @@
+"""Folders of films, some of them broken, and what a prediction must leave of them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from cephray.data import write_dataset
+from cephray.landmarks import ISBI2015
+from cephray.prediction.films import Summary
+from tests.data.dicom.test_decode import film as dicom_film
+
+BROKEN = 5
+
+
+def write_folder(folder: Path, count: int) -> Path:
+    """Draw films, 5 of them broken in one way each, in two sub-folders that share names."""
+    write_dataset(folder / "drawn", min(count, 30), size_px=(96, 120))
+    drawn = sorted((folder / "drawn").rglob("*.png"))
+    films = folder / "films"
+    for name in ("a", "b"):
+        (films / name).mkdir(parents=True)
+    for number in range(count - BROKEN):
+        source = drawn[number % len(drawn)]
+        shutil.copy(source, films / "ab"[number % 2] / f"{number // 2:03d}.png")
+    shutil.rmtree(folder / "drawn")
+    content = (films / "a/000.png").read_bytes()
+    (films / "a/cut.png").write_bytes(content[: len(content) // 2])
+    (films / "a/no-picture.bmp").write_bytes(b"BM" + bytes(500))
+    (films / "b/empty.png").touch()
+    (films / "b/text.jpg").write_text("the film is in the other folder")
+    report = dicom_film(np.zeros((4, 4), np.uint8))
+    del report.PixelData
+    report.save_as(films / "b/report", enforce_file_format=True)
+    return films
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def check(summary: Summary, output: Path, count: int) -> None:
+    """What there is of a folder of `write_folder`."""
+    assert summary.written == count - BROKEN
+    assert [line.split(" is ")[0].rpartition("/")[2] for line in summary.unread[:4]] == [
+        "cut.png", "no-picture.bmp", "empty.png", "report holds no pixel data: it",
+    ]  # fmt: skip
+    assert "text.jpg is not a readable image" in summary.unread[4]
+    assert len(list(output.rglob("*.json"))) == len(list(output.rglob("*.png"))) == count - BROKEN
+    rows = (output / "landmarks.csv").read_text().splitlines()
+    assert len(rows) == 1 + (count - BROKEN) * len(ISBI2015)

@@ -1,0 +1,165 @@
+"""Two processes that train together through `tf.distribute`, without Ray, for many cases in turn.
+
+Starting TensorFlow takes longer than training a small case, so the processes are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from cephray.checkpoint import Checkpoint, Progress, Row
+from cephray.config import Config
+from cephray.data import Films, FilmTable
+
+CASE_S = 300  # the longest that one case may take in the pair
+
+
+@dataclass
+class End:
+    """What a worker has at the end of an epoch."""
+
+    row: Row
+    arrays: dict[str, NDArray[Any]]  # weights and optimiser variables by path
+
+
+class OneEpoch:
+    """A context of the training loop that keeps the end of the epoch in memory."""
+
+    threads = 1
+
+    def __init__(self, folder: Path, rank: int, world_size: int) -> None:
+        self.rank, self.world_size = rank, world_size
+        self._folder = folder / f"{world_size}-{rank}"
+        self.end: End | None = None
+
+    def report(self, row: Row, save: Callable[[Path], None]) -> None:
+        save(self._folder)
+        weights, moments = (
+            load_file(self._folder / f"{name}.safetensors") for name in ("weights", "optimizer")
+        )
+        self.end = End(row, {**weights, **moments})
+
+    def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
+        raise AssertionError("nobody asked this run to stop")
+
+    def show(self, line: str) -> None:
+        """Lines about compilation; none of these runs is compiled."""
+
+    def should_stop(self) -> bool:
+        return False
+
+    def last_checkpoint(self) -> Checkpoint | None:
+        return None
+
+
+def train_epoch(
+    config: Config, table: FilmTable, folder: Path, rank: int = 0, world_size: int = 1
+) -> End:
+    """Train for one epoch in this process."""
+    from cephray.training.loop import train
+
+    keras.backend.clear_session()  # the names of layers begin anew
+    context = OneEpoch(folder, rank, world_size)
+    train(config, Films(table, None), context)
+    assert context.end is not None
+    return context.end
+
+
+def tiny_backbone(image: Any, weights: Any) -> list[Any]:
+    """A pyramid of four convolutions: it compiles in a fraction of a real backbone's time."""
+    x, pyramid = image, []
+    for level, (stride, channels) in enumerate(((4, 6), (2, 8), (2, 10), (2, 12))):
+        x = layers.Conv2D(channels, 5, stride, padding="same", name=f"tiny{level}")(x)
+        x = layers.ReLU(name=f"tiny{level}_relu")(
+            layers.BatchNormalization(name=f"tiny{level}_bn")(x)
+        )
+        pyramid.append(x)
+    return pyramid
+
+
+class Pair:
+    """Two processes that are the two workers of one run after the other.
+
+    Args:
+        tiny: names of backbones that are to be the tiny one there.
+    """
+
+    def __init__(self, *tiny: str) -> None:
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+        workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+        for listener in listeners:
+            listener.close()
+        spawn = multiprocessing.get_context("spawn")
+        self._pools = [
+            ProcessPoolExecutor(
+                1, mp_context=spawn, initializer=_begin, initargs=(workers, rank, tiny)
+            )
+            for rank in range(2)
+        ]
+
+    def train(
+        self, config: Config, table: FilmTable, folder: Path
+    ) -> Callable[[], tuple[End, End]]:
+        """Begin to train; return the function that waits for the end of both workers."""
+        running = [
+            pool.submit(train_epoch, config, table, folder, rank, 2)
+            for rank, pool in enumerate(self._pools)
+        ]
+
+        def result() -> tuple[End, End]:
+            # A worker that fails leaves the other waiting for it for ever.
+            done, _ = wait(running, CASE_S, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            assert len(done) == 2, f"no end within {CASE_S} s"
+            return running[0].result(), running[1].result()
+
+        return result
+
+    def close(self) -> None:
+        """End both processes, also where they wait for each other."""
+        for pool in self._pools:
+            for process in list(pool._processes.values()):
+                process.kill()
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin(workers: list[str], rank: int, tiny: tuple[str, ...]) -> None:
+    """Prepare a process of the pair."""
+    os.environ["TF_CONFIG"] = json.dumps(
+        {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+    )
+    import tensorflow as tf
+
+    # A second strategy in one process would number its messages from the start again, and the
+    # pair would wait for ever.
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    tf.distribute.MultiWorkerMirroredStrategy = lambda: strategy
+    from cephray.model.backbones import BACKBONES
+
+    for name in tiny:
+        BACKBONES[name] = tiny_backbone
+
+
+def differences(one: End, other: End) -> dict[str, float]:
+    """Return each array's largest difference; of arrays beyond 1, as a fraction of their size."""
+    assert one.arrays.keys() == other.arrays.keys()
+    return {
+        name: float(np.abs(array - other.arrays[name]).max(initial=0))
+        / max(1.0, float(np.abs(array).max(initial=0)))
+        for name, array in one.arrays.items()
+    }

@@ -1,0 +1,105 @@
+"""Sums and statistics over two replicas against NumPy and one replica with the whole batch."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from cephray.training.exchange import PIECE_BYTES, sum_over_replicas, synchronise_batch_norm
+
+Array = NDArray[Any]
+SHAPES = ((3,), (), (2, PIECE_BYTES // 4 // 2 + 5), (7, 1, 11))
+
+
+def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run where TensorFlow can still be told to split the processor into two devices."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def two_replicas() -> tf.distribute.Strategy:
+    processor = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(
+        processor, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+
+
+def each(strategy: tf.distribute.Strategy, value: Any) -> list[Array]:
+    return [one.numpy() for one in strategy.experimental_local_results(value)]
+
+
+def share(strategy: tf.distribute.Strategy, values: list[Array]) -> Any:
+    return strategy.experimental_distribute_values_from_function(
+        lambda context: tf.constant(values[context.replica_id_in_sync_group])
+    )
+
+
+def sums(dtype: str) -> list[list[Array]]:
+    strategy = two_replicas()
+    shares = [share(strategy, [values(0, shape), values(1, shape)]) for shape in SHAPES]
+
+    @tf.function
+    def exchange(*tensors: Any) -> Any:
+        return strategy.run(lambda *mine: sum_over_replicas(mine, dtype), args=tensors)
+
+    return [each(strategy, total) for total in exchange(*shares)]
+
+
+def values(replica: int, shape: tuple[int, ...]) -> Array:
+    return np.random.default_rng(replica).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_sums_of_small_tensors_and_of_one_in_pieces(dtype: str) -> None:
+    for shape, results in zip(SHAPES, in_own_process(sums, dtype), strict=True):
+        travelled = [tf.cast(values(replica, shape), dtype) for replica in (0, 1)]
+        expected = tf.cast(travelled[0] + travelled[1], "float32").numpy()
+        assert len(results) == 2
+        for result in results:
+            np.testing.assert_array_equal(result, expected)
+
+
+def normalised(films: tuple[int, ...]) -> dict[str, Array]:
+    """Forward and backward through one layer, the films shared out over the replicas."""
+    strategy = two_replicas() if len(films) == 2 else tf.distribute.get_strategy()
+    rng = np.random.default_rng(0)
+    image, weight = rng.normal(3, 2, (2, sum(films), 5, 4, 6)).astype(np.float32)
+    cuts = np.cumsum(films)[:-1]
+    with strategy.scope():
+        inputs = keras.Input((5, 4, 6))
+        model = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.5)(inputs))
+        if len(films) == 2:
+            synchronise_batch_norm(model)
+
+    def replica(image: Any, weight: Any) -> Any:
+        with tf.GradientTape() as tape:
+            tape.watch(image)
+            output = model(image, training=True)
+            loss = tf.reduce_sum(weight * output**2)
+        return output, *tape.gradient(loss, [image, *model.trainable_variables])
+
+    run = tf.function(lambda *shares: strategy.run(replica, args=shares))
+    shares = [share(strategy, np.split(array, cuts)) for array in (image, weight)]
+    output, slope, gamma, beta = (each(strategy, result) for result in run(*shares))
+    moving = {v.name: v.numpy() for v in model.non_trainable_variables}
+    joined = {"output": np.concatenate(output), "slope": np.concatenate(slope)}
+    return {**joined, "gamma": np.sum(gamma, axis=0), "beta": np.sum(beta, axis=0), **moving}
+
+
+def test_batch_norm_of_two_uneven_shares_is_that_of_the_whole() -> None:
+    whole = in_own_process(normalised, (5,))
+    shared = in_own_process(normalised, (3, 2))
+    assert set(shared) == set(whole) > {"moving_mean", "moving_variance"}
+    for name, expected in whole.items():
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(shared[name], expected, rtol=0, atol=1e-5 * scale, err_msg=name)
