@@ -81,7 +81,7 @@ def record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_what_listens_and_is_no_cluster(record: str) -> None:
     """In a process of its own: Ray's client goes on asking for a while."""
     call = (
-        "from cephray.training import cluster_check\n"
+        "from cephray.cluster import running as cluster_check\n"
         "cluster_check.ANSWER_WITHIN_S = 1\n"
         "cluster_check.require_cluster()"
     )
