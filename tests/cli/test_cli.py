@@ -40,7 +40,7 @@ def fails(code: int, *arguments: str | Path) -> str:
 @pytest.fixture(scope="module")
 def films(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data") / "films"
-    write_dataset(folder, 6, size_px=(192, 240))
+    write_dataset(folder, 6, size_px=(240, 300))
     return folder
 
 
@@ -109,11 +109,11 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert ended.returncode == 0, ended.stderr
     film = facts["films_detail"][0]["film"]
     points = json.loads((tmp_path / "out" / f"{film}.json").read_text())
-    assert points["size_px"] == [192, 240]
+    assert points["size_px"] == [240, 300]
     predicted = np.array([[p["x_px"], p["y_px"]] for p in points["landmarks"]])
     truth = np.loadtxt(films / "Annotations/Senior Orthodontist" / f"{film}.txt", delimiter=",")
     other = np.loadtxt(films / "Annotations/Junior Orthodontist" / f"{film}.txt", delimiter=",")
-    errors_mm = np.linalg.norm(predicted - (truth + other) / 2, axis=-1) * 240 / 240
+    errors_mm = np.linalg.norm(predicted - (truth + other) / 2, axis=-1) * 240 / 300
     np.testing.assert_allclose(errors_mm, errors[0], atol=0.02)
     table = (tmp_path / "out/landmarks.csv").read_text().splitlines()
     assert len(table) == 1 + 3 * 19

@@ -82,11 +82,14 @@ def test_prefetch_works_ahead_and_stops_when_dropped() -> None:
             drawn.append(number)
             yield number
 
+    before = set(threading.enumerate())
     ahead = prefetch(items(), depth=2)
     assert next(ahead) == 0
+    [thread] = set(threading.enumerate()) - before
     time.sleep(0.3)
     assert 3 <= len(drawn) <= 5
     ahead.close()  # type: ignore[attr-defined]
     time.sleep(0.3)
     assert len(drawn) <= 5
-    assert not [t for t in threading.enumerate() if t.name == "cephray-prefetch"]
+    thread.join(timeout=5)
+    assert not thread.is_alive()
