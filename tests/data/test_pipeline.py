@@ -9,6 +9,7 @@ import pytest
 
 from cephray.config import AugmentConfig, load_config
 from cephray.data.pipeline import (
+    Batch,
     epoch_batches,
     evaluation_batches,
     holdout,
@@ -57,6 +58,28 @@ def test_workers_together_see_what_one_sees(workers: int, make_table: MakeTable)
             np.testing.assert_array_equal(joined, getattr(batch, name))
         for part in mine:
             np.testing.assert_array_equal(part.counts, np.full(19, len(batch.indices)))
+
+
+def test_each_epoch_varies_a_film_anew(make_table: MakeTable) -> None:
+    table = make_table(3)
+    augmentation = load_config(
+        overrides=[
+            "augment.affine.enabled=true",
+            "augment.window_noise.enabled=true",
+            "augment.window_noise.probability=1",
+        ]
+    ).augment
+
+    def batch_of(seed: int, epoch: int) -> Batch:
+        [make] = training_batches(table, augmentation, 3, seed, epoch)
+        return make()
+
+    batches = [batch_of(0, 1), batch_of(0, 2), batch_of(1, 1)]
+    rows = [int(np.flatnonzero(batch.indices == 1)[0]) for batch in batches]
+    for name in ("image", "truth", "first_points"):
+        of_film = [getattr(batch, name)[row] for batch, row in zip(batches, rows, strict=True)]
+        for one, other in ((0, 1), (0, 2), (1, 2)):
+            assert np.abs(of_film[one] - of_film[other]).max() > 1e-3, name
 
 
 def test_counts_leave_out_missing_landmarks(make_table: MakeTable) -> None:

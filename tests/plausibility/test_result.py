@@ -43,10 +43,10 @@ def doubts_of(
     points_px: NDArray[np.float64],
     image: GrayImage = NOISE,
     spacing_mm: float = SPACING_MM,
-    radius_px: float | None = None,
+    radius_px: float | NDArray[np.float64] | None = None,
     known: ShapeStatistics | None = None,
 ) -> str:
-    radii = None if radius_px is None else np.full(len(points_px), radius_px)
+    radii = None if radius_px is None else np.broadcast_to(radius_px, len(points_px))
     return "; ".join(
         doubts(image, points_px, SIZE_PX, SIZE_PX[1], spacing_mm, radii, known or statistics())
     )
@@ -93,6 +93,9 @@ def test_an_odd_shape_is_doubtful(case: str) -> None:
 def test_what_else_is_doubtful() -> None:
     assert "contrast" in doubts_of(SHAPE, image=np.full((240, 193), 90, np.uint8))
     assert "unsure" in doubts_of(SHAPE, radius_px=400)
+    few, most = np.arange(19) < 9, np.arange(19) < 10  # of the landmarks are unsure
+    assert doubts_of(SHAPE, radius_px=np.where(few, 400.0, 40.0)) == ""
+    assert "unsure" in doubts_of(SHAPE, radius_px=np.where(most, 400.0, 40.0))
     for spacing_mm in (0.04, 0.25):
         assert "is the spacing right?" in doubts_of(SHAPE, spacing_mm=spacing_mm)
     assert doubts_of(SHAPE, spacing_mm=float("nan")) == ""

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cephray.config import TrainConfig
-from cephray.training.optimizer import DistributedAdam, build_optimizer
+from cephray.training.optimizer import DistributedAdam, WarmUp, build_optimizer
 
 Array = NDArray[np.float64]
 
@@ -106,6 +106,20 @@ def test_clips_the_norm_of_all_gradients_together(norm: float) -> None:
     without.apply([g * min(1.0, norm / total) for g in gradients], plain)
     for a, b in zip(with_clip.variables, without.variables, strict=True):
         np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=1e-5, atol=1e-12)
+
+
+@pytest.mark.parametrize("steps", [None, 24])
+def test_the_learning_rate_rises_and_falls(steps: int | None) -> None:
+    """A line up to the peak, then constant, or half a cosine from the peak to 0."""
+    schedule = WarmUp(0.5, warmup_steps=4, cosine_steps=steps)
+    rates = [float(schedule(step)) for step in range(30)]
+    np.testing.assert_allclose(rates[:4], [0.125, 0.25, 0.375, 0.5], rtol=1e-6)
+    if steps is None:
+        assert rates[4:] == [0.5] * 26
+        return
+    expected = [0.25 * (1 + np.cos(np.pi * done / 20)) for done in range(20)]
+    np.testing.assert_allclose(rates[4:24], expected, rtol=1e-5)
+    np.testing.assert_allclose(rates[24:], 0, atol=1e-7)
 
 
 def test_is_built_as_configured() -> None:

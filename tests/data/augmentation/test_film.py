@@ -102,6 +102,16 @@ def test_jitter_moves_points_only() -> None:
     assert (offset_px > 0).all()
 
 
+def test_jitter_leaves_no_point_outside_the_film() -> None:
+    image, _ = dots()
+    corners = np.array([[0, 0], [1, 1], [0, 1], [1, 0]] * 5, np.float32)
+    config = switched("jitter", max_shift=0.02)
+    _, moved = augment(image, corners, np.random.default_rng(0), config)
+    assert moved.min() == 0
+    assert moved.max() == 1
+    assert ((moved > 0) & (moved < 1)).sum() > 10
+
+
 def test_all_off_changes_nothing() -> None:
     image, landmarks = dots()
     result, moved = augment(image, landmarks, np.random.default_rng(0), AugmentConfig())

@@ -201,6 +201,19 @@ def test_oblong_pixels_become_square(tmp_path: Path) -> None:
     assert (found.image.shape, found.spacing_mm) == ((80, 30), None)
 
 
+def test_both_sides_of_an_oblong_pixel_are_magnified(tmp_path: Path) -> None:
+    """Pixels of 2.5 × 1.25 mm at the detector are 2 × 1 mm in the patient."""
+    dataset = film(
+        np.full((100, 300), 90, np.uint8) + np.arange(300, dtype=np.uint8) // 4,
+        ImagerPixelSpacing=[2.5, 1.25],
+        EstimatedRadiographicMagnificationFactor=1.25,
+    )
+    found = read(dataset, tmp_path)
+    assert found.image.shape == (200, 300)
+    assert found.spacing_mm == pytest.approx(1)
+    assert found.resampled_from_px == (300, 100)
+
+
 @pytest.mark.parametrize("syntax", [RLELossless, JPEG2000Lossless, JPEGBaseline8Bit])
 def test_usual_compressions_are_decoded(tmp_path: Path, syntax: UID) -> None:
     dataset = film(ramp())
