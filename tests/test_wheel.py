@@ -65,7 +65,7 @@ def test_it_holds_the_files_of_both_packages(wheel: Path) -> None:
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == sources
-    assert {f"cephray/presets/{name}.yaml" for name in preset_files()} < names
+    assert {f"cephray/config/presets/{name}.yaml" for name in preset_files()} < names
     assert {"tune/search.py", "tune/space.yaml", "tune/report.html.j2"} < names
 
 

@@ -93,7 +93,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         replica.optimizer.swap_averages()
         progress = checkpoint.progress
 
-    while progress.epoch < config.train.epochs and not _is_stale(
+    while progress.epoch < config.train.epochs and not is_stale(
         progress, config.train.early_stop_patience
     ):
         row, progress = run_epoch(config, films, context, replica, progress)
@@ -253,7 +253,7 @@ def _validate(
     return coarse_mm, refined_mm
 
 
-def _is_stale(progress: Progress, patience: int | None) -> bool:
+def is_stale(progress: Progress, patience: int | None) -> bool:
     """Tell whether the last `patience` epochs brought no better score."""
     scores = [row["score"] for row in progress.history]
     if patience is None or len(scores) <= patience:

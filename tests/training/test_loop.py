@@ -16,7 +16,7 @@ from cephray.config import Config
 from cephray.data import Films, FilmTable
 from cephray.errors import RunError
 from cephray.model import build_network
-from cephray.training.loop import train
+from cephray.training.loop import is_stale, train
 
 MakeConfig = Callable[..., Config]
 MakeTable = Callable[[int], FilmTable]
@@ -116,6 +116,24 @@ def test_every_checkpoint_has_the_statistics_of_the_training_films(
         assert shapes is not None
         assert shapes == films.training.shapes
         assert shapes.films == 6
+
+
+@pytest.mark.parametrize(
+    ("scores", "stale"),
+    [
+        ([3, 2], False),
+        ([2, 3], False),
+        ([2, 3, 4], True),
+        ([2, 2, 2], True),  # an equal score is no better one
+        ([3, 2, 4], False),
+        ([2, 4, 1.9], False),
+        ([1, 3, 2, 2, 1.5], True),
+    ],
+)
+def test_patience_of_two_epochs(scores: list[float], stale: bool) -> None:
+    progress = Progress(len(scores), history=[{"score": score} for score in scores])
+    assert is_stale(progress, 2) == stale
+    assert not is_stale(progress, None)
 
 
 def test_validation_chooses_the_score_and_ends_the_run(

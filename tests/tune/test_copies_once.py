@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from cephray.config import Config
-from cephray.data import KnownCopies, find_copies
-from cephray.training import plan
+from cephray.data import KnownCopies, find_copies, split
+from cephray.training import plan_run
 from tests.conftest import SMALL
 from tune import search as command
 from tune import trial
@@ -30,7 +30,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         counts.append(len(paths))
         return find_copies(paths, *options)
 
-    monkeypatch.setattr(plan, "find_copies", counted)
+    monkeypatch.setattr(split, "find_copies", counted)
     return counts
 
 
@@ -121,5 +121,5 @@ def test_a_damaged_file_is_no_file(content: str | None, data: Path, tmp_path: Pa
 def test_without_a_search_a_run_looks(
     data: Path, looks: list[int], tmp_path: Path, small_config: Callable[..., Config]
 ) -> None:
-    plan.plan_run(data, tmp_path / "run", small_config("data.validation=holdout"))
+    plan_run(data, tmp_path / "run", small_config("data.validation=holdout"))
     assert looks == [11]
