@@ -48,7 +48,7 @@ wheel: $(BUILT)
 	$(VENV)/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
 	@ls dist/*.whl
 
-$(BUILT): $(VENV)/.tensorflow pyproject.toml CMakeLists.txt $(wildcard csrc/*)
+$(BUILT): $(VENV)/.tensorflow pyproject.toml CMakeLists.txt $(wildcard csrc/*/*)
 	@echo "building cephray and installing what it needs"
 	$(VENV)/bin/pip install --quiet --no-build-isolation --editable '.[dev]'
 	$(CEPHRAY) info

@@ -1,4 +1,4 @@
-"""The ROI crop's kernels without TensorFlow (csrc/bindings.cc, csrc/bindings_cuda.cc).
+"""The ROI crop's kernels without TensorFlow (csrc/python/).
 
 Arrays are float16, bfloat16 (ml_dtypes), float32 or float64, all of one kind; boxes are taken as
 float32. Shapes as in `cephray.ops.roi_crop`; wrong ones raise ValueError. `threads` is at least 1

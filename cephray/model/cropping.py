@@ -47,9 +47,10 @@ class WindowCrop(layers.Layer):
         **options: Any,
     ) -> None:
         # Autocasting would round the points to the features' type.
-        super().__init__(autocast=False, **options)
+        super().__init__(**{"autocast": False, **options})
         self.strides = tuple(strides)
-        self.image_size = image_size
+        height, width = image_size
+        self.image_size = (height, width)
         self.crop_size = crop_size
         self.differentiable = differentiable
         self.portable = portable
@@ -80,3 +81,15 @@ class WindowCrop(layers.Layer):
         channels = sum(level.shape[-1] for level in levels)
         shape = (*points.shape[:2], self.crop_size, self.crop_size, channels)
         return keras.KerasTensor(shape, dtype=levels[0].dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "strides": self.strides,
+            "window_cells": self.window_cells,
+            "image_size": self.image_size,
+            "crop_size": self.crop_size,
+            "differentiable": self.differentiable,
+            "portable": self.portable,
+        }

@@ -42,9 +42,10 @@ class LandmarkDetection(layers.Layer):
         scale: float = 1.0,
         **options: Any,
     ) -> None:
-        dtype = coordinate_dtype()
-        super().__init__(dtype=dtype, **options)
+        super().__init__(**{"dtype": coordinate_dtype(), **options})
+        dtype = self.dtype_policy
         self.num_landmarks = num_landmarks
+        self.channels = channels
         self.scale = scale
         self.reduce = None
         if channels is not None:
@@ -68,3 +69,12 @@ class LandmarkDetection(layers.Layer):
         x = features if self.reduce is None else self.reduce(features)
         x = self.linear(self.flatten(x))
         return self.prior + self.scale * ops.reshape(x, (-1, self.num_landmarks, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "num_landmarks": self.num_landmarks,
+            "channels": self.channels,
+            "scale": self.scale,
+        }

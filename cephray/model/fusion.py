@@ -8,9 +8,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import keras
 from keras import layers, ops
 
 Tensor = Any
+
+
+@keras.saving.register_keras_serializable("cephray")
+class Upsample(layers.Layer):
+    """Doubles both sides of a feature map by `upsample_to`.
+
+    Args:
+        height: of the result.
+        width: of the result.
+
+    Input shape:
+        [B, h, w, C]
+
+    Output shape:
+        [B, height, width, C]
+    """
+
+    def __init__(self, height: int, width: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.height = height
+        self.width = width
+
+    def call(self, x: Tensor) -> Tensor:
+        """Return the larger feature map."""
+        return upsample_to(x, self.height, self.width)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "height": self.height,
+            "width": self.width,
+        }
 
 
 def upsample_to(x: Tensor, height: int, width: int) -> Tensor:
@@ -55,11 +89,7 @@ def fuse(pyramid: Sequence[Tensor], channels: int) -> list[Tensor]:
         level = pyramid[index]
         x = layers.Conv2D(channels, 1, activation="relu", name=f"{name}_lateral")(level)
         if above is not None:
-            above = layers.Lambda(
-                upsample_to,
-                arguments={"height": level.shape[1], "width": level.shape[2]},
-                name=f"{name}_upsample",
-            )(above)
+            above = Upsample(level.shape[1], level.shape[2], name=f"{name}_upsample")(above)
             x = layers.Add(name=f"{name}_add")([x, above])
         above = x
         x = layers.Conv2D(channels, 3, padding="same", activation="relu", name=f"{name}_smooth")(x)

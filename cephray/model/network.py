@@ -84,8 +84,8 @@ class Move(layers.Layer):
     """
 
     def __init__(self, unit: tuple[float, float], detach: bool, **options: Any) -> None:
-        super().__init__(dtype=coordinate_dtype(), **options)
-        self.unit = unit
+        super().__init__(**{"dtype": coordinate_dtype(), **options})
+        self.unit = tuple(unit)
         self.detach = detach
 
     def call(self, points: Tensor, output: Tensor) -> Tensor:
@@ -97,6 +97,14 @@ class Move(layers.Layer):
     def compute_output_spec(self, points: Tensor, output: Tensor) -> keras.KerasTensor:
         """Return the shape and type of the points."""
         return keras.KerasTensor(points.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "unit": self.unit,
+            "detach": self.detach,
+        }
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -117,12 +125,35 @@ class Spread(layers.Layer):
     _LEAST, _LARGEST = -6.0, 2.0
 
     def __init__(self, unit: float, **options: Any) -> None:
-        super().__init__(dtype=coordinate_dtype(), **options)
+        super().__init__(**{"dtype": coordinate_dtype(), **options})
         self.unit = unit
 
     def call(self, output: Tensor) -> Tensor:
         """Return the spread."""
         return self.unit * ops.exp(ops.clip(output[..., 2], self._LEAST, self._LARGEST))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "unit": self.unit,
+        }
+
+
+@keras.saving.register_keras_serializable("cephray")
+class StackPasses(layers.Layer):
+    """Stacks the results of the refinement passes.
+
+    Input shape:
+        P tensors [B, ...].
+
+    Output shape:
+        [B, P, ...]
+    """
+
+    def call(self, results: list[Tensor]) -> Tensor:
+        """Return the stack."""
+        return ops.stack(results, axis=1)
 
 
 def build_network(config: Config, pretrained: bool = True, portable: bool = False) -> keras.Model:
@@ -237,7 +268,4 @@ def _build_heads(model: ModelConfig) -> layers.Layer:
 
 def _stack(tensors: list[Tensor], name: str) -> Tensor:
     """Stack the results of the passes: [B, ...] each become [B, P, ...]."""
-    stack = layers.Lambda(
-        lambda many: ops.stack(many, axis=1), dtype=coordinate_dtype(), name=name
-    )
-    return stack(tensors)
+    return StackPasses(dtype=coordinate_dtype(), name=name)(tensors)

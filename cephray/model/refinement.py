@@ -101,6 +101,15 @@ class RefinementHeads(layers.Layer):
         """Return the shape and type of the offsets."""
         return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
 
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "units": self.units,
+            "outputs": self.outputs,
+        }
+
 
 @keras.saving.register_keras_serializable("cephray")
 class DenseHeads(layers.Layer):
@@ -176,6 +185,16 @@ class DenseHeads(layers.Layer):
     ) -> keras.KerasTensor:
         """Return the shape and type of the offsets."""
         return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "units": self.units,
+            "outputs": self.outputs,
+            "dropout": self.dropout,
+        }
 
 
 def _neighbours(side: int) -> NDArray[np.float32]:

@@ -1,7 +1,7 @@
 """The public ROI crop and its gradient: on TensorFlow the compiled operation, else keras.ops.
 
 The operation library is loaded at the first call. This file knows no arithmetic: that stands in
-csrc/roi_crop.h, and for other backends in reference.py.
+csrc/kernels/roi_crop.h, and for other backends in reference.py.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ def roi_crop(
         TensorShape([1, 3, 5, 5, 6])
 
     Args:
-        features: L tensors [B, H_l, W_l, C_l] of one floating dtype: float16, bfloat16, float32 or
-            float64. Interpolated in float32, or float64 for float64.
+        features: L tensors or KerasTensors [B, H_l, W_l, C_l] of one floating dtype: float16,
+            bfloat16, float32 or float64. Interpolated in float32, or float64 for float64.
         boxes: [B, K, L, 4], cast to float32; [y1, x1, y2, x2] as in crop_and_resize: 0 is the
             centre of a level's first cell, 1 the centre of its last.
         crop_size: S, or (S_h, S_w): samples per box, at least 1; a single one lies in the middle.
@@ -53,12 +53,16 @@ def roi_crop(
         tf.errors.InvalidArgumentError: shapes that do not fit together, found while running.
         ImportError: the operation library is missing or built for another TensorFlow.
     """
-    size = _height_and_width(crop_size)
+    size = height_and_width(crop_size)
     if not isinstance(features, list | tuple) or not features:
         raise ValueError(
             "`features` must be a list of at least one tensor [B, H, W, C]; "
             f"got {type(features).__name__}."
         )
+    if any(map(keras.utils.is_keras_tensor, [*features, boxes])):
+        from cephray.ops.layer import RoiCrop
+
+        return RoiCrop(size)(features, boxes)
     if keras.backend.backend() != "tensorflow":
         return roi_crop_keras(features, boxes, size)
     import tensorflow as tf
@@ -73,7 +77,7 @@ def roi_crop(
 
 
 def _roi_crop_gradient(op: Any, crops_gradient: Tensor) -> list[Tensor | None]:
-    """The gradient of CephrayRoiCrop: L features, then boxes."""
+    """The gradient of Cephray>RoiCrop: L features, then boxes."""
     import tensorflow as tf
 
     *features, boxes = op.inputs
@@ -92,7 +96,12 @@ def _roi_crop_gradient(op: Any, crops_gradient: Tensor) -> list[Tensor | None]:
     return [*of_features, of_boxes]
 
 
-def _height_and_width(crop_size: int | tuple[int, int]) -> tuple[int, int]:
+def height_and_width(crop_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (S_h, S_w) of a crop size, S or (S_h, S_w).
+
+    Raises:
+        ValueError: not one or two whole numbers of at least 1.
+    """
     sizes = crop_size if isinstance(crop_size, list | tuple) else (crop_size, crop_size)
     try:
         height, width = (operator.index(size) for size in sizes)
@@ -120,7 +129,7 @@ def load_operations() -> Any:
     if not library.exists():
         raise ImportError(f"cephray's op library {library} is missing; rebuild it: {REBUILD}")
     operations = tf.load_op_library(str(library))
-    tf.RegisterGradient("CephrayRoiCrop")(_roi_crop_gradient)
+    tf.RegisterGradient("Cephray>RoiCrop")(_roi_crop_gradient)
     second_gradient.register(operations)
     return operations
 

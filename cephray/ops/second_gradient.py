@@ -20,8 +20,8 @@ def register(operations: Any) -> None:
     """Register both gradients; `operations` is the loaded operation library."""
     import tensorflow as tf
 
-    tf.RegisterGradient("CephrayRoiCropGradFeatures")(_of_grad_features(operations))
-    tf.RegisterGradient("CephrayRoiCropGradBoxes")(_of_grad_boxes)
+    tf.RegisterGradient("Cephray>RoiCropGradFeatures")(_of_grad_features(operations))
+    tf.RegisterGradient("Cephray>RoiCropGradBoxes")(_of_grad_boxes)
 
 
 def _of_grad_features(operations: Any) -> Gradient:

@@ -8,7 +8,6 @@ network or optimizer.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import keras
@@ -17,20 +16,24 @@ import tensorflow as tf
 Tensor = Any
 
 
-def compose_max_pool(model: keras.Model) -> None:
-    """Let the max pooling layers of a model use `max_pool`.
+@keras.saving.register_keras_serializable("cephray")
+class ComposedMaxPooling2D(keras.layers.MaxPooling2D):
+    """Max pooling by `max_pool`. Arguments are those of `keras.layers.MaxPooling2D`.
 
-    Args:
-        model: a built network of images [b, H, W, C].
+    Input shape:
+        [b, H, W, C]; H and W must be known.
     """
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.MaxPooling2D) and layer.data_format == "channels_last":
-            layer.call = partial(
-                max_pool,
-                size=tuple(layer.pool_size),
-                strides=tuple(layer.strides),
-                padding=layer.padding,
-            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Take the maximum of each window."""
+        return max_pool(inputs, tuple(self.pool_size), tuple(self.strides), self.padding)
+
+
+def composed_max_pool(layer: keras.layers.Layer) -> keras.layers.Layer | None:
+    """Return a `ComposedMaxPooling2D` for a layer that it can replace, otherwise None."""
+    if isinstance(layer, keras.layers.MaxPooling2D) and layer.data_format == "channels_last":
+        return ComposedMaxPooling2D.from_config(layer.get_config())
+    return None
 
 
 def max_pool(

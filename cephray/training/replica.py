@@ -17,11 +17,11 @@ from cephray.config import Config
 from cephray.data import FilmTable, steps_per_epoch
 from cephray.model import PredictStep, build_network, build_predict_step
 from cephray.progress import Show
-from cephray.training.batch_norm import fuse_batch_norm
+from cephray.training.batch_norm import fused_batch_norm, replica_batch_norm
+from cephray.training.clone import replace_layers
 from cephray.training.costs import ExchangeTimer
-from cephray.training.exchange import synchronise_batch_norm
 from cephray.training.jit import choose_jit
-from cephray.training.max_pool import compose_max_pool
+from cephray.training.max_pool import composed_max_pool
 from cephray.training.optimizer import DistributedAdam, build_optimizer
 from cephray.training.step import TrainStep, build_sum_over_workers, build_train_step
 
@@ -71,18 +71,17 @@ def build_replica(
     steps = steps_per_epoch(len(training), config.train.global_batch_size)
     with strategy.scope():
         with _precision(config.train.precision):
-            model = build_network(config)
-        if world_size > 1 and config.model.sync_batch_norm:
-            synchronise_batch_norm(model)
-        else:
-            fuse_batch_norm(model)
+            network = build_network(config)
+        jit = choose_jit(config, network, len(training), rank, world_size, show)
+        over_replicas = world_size > 1 and config.model.sync_batch_norm
+        rules = [replica_batch_norm if over_replicas else fused_batch_norm]
+        if jit is not None and config.train.deterministic:
+            rules.append(composed_max_pool)
+        model = replace_layers(network, *rules)
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)
         optimizer.build(model.trainable_variables)
-    jit = choose_jit(config, model, len(training), rank, world_size, show)
-    if jit is not None and config.train.deterministic:
-        compose_max_pool(model)
     return Replica(
         strategy,
         model,

@@ -17,10 +17,10 @@
 #include <string>
 #include <vector>
 
-#include "channel_loops.h"
+#include "cpu/channel_loops.h"
 #include "gpu_on_host.h"
 #include "reference.h"
-#include "roi_crop_cpu.h"
+#include "cpu/roi_crop.h"
 
 namespace cephray {
 namespace {

@@ -9,10 +9,10 @@
 #include <memory>
 #include <vector>
 
-#include "roi_crop_gpu_crop.h"
-#include "roi_crop_gpu_grad_boxes.h"
-#include "roi_crop_gpu_grad_features.h"
-#include "roi_crop_gpu_launch.h"
+#include "cuda/crop.h"
+#include "cuda/grad_boxes.h"
+#include "cuda/grad_features.h"
+#include "cuda/launch.h"
 
 namespace cephray::gpu_on_host {
 

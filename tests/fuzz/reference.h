@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "roi_crop_shape.h"
+#include "kernels/shape.h"
 
 namespace cephray::reference {
 

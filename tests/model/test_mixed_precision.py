@@ -41,7 +41,7 @@ def step(config: Config, policy: str) -> tuple[float, list[np.ndarray], set[str]
     kinds = {
         op.get_attr("T").name
         for op in function.graph.get_operations()
-        if op.type == "CephrayRoiCropGradFeatures"
+        if op.type == "Cephray>RoiCropGradFeatures"
     }
     loss, gradients = function()
     return float(loss), [tf.convert_to_tensor(g).numpy() for g in gradients], kinds

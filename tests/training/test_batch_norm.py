@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from cephray.training.batch_norm import fuse_batch_norm
+from cephray.training.batch_norm import FusedBatchNormalization, fused_batch_norm
+from cephray.training.clone import replace_layers
 
 IMAGES = np.random.default_rng(0).normal(2.0, 3.0, (3, 5, 4, 6)).astype(np.float32)
 
@@ -22,6 +23,15 @@ def build(dtype: str = "float32") -> tuple[keras.Model, keras.layers.BatchNormal
     for variable in (layer.gamma, layer.beta, layer.moving_mean, layer.moving_variance):
         variable.assign(rng.uniform(0.5, 2.0, 6))
     return model, layer
+
+
+def fused(
+    model: keras.Model, layer: keras.layers.BatchNormalization
+) -> tuple[keras.Model, FusedBatchNormalization]:
+    copy = replace_layers(model, fused_batch_norm)
+    replacement = copy.get_layer(layer.name)
+    assert isinstance(replacement, FusedBatchNormalization)
+    return copy, replacement
 
 
 def train(model: keras.Model, layer: Any, dtype: str) -> list[np.ndarray[Any, Any]]:
@@ -44,9 +54,7 @@ def train(model: keras.Model, layer: Any, dtype: str) -> list[np.ndarray[Any, An
 
 def test_it_is_what_keras_computes() -> None:
     expected = train(*build("float64"), "float64")
-    model, layer = build()
-    fuse_batch_norm(model)
-    for value, oracle in zip(train(model, layer, "float32"), expected, strict=True):
+    for value, oracle in zip(train(*fused(*build()), "float32"), expected, strict=True):
         assert np.abs(oracle).max() > 0.1
         np.testing.assert_allclose(value, oracle, rtol=0, atol=3e-6 * np.abs(oracle).max())
 
@@ -61,7 +69,7 @@ def test_half_precision_keeps_statistics_in_float32(policy: str, unit: float) ->
     model, layer = build(policy)
     gamma, beta = layer.gamma.numpy(), layer.beta.numpy()
     mean_before, variance_before = layer.moving_mean.numpy(), layer.moving_variance.numpy()
-    fuse_batch_norm(model)
+    model, layer = fused(model, layer)
     normalised = np.asarray(tf.cast(model(tf.constant(IMAGES, dtype), training=True), tf.float64))
     mean, variance = rounded.mean((0, 1, 2)), rounded.var((0, 1, 2))
     expected = (rounded - mean) / np.sqrt(variance + 1e-3) * gamma + beta
@@ -75,8 +83,7 @@ def test_half_precision_keeps_statistics_in_float32(policy: str, unit: float) ->
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
 def test_it_is_one_kernel(policy: str) -> None:
-    model, _ = build(policy)
-    fuse_batch_norm(model)
+    model, _ = fused(*build(policy))
     step = tf.function(lambda image: model(image, training=True))
     image = tf.constant(IMAGES, policy.removeprefix("mixed_"))
     graph = step.get_concrete_function(image).graph
@@ -91,6 +98,6 @@ def test_frozen_layers_and_prediction_keep_to_the_averages(training: bool) -> No
     layer.trainable = not training
     before = model(IMAGES, training=training).numpy()
     averages = layer.moving_mean.numpy()
-    fuse_batch_norm(model)
+    model, layer = fused(model, layer)
     np.testing.assert_array_equal(model(IMAGES, training=training).numpy(), before)
     np.testing.assert_array_equal(layer.moving_mean.numpy(), averages)

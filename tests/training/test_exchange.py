@@ -13,7 +13,9 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cephray.training.exchange import PIECE_BYTES, sum_over_replicas, synchronise_batch_norm
+from cephray.training.batch_norm import replica_batch_norm
+from cephray.training.clone import replace_layers
+from cephray.training.exchange import PIECE_BYTES, sum_over_replicas
 
 Array = NDArray[Any]
 SHAPES = ((3,), (), (2, PIECE_BYTES // 4 // 2 + 5), (7, 1, 11))
@@ -79,7 +81,7 @@ def normalised(films: tuple[int, ...]) -> dict[str, Array]:
         inputs = keras.Input((5, 4, 6))
         model = keras.Model(inputs, keras.layers.BatchNormalization(momentum=0.5)(inputs))
         if len(films) == 2:
-            synchronise_batch_norm(model)
+            model = replace_layers(model, replica_batch_norm)
 
     def replica(image: Any, weight: Any) -> Any:
         with tf.GradientTape() as tape:

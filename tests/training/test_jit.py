@@ -31,10 +31,11 @@ from cephray.model import (
     build_predict_step,
 )
 from cephray.model.network import Move
-from cephray.training.batch_norm import fuse_batch_norm
+from cephray.training.batch_norm import fused_batch_norm
+from cephray.training.clone import replace_layers
 from cephray.training.jit import choose_jit, usual_sizes
 from cephray.training.loop import train
-from cephray.training.max_pool import compose_max_pool
+from cephray.training.max_pool import composed_max_pool
 from cephray.training.optimizer import DistributedAdam
 from cephray.training.step import build_train_step
 from tests.training.test_loop import FolderContext
@@ -75,10 +76,8 @@ def draw_batch(films: int) -> tuple[np.ndarray[Any, Any], ...]:
 def prepare(
     jit: Jit | None, policy: str = "float32", parts: int = 1, **options: Any
 ) -> tuple[keras.Model, Any]:
-    model = tiny_network(policy)
-    fuse_batch_norm(model)
-    if jit is not None:
-        compose_max_pool(model)
+    rules = [fused_batch_norm, *([composed_max_pool] if jit is not None else [])]
+    model = replace_layers(tiny_network(policy), *rules)
     # With Adam's usual epsilon, the sign of a gradient that is all rounding moves a weight.
     optimizer = DistributedAdam(1e-1, epsilon=1.0, **options)
     optimizer.build(model.trainable_variables)
