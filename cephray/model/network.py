@@ -247,7 +247,11 @@ def predict(
         first_points: [B, K, 2], normalised: where the first windows stand, in place of the coarse
             estimate; NaN where that is wanted.
     """
-    inputs = {"image": image, "first_points": first_points}
+    image = ops.convert_to_tensor(image)
+    if first_points is None:  # as numbers: a clone of Keras's takes no None
+        shape = network.get_layer("first_points").output.shape[1:]
+        first_points = ops.full((ops.shape(image)[0], *shape), float("nan"))
+    inputs = {"image": image, "first_points": ops.convert_to_tensor(first_points)}
     return Prediction(**network(inputs, training=training))
 
 

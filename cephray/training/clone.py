@@ -17,7 +17,7 @@ def replace_layers(model: keras.Model, *rules: Rule) -> keras.Model:
     """Copy a network, with some of its layers replaced.
 
     Args:
-        model: a functional model.
+        model: a functional model whose inputs are a dictionary.
         rules: for each layer the first that returns a replacement decides. The replacement must
             have the name and the variables of the layer.
 
@@ -32,7 +32,16 @@ def replace_layers(model: keras.Model, *rules: Rule) -> keras.Model:
                 return replacement
         return layer.__class__.from_config(layer.get_config())
 
-    copy = keras.models.clone_model(model, clone_function=clone)
+    inputs = {
+        name: keras.Input(
+            batch_shape=tensor.shape,
+            dtype=tensor.dtype,
+            name=tensor.name,
+            optional=model.get_layer(tensor.name).optional,  # Keras's own copies would lose this
+        )
+        for name, tensor in model.input.items()
+    }
+    copy = keras.models.clone_model(model, inputs, clone_function=clone)
     values = {variable.path: variable for variable in model.variables}
     for variable in copy.variables:
         variable.assign(values[variable.path])
