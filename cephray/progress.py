@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress
 
+from cephray.errors import InputError
+
 Show = Callable[[str], None]
 """Takes a line for the user; `print`, for example."""
 
@@ -66,7 +68,21 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def import_tensorflow() -> None:
-    """Import the slow and talkative packages, once everything quick has been checked."""
+    """Import TensorFlow and Keras without their start-up messages.
+
+    Keras is told to use TensorFlow, unless another backend was chosen.
+
+    Raises:
+        InputError: Keras uses another backend.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    loaded = sys.modules.get("keras")
+    chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    backend = loaded.backend.backend() if loaded is not None else chosen
+    if backend != "tensorflow":
+        raise InputError(
+            f"Keras's backend is {backend!r}; cephray trains and predicts with TensorFlow: set "
+            "KERAS_BACKEND=tensorflow before Keras is imported"
+        )
     with quiet_stderr():
-        import keras  # noqa: F401
         import tensorflow  # noqa: F401

@@ -36,7 +36,7 @@ from cephray.data import (
     augment,
     decode_on_cluster,
     read_dataset,
-    read_film,
+    read_pixels,
     training_batches,
     work_ahead,
     write_dataset,
@@ -155,7 +155,7 @@ def _full_size(records: Sequence[Record], config: Config) -> Iterator[object]:
     def task(number: int) -> Callable[[], object]:
         def make() -> object:
             record = records[number]
-            image = read_film(record.image_path)
+            image = read_pixels(record.image_path)
             frame = geometry.whole((image.shape[1], image.shape[0]))
             landmarks = geometry.normalise(record.landmarks_px, frame).astype(np.float32)
             image, _ = augment(image, landmarks, np.random.default_rng(number), config.augment)

@@ -21,9 +21,9 @@ from cephray.prediction import (
     Detector,
     Outcome,
     ReadFilm,
+    output_of,
     predict_here,
     read,
-    result_of,
     write_results,
 )
 
@@ -80,7 +80,7 @@ def folder_subjects(
 
 
 def _draw(detections: Sequence[Detection], landmarks: LandmarkSet) -> Iterator[Outcome]:
-    tasks = (partial(result_of, detection, landmarks) for detection in detections)
+    tasks = (partial(output_of, detection, landmarks) for detection in detections)
     return work_ahead(tasks, _threads())
 
 

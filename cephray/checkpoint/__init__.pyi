@@ -1,5 +1,6 @@
 from .compact import write_compact as write_compact
 from .export import export_model as export_model
+from .opening import open_checkpoints as open_checkpoints
 from .shipped import shipped_checkpoint as shipped_checkpoint
 from .store import CONFIG_FILE as CONFIG_FILE
 from .store import WEIGHTS_FILE as WEIGHTS_FILE

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cephray.cli.command import Parser
@@ -16,13 +15,10 @@ from cephray.storage import place
 
 if TYPE_CHECKING:
     from cephray.checkpoint import Checkpoint
-    from cephray.config import Config
-    from cephray.data import Record
 
+# As `evaluation.SPLITS`, which takes longer to import.
 VALIDATION = "validation"
-"""The films that a checkpoint's run held out."""
-
-MEASURED_SPLITS = ("train", "test1", "test2", "all", VALIDATION)
+SPLITS = ("train", "test1", "test2", "all", VALIDATION)
 
 
 def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:
@@ -47,45 +43,25 @@ def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:
 
 def add_split_option(command: Parser, default: str | None = None) -> None:
     """Add `--split`, required if there is no default."""
-    command.add_argument(
-        "--split", choices=MEASURED_SPLITS, default=default, required=default is None
-    )
+    command.add_argument("--split", choices=SPLITS, default=default, required=default is None)
 
 
-def open_checkpoint(options: argparse.Namespace) -> Checkpoint:
+def checkpoint_of(options: argparse.Namespace) -> Checkpoint:
     """Open the one checkpoint that is given, or the one that comes with cephray."""
     given = options.checkpoint or []
     if len(given) > 1:
         raise InputError(f"--checkpoint: one is wanted here; got {', '.join(map(str, given))}")
-    return open_checkpoints(options)[0]
+    return checkpoints_of(options)[0]
 
 
-def open_checkpoints(options: argparse.Namespace) -> list[Checkpoint]:
+def checkpoints_of(options: argparse.Namespace) -> list[Checkpoint]:
     """Open the checkpoints that are given, or the one that comes with cephray."""
-    from cephray.checkpoint import find_checkpoint, shipped_checkpoint
-    from cephray.config import with_inference
+    from cephray.checkpoint import open_checkpoints
 
-    given = options.checkpoint
-    found = [shipped_checkpoint()] if given is None else [find_checkpoint(one) for one in given]
-    return [replace(one, config=with_inference(one.config, options.set)) for one in found]
+    return open_checkpoints(options.checkpoint, options.set)
 
 
 def describe(checkpoints: Sequence[Checkpoint]) -> str:
     """Name a checkpoint, or the checkpoints of an ensemble."""
     kind = "checkpoint" if len(checkpoints) == 1 else f"ensemble of {len(checkpoints)} checkpoints"
     return f"{kind} {', '.join(str(checkpoint.folder) for checkpoint in checkpoints)}"
-
-
-def read_records(options: argparse.Namespace, config: Config) -> list[Record]:
-    """Read the films of a split; of validation, those that the run held out."""
-    from cephray.data import choose_films, read_dataset
-
-    if options.split != VALIDATION:
-        return read_dataset(options.data, options.split, config.data)
-    _, records = choose_films(options.data, config)
-    if not records:
-        raise InputError(
-            f"--split {VALIDATION}: the checkpoint's run validated on no films "
-            "(data.validation=none); choose another split"
-        )
-    return records

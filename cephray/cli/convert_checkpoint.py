@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cephray.cli.checkpoint_options import add_checkpoint_options, open_checkpoint
+from cephray.cli.checkpoint_options import add_checkpoint_options, checkpoint_of
 from cephray.cli.command import Commands
 from cephray.progress import import_tensorflow
 
@@ -33,7 +33,7 @@ def run_compact(options: argparse.Namespace) -> None:
     """Write a checkpoint for prediction alone."""
     from cephray.checkpoint import write_compact
 
-    checkpoint = open_checkpoint(options)
+    checkpoint = checkpoint_of(options)
     write_compact(checkpoint, options.output, options.data)
     size = sum(path.stat().st_size for path in options.output.iterdir())
     print(f"{checkpoint.folder} in {options.output}: {size / 1e6:.1f} MB")
@@ -41,7 +41,7 @@ def run_compact(options: argparse.Namespace) -> None:
 
 def run_export(options: argparse.Namespace) -> None:
     """Write a SavedModel."""
-    checkpoint = open_checkpoint(options)
+    checkpoint = checkpoint_of(options)
     import_tensorflow()
     from cephray.checkpoint import export_model
 

@@ -10,10 +10,9 @@ from cephray.cli.checkpoint_options import (
     VALIDATION,
     add_checkpoint_options,
     add_split_option,
+    checkpoint_of,
+    checkpoints_of,
     describe,
-    open_checkpoint,
-    open_checkpoints,
-    read_records,
 )
 from cephray.cli.command import Commands, make_folder
 from cephray.errors import InputError
@@ -48,40 +47,17 @@ def add_commands(commands: Commands) -> None:
 
 def run_evaluate(options: argparse.Namespace) -> None:
     """Measure a checkpoint on films with known landmarks."""
-    from cephray.evaluation import find_repeats, training_films
-    from cephray.landmarks import landmark_set
-    from cephray.progress import progress
+    from cephray.evaluation import draw_overlays, evaluate_checkpoints, format_evaluation
 
-    checkpoint, *others = open_checkpoints(options)
-    config = checkpoint.config
-    data = config.data
-    if options.reader is not None:
-        data = data.model_copy(update={"reader": options.reader})
-    records = read_records(options, config.model_copy(update={"data": data}))
-    landmarks = landmark_set(data.landmarks)
+    checkpoints = checkpoints_of(options)
     make_folder(options.json and options.json.parent)
     make_folder(options.output)
-
-    import_tensorflow()
-    from cephray.evaluation import draw_overlays, evaluate, format_evaluation
-    from cephray.prediction import Detector
-
-    training = training_films(options.data, records)
-    with progress("looking for copies", len(training) + len(records)) as advance:
-        copies = find_repeats(records, training, advance)
-    with progress("evaluating", len(records)) as advance:
-        result = evaluate(
-            Detector(checkpoint, *others),
-            records,
-            options.split,
-            data.reader,
-            landmarks,
-            advance,
-            copies,
-        )
+    result, records = evaluate_checkpoints(
+        checkpoints, options.data, options.split, options.reader
+    )
     print(
-        f"{len(records)} films of {options.split}, truth: {data.reader} of the readers, "
-        f"{describe([checkpoint, *others])}\n"
+        f"{len(records)} films of {options.split}, truth: {result.ground_truth} of the readers, "
+        f"{describe(checkpoints)}\n"
     )
     print(format_evaluation(result))
     if options.json is not None:
@@ -90,17 +66,17 @@ def run_evaluate(options: argparse.Namespace) -> None:
         from cephray.report import write_report
 
         draw_overlays(result, records, options.output / "overlays")
-        page = write_report(options.output, result, records, checkpoint, others)
+        page = write_report(options.output, result, records, checkpoints[0], checkpoints[1:])
         print(f"\noverlays in {options.output / 'overlays'}, report {page}")
 
 
 def run_robustness(options: argparse.Namespace) -> None:
     """Measure a checkpoint on disturbed films."""
-    from cephray.evaluation import DISTURBANCES
+    from cephray.evaluation import DISTURBANCES, read_records
     from cephray.progress import progress
 
-    checkpoint, *others = open_checkpoints(options)
-    records = read_records(options, checkpoint.config)
+    checkpoint, *others = checkpoints_of(options)
+    records = read_records(options.data, options.split, checkpoint.config)
     make_folder(options.json and options.json.parent)
     import_tensorflow()
     from cephray.evaluation import format_rows, measure_robustness
@@ -120,15 +96,17 @@ def run_robustness(options: argparse.Namespace) -> None:
 
 def run_calibrate(options: argparse.Namespace) -> None:
     """Learn the confidence of a checkpoint's network."""
-    checkpoint = open_checkpoint(options)
-    records = read_records(options, checkpoint.config)
+    from cephray.evaluation import read_records
+
+    checkpoint = checkpoint_of(options)
+    records = read_records(options.data, options.split, checkpoint.config)
     if not checkpoint.config.model.spread:
         raise InputError(
             f"checkpoint {checkpoint.folder}: its network knows no spread (model.spread=false), "
             "so that it cannot be calibrated"
         )
     import_tensorflow()
-    from cephray.evaluation import evaluate
+    from cephray.evaluation import evaluate_detector
     from cephray.landmarks import landmark_set
     from cephray.metrics import bands, calibrate, confidence, format_bands
     from cephray.prediction import Detector
@@ -137,7 +115,7 @@ def run_calibrate(options: argparse.Namespace) -> None:
     data = checkpoint.config.data
     landmarks = landmark_set(data.landmarks)
     with progress("measuring", len(records)) as advance:
-        result = evaluate(
+        result = evaluate_detector(
             Detector(checkpoint), records, options.split, data.reader, landmarks, advance
         )
     assert result.spread_mm is not None

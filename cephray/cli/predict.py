@@ -7,7 +7,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cephray.cli.checkpoint_options import add_checkpoint_options, open_checkpoints
+from cephray.cli.checkpoint_options import add_checkpoint_options, checkpoints_of
 from cephray.cli.command import Commands
 from cephray.errors import InputError, RunError
 from cephray.progress import import_tensorflow
@@ -57,7 +57,7 @@ def run_predict(options: argparse.Namespace) -> None:
         options.films, output, lambda path: left_out.update([path.suffix.lower() or "no suffix"])
     )
     require_own_output(output, films)
-    checkpoint, *others = open_checkpoints(options)
+    checkpoint, *others = checkpoints_of(options)
     landmarks = landmark_set(checkpoint.config.data.landmarks)
 
     with progress("predicting", len(films)) as advance:

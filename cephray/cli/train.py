@@ -6,7 +6,6 @@ import argparse
 from pathlib import Path
 
 from cephray.cli.command import CONFIG_HELP, Commands
-from cephray.progress import import_tensorflow
 from cephray.storage import place
 
 
@@ -31,25 +30,16 @@ def add_commands(commands: Commands) -> None:
 
 def run_train(options: argparse.Namespace) -> None:
     """Train."""
-    from cephray.checkpoint import CONFIG_FILE
-    from cephray.config import load_config
-    from cephray.training import plan_run, require_same_run
+    from cephray.training import train
 
-    overrides = list(options.set)
-    if options.num_workers is not None:
-        overrides.append(f"train.num_workers={options.num_workers}")
-    if options.use_gpu:
-        overrides.append("train.use_gpu=true")
-    saved = options.output / CONFIG_FILE
-    going_on = options.resume and saved.is_file()
-    base = saved if going_on and options.config is None else options.config
-    config = load_config(base, overrides)
-    if going_on:
-        require_same_run(config, load_config(saved), saved)
-    plan = plan_run(options.data, options.output, config, options.resume)
-
-    import_tensorflow()
-    from cephray.training import launch
-
-    best = launch(plan, options.verbose)
+    best = train(
+        options.config,
+        data=options.data,
+        output=options.output,
+        overrides=options.set,
+        num_workers=options.num_workers,
+        use_gpu=options.use_gpu,
+        resume=options.resume,
+        verbose=options.verbose,
+    )
     print(f"best epoch {best.progress.epoch}: {best.folder}")

@@ -1,6 +1,7 @@
 from .ahead import Waiting as Waiting
 from .ahead import prefetch as prefetch
 from .ahead import work_ahead as work_ahead
+from .arrays import film_from_array as film_from_array
 from .augmentation.film import augment as augment
 from .check.check import check_dataset as check_dataset
 from .check.text import format_check as format_check
@@ -17,7 +18,7 @@ from .films import Original as Original
 from .films import View as View
 from .films import check_spacing as check_spacing
 from .films import read_film as read_film
-from .films import read_original as read_original
+from .films import read_pixels as read_pixels
 from .films import view_film as view_film
 from .known_copies import KnownCopies as KnownCopies
 from .opencv import cv2 as cv2

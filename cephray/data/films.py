@@ -51,13 +51,21 @@ class Film:
 
 @dataclass(frozen=True, eq=False)
 class Original:
-    """A film as its file holds it, and what the file knows of its size."""
+    """A film at its full size.
 
-    image: GrayImage  # [H, W]
-    spacing_mm: float | None = None  # millimetres per pixel
-    spacing_source: str | None = None  # DICOM element that the spacing is from, and its correction
-    resampled_from_px: tuple[int, int] | None = None  # (width, height), where pixels were oblong
-    notes: tuple[str, ...] = ()  # what the file says and was left out, and why
+    Attributes:
+        image: Grey values, uint8 [H, W], 0 black to 255 white.
+        spacing_mm: Millimetres per pixel, or None if the file does not know it.
+        spacing_source: DICOM element that the spacing is from, and its correction; or None.
+        resampled_from_px: (width, height) of a file whose pixels are not square, otherwise None.
+        notes: What the file says that was left out, and why.
+    """
+
+    image: GrayImage
+    spacing_mm: float | None = None
+    spacing_source: str | None = None
+    resampled_from_px: tuple[int, int] | None = None
+    notes: tuple[str, ...] = ()
 
 
 class View(NamedTuple):
@@ -111,7 +119,7 @@ def load_film(record: Record, view: View) -> Film:
         InputError: the file cannot be decoded, a landmark lies outside the film,
             or the spacing is impossible for it.
     """
-    image = read_film(record.image_path)
+    image = read_pixels(record.image_path)
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
     check_spacing(record, size_px)
@@ -147,17 +155,17 @@ def view_film(
     )
 
 
-def read_film(path: Path) -> GrayImage:
-    """Decode an image file as grey values: the image of `read_original`, uint8 [H, W].
+def read_pixels(path: Path) -> GrayImage:
+    """Decode an image file as grey values: the image of `read_film`, uint8 [H, W].
 
     Raises:
-        InputError: as in `read_original`.
+        InputError: as in `read_film`.
     """
-    return read_original(path).image
+    return read_film(path).image
 
 
-def read_original(path: Path) -> Original:
-    """Decode an image file as grey values.
+def read_film(path: str | Path) -> Original:
+    """Read a film as grey values.
 
     Colour becomes luminance. Of a 16-bit film the 8 highest bits that it uses are kept: its depth
     is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel. What kind
@@ -166,12 +174,18 @@ def read_original(path: Path) -> Original:
     Only DICOM knows a spacing. The resolution that other files carry is of a page to be printed:
     scanners and programs fill in 72, 96 or 300 dots per inch, whatever the film measured.
 
+    Example:
+        >>> film = read_film("film.png")
+        >>> film.image.shape, film.spacing_mm
+        ((600, 484), None)
+
     Args:
-        path: bmp, png, jpeg or tiff file, 8 or 16 bits a channel, or a DICOM file.
+        path: bmp, png, jpeg, tiff or webp file, 8 or 16 bits a channel, or a DICOM file.
 
     Raises:
         InputError: the file is missing, empty, cut off or no image; one line.
     """
+    path = Path(path)
     if not path.exists():
         raise InputError(f"film {path} does not exist")
     if path.is_dir():
@@ -209,7 +223,18 @@ def read_original(path: Path) -> Original:
         raise InputError(
             f"film {path} holds pixels of type {image.dtype}; save it with 8 or 16 bits a channel"
         )
-    return Original((image >> (used_bits(int(image.max())) - 8)).astype(np.uint8))
+    return Original(highest_bits(image))
+
+
+def highest_bits(image: NDArray[np.uint16]) -> GrayImage:
+    """Keep the 8 highest of the bits that a 16-bit film uses.
+
+    Its depth is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
+
+    Args:
+        image: [H, W].
+    """
+    return (image >> (used_bits(int(image.max())) - 8)).astype(np.uint8)
 
 
 def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:

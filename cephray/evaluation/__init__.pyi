@@ -2,10 +2,13 @@ from .disturb import DISTURBANCES as DISTURBANCES
 from .evaluation import Errors as Errors
 from .evaluation import Evaluation as Evaluation
 from .evaluation import draw_overlays as draw_overlays
-from .evaluation import evaluate as evaluate
+from .evaluation import evaluate_detector as evaluate_detector
 from .evaluation import mean_offsets_mm as mean_offsets_mm
 from .robustness import format_rows as format_rows
 from .robustness import measure_robustness as measure_robustness
+from .run import evaluate as evaluate
+from .run import evaluate_checkpoints as evaluate_checkpoints
+from .run import read_records as read_records
 from .subsets import find_repeats as find_repeats
 from .subsets import training_films as training_films
 from .text import format_evaluation as format_evaluation

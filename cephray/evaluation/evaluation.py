@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.clinical import ClassComparison, compare_classes
-from cephray.data import Comparison, Record, compare_readers, decode, read_film
+from cephray.data import Comparison, Record, compare_readers, decode, read_pixels
 from cephray.drawing import draw_overlay, save_picture
 from cephray.evaluation.subsets import Copies, Subset, choose_subsets
 from cephray.landmarks import LandmarkSet
@@ -194,7 +194,7 @@ def mean_offsets_mm(offset_mm: Errors) -> Errors:
     return mean_mm
 
 
-def evaluate(
+def evaluate_detector(
     detector: Detector,
     records: list[Record],
     split: str,
@@ -260,7 +260,7 @@ def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -
     folder.mkdir(parents=True, exist_ok=True)
     for record, detection in zip(records, evaluation.detections, strict=True):
         picture = draw_overlay(
-            read_film(record.image_path),
+            read_pixels(record.image_path),
             detection.refined_px,
             evaluation.landmarks.abbreviations,
             truth_px=record.landmarks_px,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.data import Film, Record, View, check_spacing, read_film, view_film
+from cephray.data import Film, Record, View, check_spacing, read_pixels, view_film
 from cephray.evaluation.disturb import DISTURBANCES, Disturb, Shot
 from cephray.evaluation.evaluation import stage_offsets_mm
 from cephray.metrics import Summary, summarise
@@ -107,7 +107,7 @@ def format_rows(rows: Sequence[Row]) -> str:
 def _disturbed(records: Sequence[Record], disturb: Disturb, view: View) -> Iterator[Film]:
     """Read and disturb the films one after the other, each in its own way."""
     for number, record in enumerate(records):
-        image = read_film(record.image_path)
+        image = read_pixels(record.image_path)
         check_spacing(record, (image.shape[1], image.shape[0]))
         shot = Shot(image, record.landmarks_px, record.spacing_mm)
         image, landmarks_px, spacing_mm = disturb(shot, np.random.default_rng([SEED, number]))

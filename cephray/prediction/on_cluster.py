@@ -23,7 +23,8 @@ from cephray.data import FilmFile, View, cv2
 from cephray.errors import InputError, RunError
 from cephray.landmarks import LandmarkSet
 from cephray.prediction.detector import BATCH_SIZE, Detection, Detector
-from cephray.prediction.films import Outcome, ReadFilm, read, result_of
+from cephray.prediction.films import Outcome, output_of, read
+from cephray.prediction.result import ReadFilm
 from cephray.progress import quiet_stderr
 
 # Up to this many films, starting Ray takes longer than predicting them, even at the paper's size.
@@ -238,7 +239,7 @@ def _draw(row: Row, landmarks: LandmarkSet) -> Row:
     """Make what is written of a film, in a task."""
     cv2.setNumThreads(1)
     item = pickle.loads(row["item"])
-    return _row(result_of(item, landmarks)) if isinstance(item, Detection) else row
+    return _row(output_of(item, landmarks)) if isinstance(item, Detection) else row
 
 
 def _row(item: Any) -> Row:

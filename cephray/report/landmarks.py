@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cephray.data import Record, read_film
+from cephray.data import Record, read_pixels
 from cephray.drawing import crop_around, draw_offsets, draw_overlay, encode_jpeg, save_picture
 from cephray.evaluation import Errors, Evaluation, mean_offsets_mm
 from cephray.metrics import SDR_RANGES_MM, Summary, summarise, summarise_landmarks
@@ -99,7 +99,7 @@ def worst_films_section(
         record, detection = records[n], evaluation.detections[n]
         predicted_px = detection.refined_px
         image, origin = crop_around(
-            read_film(record.image_path), np.concatenate([predicted_px, record.landmarks_px])
+            read_pixels(record.image_path), np.concatenate([predicted_px, record.landmarks_px])
         )
         picture = draw_overlay(
             image,

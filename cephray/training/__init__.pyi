@@ -5,5 +5,6 @@ from .loop import run_epoch as run_epoch
 from .optimizer import build_optimizer as build_optimizer
 from .plan import plan_run as plan_run
 from .replica import build_replica as build_replica
+from .run import train as train
 from .step import build_train_step as build_train_step
 from .worker import ENVIRONMENT as ENVIRONMENT

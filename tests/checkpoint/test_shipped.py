@@ -86,12 +86,12 @@ def test_a_real_film_within_20_s(shared: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_figures_of_its_card(shared: Path) -> None:
-    from cephray.evaluation import evaluate
+    from cephray.evaluation import evaluate_detector
     from cephray.prediction import Detector
 
     checkpoint = shipped_checkpoint()
     records = read_dataset(shared / "data/isbi2015", "test1", checkpoint.config.data)
-    evaluation = evaluate(Detector(checkpoint), records, "test1", "mean", ISBI2015)
+    evaluation = evaluate_detector(Detector(checkpoint), records, "test1", "mean", ISBI2015)
     assert [d.film.film for d in evaluation.detections if d.doubts] == []
     found = evaluation.refined.to_json()
     figures = {

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.config import DataConfig
 from cephray.data.dataset.records import Record, read_dataset
-from cephray.data.films import View, check_landmarks, load_film, read_film, resize_film
+from cephray.data.films import View, check_landmarks, load_film, read_pixels, resize_film
 from cephray.errors import InputError
 
 
@@ -33,7 +33,7 @@ def record(path: Path, landmarks_px: list[list[float]]) -> Record:
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
 def test_grey_films_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
-    image = read_film(encode(tmp_path / f"film{suffix}", ramp()))
+    image = read_pixels(encode(tmp_path / f"film{suffix}", ramp()))
     assert image.dtype == np.uint8
     np.testing.assert_allclose(image, ramp(), atol=2 if suffix == ".jpg" else 0)
 
@@ -41,14 +41,14 @@ def test_grey_films_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
 def test_colour_becomes_luminance(tmp_path: Path) -> None:
     blue, green, red = 10, 200, 60
     colour = np.full((4, 5, 3), (blue, green, red), np.uint8)
-    image = read_film(encode(tmp_path / "film.png", colour))
+    image = read_pixels(encode(tmp_path / "film.png", colour))
     np.testing.assert_allclose(image, 0.299 * red + 0.587 * green + 0.114 * blue, atol=1)
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> None:
     wide = ramp().astype(np.uint16) << (bits - 8)
-    image = read_film(encode(tmp_path / "film.png", wide))
+    image = read_pixels(encode(tmp_path / "film.png", wide))
     assert image.dtype == np.uint8
     np.testing.assert_array_equal(image, ramp())
 
@@ -62,33 +62,33 @@ def test_damaged_films_are_refused(
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(InputError, match=r"film.*(cut off|not a readable image).*copy it again"):
-        read_film(path)
+        read_pixels(path)
     assert capfd.readouterr().err == ""
 
 
 def test_wrong_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no.png does not exist"):
-        read_film(tmp_path / "no.png")
+        read_pixels(tmp_path / "no.png")
     with pytest.raises(InputError, match="is a folder"):
-        read_film(tmp_path)
+        read_pixels(tmp_path)
     empty = tmp_path / "empty.png"
     empty.touch()
     with pytest.raises(InputError, match=r"empty \(0 bytes\)"):
-        read_film(empty)
+        read_pixels(empty)
     text = tmp_path / "text.png"
     text.write_text("no image")
     with pytest.raises(InputError, match=r"not a readable image; known kinds: \.bmp"):
-        read_film(text)
+        read_pixels(text)
     real = encode(tmp_path / "real.tif", ramp().astype(np.float32))
     with pytest.raises(InputError, match="type float32; save it with 8 or 16 bits"):
-        read_film(real)
+        read_pixels(real)
 
 
 def test_trailing_bytes_do_no_harm(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         path = encode(tmp_path / f"film{suffix}", ramp())
         path.write_bytes(path.read_bytes() + b"\0" * 100)
-        assert read_film(path).shape == (40, 30)
+        assert read_pixels(path).shape == (40, 30)
 
 
 @pytest.mark.parametrize("size", [(20, 15), (80, 60), (20, 60), (40, 30)])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cephray.data.films import read_original
+from cephray.data.films import read_film
 from cephray.data.search import FilmFile, _in_its_folder, find_films
 from cephray.errors import InputError
 from tests.data.dicom.test_decode import film
@@ -131,4 +131,4 @@ def test_a_pipe_is_no_film(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "other")
     assert names(tmp_path) == ["film"]
     with pytest.raises(InputError, match="is a device or a pipe"):
-        read_original(tmp_path / "film.png")
+        read_film(tmp_path / "film.png")

@@ -20,7 +20,7 @@ def use_build(folder: Path) -> None:
     sys.modules["cephray._core"] = module
     import cephray
 
-    cephray._core = module  # type: ignore[attr-defined]
+    cephray._core = module
 
 
 if __name__ == "__main__":

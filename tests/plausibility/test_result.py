@@ -13,7 +13,7 @@ from cephray.landmarks import ISBI2015
 from cephray.plausibility.result import doubts
 from cephray.plausibility.statistics import ShapeStatistics, shape_statistics
 from cephray.prediction import Detector, predict_here
-from cephray.prediction.films import Result
+from cephray.prediction.films import Output
 
 SIZE_PX = (1935, 2400)
 SPACING_MM = 0.1
@@ -148,7 +148,7 @@ def frontal() -> GrayImage:
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Output]:
     """Predict drawn films with the checkpoint that comes with cephray."""
     folder = tmp_path_factory.mktemp("films")
     write_dataset(folder / "drawn", 2, size_px=(484, 600))
@@ -168,11 +168,11 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Result]:
         files.append(FilmFile(name, path))
     outcomes = predict_here(Detector(shipped_checkpoint()), files, ISBI2015)
     found = {files[number].name: outcome for number, outcome in outcomes}
-    return {name: one for name, one in found.items() if isinstance(one, Result)}
+    return {name: one for name, one in found.items() if isinstance(one, Output)}
 
 
 @pytest.mark.parametrize("name", ["upright", "second", "inverted"])
-def test_a_sound_film_is_not_doubtful(results: dict[str, Result], name: str) -> None:
+def test_a_sound_film_is_not_doubtful(results: dict[str, Output], name: str) -> None:
     facts = results[name].facts
     assert facts["doubtful"] == []
     assert {found["class"] for found in facts["measurements"]} != {0}
@@ -185,7 +185,7 @@ def test_a_sound_film_is_not_doubtful(results: dict[str, Result], name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["left", "right", "down", "mirrored", "frontal", "noise", "even"])
-def test_no_upright_lateral_film_is_doubtful(results: dict[str, Result], name: str) -> None:
+def test_no_upright_lateral_film_is_doubtful(results: dict[str, Output], name: str) -> None:
     """The JSON and the picture say so, and no class is given."""
     facts = results[name].facts
     assert facts["doubtful"]

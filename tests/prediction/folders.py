@@ -9,7 +9,7 @@ import numpy as np
 
 from cephray.data import write_dataset
 from cephray.landmarks import ISBI2015
-from cephray.prediction.films import Summary
+from cephray.prediction.files import Summary
 from tests.data.dicom.test_decode import film as dicom_film
 
 BROKEN = 5

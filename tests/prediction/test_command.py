@@ -16,7 +16,7 @@ import pytest
 
 from cephray.checkpoint import Checkpoint
 from cephray.cli.__main__ import main
-from cephray.prediction.films import Summary
+from cephray.prediction.files import Summary
 from tests.prediction.folders import BROKEN, check, write_folder
 from tests.training.processes import descendants, wait_until
 

@@ -15,19 +15,13 @@ import pytest
 
 from cephray.checkpoint import Checkpoint
 from cephray.clinical import MEASUREMENTS, classify, measure
-from cephray.data import FilmFile, Original, View, find_films, read_film
+from cephray.data import FilmFile, Original, View, find_films, read_pixels
 from cephray.drawing import draw_overlay
 from cephray.errors import InputError, RunError, Stopped
 from cephray.landmarks import ISBI2015
 from cephray.prediction.detector import Detector
-from cephray.prediction.films import (
-    Outcome,
-    Result,
-    predict_here,
-    read,
-    require_own_output,
-    write_results,
-)
+from cephray.prediction.files import require_own_output, write_results
+from cephray.prediction.films import Outcome, Output, predict_here, read
 from tests.data.dicom.test_decode import film as dicom_film
 from tests.prediction.folders import contents
 
@@ -73,9 +67,9 @@ def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path
         assert rows[1][6] == "; ".join(facts["doubtful"])
         assert rows[1][4] == (str(confidences[0]) if spacing_mm else "")
         drawn = np.asarray(cv2.imread(str(tmp_path / name / "003.png")))[-1200:]
-        plain = draw_overlay(read_film(files[0].path), points_px, ISBI2015.abbreviations)
+        plain = draw_overlay(read_pixels(files[0].path), points_px, ISBI2015.abbreviations)
         lined = draw_overlay(
-            read_film(files[0].path), points_px, ISBI2015.abbreviations, lines=ISBI2015.lines
+            read_pixels(files[0].path), points_px, ISBI2015.abbreviations, lines=ISBI2015.lines
         )
         assert not np.array_equal(drawn, plain)
         assert np.mean(drawn != lined) < 0.01
@@ -90,8 +84,8 @@ def test_the_company_of_a_film_changes_nothing(films: Path, checkpoint: Checkpoi
     for number, file in enumerate(files):
         alone = dict(predict_here(detector, [file], ISBI2015))[0]
         expected = together[number]
-        assert isinstance(alone, Result)
-        assert isinstance(expected, Result)
+        assert isinstance(alone, Output)
+        assert isinstance(expected, Output)
         assert alone.facts == expected.facts
         assert alone.picture == expected.picture
 
@@ -136,7 +130,7 @@ def test_one_odd_film_does_not_end_the_others(
     def odd(path: Path) -> Original:
         raise MemoryError("900 GB")
 
-    monkeypatch.setattr("cephray.prediction.films.read_original", odd)
+    monkeypatch.setattr("cephray.prediction.films.read_film", odd)
     error = read(0, FilmFile("x", Path("x.png")), View(96, 64), 19, None)
     assert isinstance(error, InputError)
     assert "x.png cannot be read (MemoryError: 900 GB)" in str(error)
@@ -146,7 +140,7 @@ def test_one_odd_film_does_not_end_the_others(
     thread.write_bytes(cv2.imencode(".png", np.zeros((9000, 3), np.uint8))[1].tobytes())
     files = [*find_films([films / "a"])[:1], FilmFile("thread", thread)]
     found = dict(predict_here(Detector(checkpoint), files, ISBI2015))
-    assert isinstance(found[0], Result)
+    assert isinstance(found[0], Output)
     assert "3 × 9000 pixels cannot be drawn" in str(found[1])
 
 

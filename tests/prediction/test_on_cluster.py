@@ -21,10 +21,8 @@ from cephray.errors import InputError, RunError
 from cephray.landmarks import ISBI2015
 from cephray.prediction import on_cluster
 from cephray.prediction.detector import Detector
-from cephray.prediction.films import (
-    predict_here,
-    write_results,
-)
+from cephray.prediction.files import write_results
+from cephray.prediction.films import predict_here
 from tests.prediction.folders import check, contents, write_folder
 from tests.training.processes import ray_processes
 

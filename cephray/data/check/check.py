@@ -28,7 +28,7 @@ from cephray.data.dataset import (
     natural_key,
     read_dataset,
 )
-from cephray.data.films import check_landmarks, check_spacing, read_film
+from cephray.data.films import check_landmarks, check_spacing, read_pixels
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
 
@@ -249,7 +249,7 @@ def mean(distances_mm: Any) -> float | None:
 def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
     """Return a film's size and whether it shows nothing, or why it cannot be used."""
     try:
-        image = read_film(record.image_path)
+        image = read_pixels(record.image_path)
         size_px = (image.shape[1], image.shape[0])
         check_spacing(record, size_px)
     except InputError as fault:

@@ -24,7 +24,7 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from cephray.data.films import Original, read_original
+from cephray.data.films import Original, read_film
 from cephray.errors import InputError
 
 
@@ -51,7 +51,7 @@ def film(pixels: NDArray[Any], **elements: Any) -> Dataset:
 
 def read(dataset: Dataset, folder: Path, name: str = "film.dcm") -> Original:
     dataset.save_as(folder / name, enforce_file_format=True)
-    return read_original(folder / name)
+    return read_film(folder / name)
 
 
 def refused(dataset: Dataset, folder: Path) -> str:
@@ -259,10 +259,10 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     for share in (0.002, 0.1, 0.9):
         path.write_bytes(content[: int(len(content) * share)])
         with pytest.raises(InputError, match=r"film\.dcm"):
-            read_original(path)
+            read_film(path)
     path.write_bytes(content[:132] + b"\xa5" * 5000)
     with pytest.raises(InputError, match=r"film\.dcm .*copy it again|holds no pixel data"):
-        read_original(path)
+        read_film(path)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -272,7 +272,7 @@ def test_pydicoms_own_files() -> None:
     read, lines = 0, []
     for path in folder.glob("*.dcm"):
         try:
-            read += read_original(path).image.ndim == 2
+            read += read_film(path).image.ndim == 2
         except InputError as error:
             lines.append(str(error))
     assert read > 30
@@ -291,5 +291,5 @@ def test_messages_hold_nothing_of_the_patient(tmp_path: Path) -> None:
 def test_a_film_is_the_same_in_any_file(tmp_path: Path) -> None:
     (tmp_path / "film.png").write_bytes(cv2.imencode(".png", ramp())[1].tobytes())
     np.testing.assert_array_equal(
-        read(film(ramp()), tmp_path).image, read_original(tmp_path / "film.png").image
+        read(film(ramp()), tmp_path).image, read_film(tmp_path / "film.png").image
     )

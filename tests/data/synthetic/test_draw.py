@@ -8,7 +8,7 @@ import pytest
 
 from cephray.config import DataConfig
 from cephray.data.dataset.records import read_dataset
-from cephray.data.films import read_film
+from cephray.data.films import read_pixels
 from cephray.data.synthetic import draw as synthetic
 from cephray.data.synthetic.anatomy import CONTOURS, LANDMARKS_MM
 from cephray.data.synthetic.radiograph import Stroke, attenuation, spline
@@ -126,7 +126,7 @@ def test_written_data_sets_read_back(tmp_path: Path) -> None:
     assert [r.film for r in read_dataset(folder, "test1", DataConfig())] == ["003"]
     for number, record in enumerate(read_dataset(folder, "all", DataConfig()), 1):
         image, landmarks_px = synthetic.draw_film(np.random.default_rng([7, number]), SIZE)
-        np.testing.assert_array_equal(read_film(record.image_path), image)
+        np.testing.assert_array_equal(read_pixels(record.image_path), image)
         np.testing.assert_allclose(record.landmarks_px, landmarks_px, atol=0.00501)
         assert record.spacing_mm == pytest.approx(240 / SIZE[1])
         apart_px = record.readers_px["junior"] - record.readers_px["senior"]
@@ -150,7 +150,7 @@ def test_default_size_needs_no_spacing_file(tmp_path: Path) -> None:
     assert not (tmp_path / "spacing.csv").exists()
     record = read_dataset(tmp_path, "train", DataConfig())[0]
     assert record.spacing_mm == 0.1
-    assert read_film(record.image_path).shape == (2400, 1935)
+    assert read_pixels(record.image_path).shape == (2400, 1935)
 
 
 def test_wrong_output(tmp_path: Path) -> None:

@@ -1,0 +1,84 @@
+"""Training from Python: one function that plans a run and launches it.
+
+It joins configuration, plan and driver; the command line calls it too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cephray.checkpoint import CONFIG_FILE, Checkpoint
+from cephray.config import Config, load_config
+from cephray.errors import InputError
+from cephray.progress import import_tensorflow
+from cephray.storage import Place, place
+from cephray.training.compatibility import require_same_run
+from cephray.training.plan import plan_run
+
+
+def train(
+    config: Config | Place | str | None = None,
+    *,
+    data: str | Path,
+    output: str | Place,
+    overrides: Sequence[str] = (),
+    num_workers: int | None = None,
+    use_gpu: bool = False,
+    resume: bool = False,
+    verbose: bool = False,
+) -> Checkpoint:
+    """Train a network on a Ray cluster, or on this machine if none is named.
+
+    Ray is started for the run and shut down after it, unless it runs already. Progress is printed
+    line by line.
+
+    Example:
+        >>> best = cephray.train("small", data="films", output="run", num_workers=2)
+        >>> cephray.load(best.folder).predict("film.png").doubtful
+        ()
+
+    Args:
+        config: Configuration; or name of a preset, or path of a YAML file. If None, the defaults,
+            or the configuration of the run that is resumed.
+        data: Folder of the data set.
+        output: Folder or URI of the run; must be empty unless the run is resumed.
+        overrides: `section.key=value` each, as with `--set`.
+        num_workers: Number of workers. If None, as configured.
+        use_gpu: Give each worker a GPU. If False, as configured.
+        resume: Go on from the last complete checkpoint in `output`.
+        verbose: Show the logs of Ray and TensorFlow too.
+
+    Returns:
+        The best checkpoint: of the lowest validation error, or of the last epoch without
+        validation.
+
+    Raises:
+        InputError: an argument, the configuration or the data set cannot be used.
+        RunError: the run failed; the message says what it can be resumed from.
+        Stopped: a signal ended the run.
+    """
+    output = place(output) if isinstance(output, str) else output
+    changes = list(overrides)
+    if num_workers is not None:
+        changes.append(f"train.num_workers={num_workers}")
+    if use_gpu:
+        changes.append("train.use_gpu=true")
+    saved = output / CONFIG_FILE
+    goes_on = resume and saved.is_file()
+    if isinstance(config, Config):
+        if changes:
+            raise InputError(
+                "config: a Config takes no overrides; change it by cephray.config.override"
+            )
+        wanted = config
+    else:
+        wanted = load_config(saved if goes_on and config is None else config, changes)
+    if goes_on:
+        require_same_run(wanted, load_config(saved), saved)
+    plan = plan_run(Path(data), output, wanted, resume)
+
+    import_tensorflow()
+    from cephray.training.driver import launch
+
+    return launch(plan, verbose)
