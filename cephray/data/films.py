@@ -182,6 +182,9 @@ def read_film(path: str | Path) -> Original:
     Args:
         path: bmp, png, jpeg, tiff or webp file, 8 or 16 bits a channel, or a DICOM file.
 
+    Returns:
+        The film at its full size, and what the file knows of its spacing.
+
     Raises:
         InputError: the file is missing, empty, cut off or no image; one line.
     """

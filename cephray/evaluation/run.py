@@ -36,9 +36,9 @@ def evaluate(
     """Measure a checkpoint on films with known landmarks, each film once.
 
     Example:
-        >>> evaluation = cephray.evaluate("run", data="films", split="test1")
+        >>> evaluation = cephray.evaluate(data="films", split="test1")
         >>> evaluation.to_json()["films"]
-        30
+        3
 
     Args:
         checkpoint: As in `cephray.load`.

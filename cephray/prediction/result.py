@@ -35,7 +35,7 @@ class FilmResult:
     Example:
         >>> found = cephray.load().predict("film.png", spacing_mm=0.25)
         >>> found.names[0], found.points_px.shape
-        ('sella', (19, 2))
+        ('Sella', (19, 2))
 
     Attributes:
         film: Name of the film.

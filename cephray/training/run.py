@@ -35,8 +35,8 @@ def train(
 
     Example:
         >>> best = cephray.train("small", data="films", output="run", num_workers=2)
-        >>> cephray.load(best.folder).predict("film.png").doubtful
-        ()
+        >>> cephray.load(best.folder).predict("film.png").names[0]
+        'Sella'
 
     Args:
         config: Configuration; or name of a preset, or path of a YAML file. If None, the defaults,
