@@ -9,6 +9,7 @@ OUT ?= build/demo
 VENV := .venv
 CEPHRAY := $(VENV)/bin/cephray
 BUILT := $(VENV)/.built
+CPP = $(wildcard csrc/*/*.cc csrc/*/*.cu csrc/*/*.h tests/fuzz/*.cc tests/fuzz/*.h)
 FILMS = $(or $(DATA),$(OUT)/films)
 
 .PHONY: demo test lint fuzz wheel clean
@@ -37,6 +38,7 @@ lint: $(BUILT)
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/clang-format --dry-run --Werror $(CPP)
 
 # The op under AddressSanitizer and UndefinedBehaviorSanitizer: random calls, then its tests.
 fuzz: $(BUILT)

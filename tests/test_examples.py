@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 EXAMPLES = Path(__file__).parents[1] / "examples/cluster"
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[1] / "docs/cluster.md").read_text(encoding="utf-8")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -32,13 +32,13 @@ def test_ray_up_takes_the_aws_example() -> None:
 def test_every_start_keeps_the_token_and_the_dashboard_to_the_head() -> None:
     aws = read("aws.yaml")
     commands = [*aws["head_start_ray_commands"], *aws["worker_start_ray_commands"]]
-    commands += [line for line in README.splitlines() if line.startswith("    ray start")]
+    commands += [line for line in PAGE.splitlines() if line.startswith("ray start")]
     starts = [command for command in commands if "ray start" in command]
     assert len(starts) == 4
     for command in starts:
-        assert command.startswith("    ") or "RAY_AUTH_MODE=token" in command
+        assert command.startswith("ray") or "RAY_AUTH_MODE=token" in command
         assert ("--head" in command) == ("--dashboard-host=127.0.0.1" in command)
-    assert "export RAY_AUTH_MODE=token" in README
+    assert "export RAY_AUTH_MODE=token" in PAGE
     assert "~/.ray/auth_token" in aws["file_mounts"]
 
 

@@ -18,8 +18,8 @@
 namespace cephray {
 namespace {
 
-// Channels that are summed side by side: separate partial sums let the compiler use vector registers
-// without reordering additions.
+// Channels that are summed side by side: separate partial sums let the compiler use vector
+// registers without reordering additions.
 constexpr int64_t kLanes = 32;
 constexpr int64_t kSumLanes = 64;
 
@@ -107,31 +107,31 @@ void Clear(T* target, int64_t count) {
 }
 
 // The loops for one instruction set; `flatten` inlines all that they call into it.
-#define CEPHRAY_CHANNEL_LOOPS(NAME, TARGET)                                                     \
-  template <typename T>                                                                         \
-  struct NAME {                                                                                 \
-    using A = Accumulator<T>;                                                                   \
-    TARGET static void Blend(const Cells<T>& cells, int64_t channels, float weight_y,           \
-                             float weight_x, T* crop) {                                         \
-      BlendLoop<T>(cells, channels, weight_y, weight_x, crop);                                  \
-    }                                                                                           \
-    TARGET static void SumScaled(const Contribution<T>* first, int64_t channels, T* target) {   \
-      SumScaledLoop<T>(first, channels, target);                                                \
-    }                                                                                           \
-    TARGET static Slope<A> SumSlopes(const Cells<T>& cells, int64_t channels, float weight_y,   \
-                                     float weight_x, const T* gradient) {                       \
-      return SumSlopesLoop<T>(cells, channels, weight_y, weight_x, gradient);                   \
-    }                                                                                           \
-    static constexpr ChannelLoops<T> kTable = {Blend, SumScaled, Clear<T>, SumSlopes, [] {}};   \
+#define CEPHRAY_CHANNEL_LOOPS(NAME, TARGET)                                                   \
+  template <typename T>                                                                       \
+  struct NAME {                                                                               \
+    using A = Accumulator<T>;                                                                 \
+    TARGET static void Blend(const Cells<T>& cells, int64_t channels, float weight_y,         \
+                             float weight_x, T* crop) {                                       \
+      BlendLoop<T>(cells, channels, weight_y, weight_x, crop);                                \
+    }                                                                                         \
+    TARGET static void SumScaled(const Contribution<T>* first, int64_t channels, T* target) { \
+      SumScaledLoop<T>(first, channels, target);                                              \
+    }                                                                                         \
+    TARGET static Slope<A> SumSlopes(const Cells<T>& cells, int64_t channels, float weight_y, \
+                                     float weight_x, const T* gradient) {                     \
+      return SumSlopesLoop<T>(cells, channels, weight_y, weight_x, gradient);                 \
+    }                                                                                         \
+    static constexpr ChannelLoops<T> kTable = {Blend, SumScaled, Clear<T>, SumSlopes, [] {}}; \
   };
 
 CEPHRAY_CHANNEL_LOOPS(Portable, )
 
 #if CEPHRAY_X86
 #define CEPHRAY_AVX2 __attribute__((target("avx2"), flatten))
-#define CEPHRAY_AVX512                                                                        \
-  __attribute__((                                                                             \
-      target("avx2,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"), flatten))
+#define CEPHRAY_AVX512                                                                      \
+  __attribute__((target("avx2,avx512f,avx512bw,avx512dq,avx512vl,prefer-vector-width=512"), \
+                 flatten))
 CEPHRAY_CHANNEL_LOOPS(Avx2, CEPHRAY_AVX2)
 CEPHRAY_CHANNEL_LOOPS(Avx512, CEPHRAY_AVX512)
 
@@ -151,16 +151,15 @@ CEPHRAY_AVX512 void BlendStreaming(const Cells<T>& cells, int64_t channels, floa
   alignas(64) T chunk[kChunk];
   for (int64_t c = 0; c < channels; c += kChunk) {
     const int64_t count = channels - c < kChunk ? channels - c : kChunk;
-    BlendLoop<T>({cells.top_left + c, cells.top_right + c, cells.bottom_left + c,
-                  cells.bottom_right + c},
-                 count, weight_y, weight_x, chunk);
+    BlendLoop<T>(
+        {cells.top_left + c, cells.top_right + c, cells.bottom_left + c, cells.bottom_right + c},
+        count, weight_y, weight_x, chunk);
     Stream(chunk, count, crop + c);
   }
 }
 
 template <typename T>
-CEPHRAY_AVX512 void SumScaledStreaming(const Contribution<T>* first, int64_t channels,
-                                       T* target) {
+CEPHRAY_AVX512 void SumScaledStreaming(const Contribution<T>* first, int64_t channels, T* target) {
   alignas(64) T chunk[kSumLanes];
   int64_t c = 0;
   for (; c + kSumLanes <= channels; c += kSumLanes) {

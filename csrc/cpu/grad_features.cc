@@ -6,8 +6,8 @@
 
 #include "cpu/channel_loops.h"
 #include "cpu/parallel.h"
-#include "kernels/roi_crop.h"
 #include "cpu/roi_crop.h"
+#include "kernels/roi_crop.h"
 
 namespace cephray {
 namespace {
@@ -16,8 +16,8 @@ namespace {
 constexpr int64_t kBytesPerCycle = 8;
 constexpr int64_t kValuesPerCycle = 4;
 
-// A gradient map is written by bands of whole rows, each about this large: bands of all levels cost
-// about the same, and one is long enough to pay for looking up which boxes touch it.
+// A gradient map is written by bands of whole rows, each about this large: bands of all levels
+// cost about the same, and one is long enough to pay for looking up which boxes touch it.
 constexpr int64_t kBandBytes = int64_t{256} << 10;
 
 // The bands of one level, numbered from `begin` to `end` within an image.
@@ -170,8 +170,8 @@ void FillRows(const RoiCropShape& shape, const float* boxes, const T* crops_grad
         }
       }
     }
-    row_sums.WriteTo(loops, features_gradient +
-                                (image * level.height + row) * level.width * level.channels);
+    row_sums.WriteTo(
+        loops, features_gradient + (image * level.height + row) * level.width * level.channels);
   }
 }
 
@@ -197,35 +197,33 @@ bool RoiCropGradFeatures(const RoiCropShape& shape, const float* boxes, const T*
   if (shape.batch == 0 || shape.channels == 0) return true;
   const std::vector<LevelBands> bands = SplitIntoBands(shape, sizeof(T));
   const int64_t bands_per_image = bands.back().end;
-  const int64_t sums_per_band = shape.boxes * shape.crop_height * shape.crop_width *
-                                shape.channels * 4 / bands_per_image;
+  const int64_t sums_per_band =
+      shape.boxes * shape.crop_height * shape.crop_width * shape.channels * 4 / bands_per_image;
   const int64_t cost = kBandBytes / kBytesPerCycle + sums_per_band / kValuesPerCycle;
   const ChannelLoops<T>& loops = LoopsToWriteGradient(shape, features_gradient);
-  return Run(parallel_for, shape.batch * bands_per_image, cost,
-             [&](int64_t begin, int64_t end) {
-               while (begin < end) {
-                 const int64_t image = begin / bands_per_image;
-                 const int64_t band = begin % bands_per_image;
-                 int64_t l = 0;
-                 while (band >= bands[l].end) ++l;
-                 const int64_t count = std::min(end - begin, bands[l].end - band);
-                 const int64_t rows = bands[l].rows;
-                 const int64_t first_row = (band - bands[l].begin) * rows;
-                 const int64_t last_row =
-                     std::min(first_row + count * rows, shape.levels[l].height);
-                 if (shape.levels[l].channels > 0) {
-                   FillRows(shape, boxes, crops_gradient, image, l, first_row, last_row, loops,
-                            features_gradient[l]);
-                 }
-                 begin += count;
-               }
-               loops.finish();
-             });
+  return Run(parallel_for, shape.batch * bands_per_image, cost, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t image = begin / bands_per_image;
+      const int64_t band = begin % bands_per_image;
+      int64_t l = 0;
+      while (band >= bands[l].end) ++l;
+      const int64_t count = std::min(end - begin, bands[l].end - band);
+      const int64_t rows = bands[l].rows;
+      const int64_t first_row = (band - bands[l].begin) * rows;
+      const int64_t last_row = std::min(first_row + count * rows, shape.levels[l].height);
+      if (shape.levels[l].channels > 0) {
+        FillRows(shape, boxes, crops_gradient, image, l, first_row, last_row, loops,
+                 features_gradient[l]);
+      }
+      begin += count;
+    }
+    loops.finish();
+  });
 }
 
-#define CEPHRAY_INSTANTIATE(T)                                                          \
-  template bool RoiCropGradFeatures<T>(const RoiCropShape&, const float*, const T*,     \
-                                       T* const*, const ParallelFor&);
+#define CEPHRAY_INSTANTIATE(T)                                                                 \
+  template bool RoiCropGradFeatures<T>(const RoiCropShape&, const float*, const T*, T* const*, \
+                                       const ParallelFor&);
 
 CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
 

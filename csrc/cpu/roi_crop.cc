@@ -66,8 +66,8 @@ int64_t UnitCost(const RoiCropShape& shape) {
 
 template <typename T>
 const ChannelLoops<T>& LoopsToWriteCrops(const RoiCropShape& shape, const T* crops) {
-  const int64_t values = shape.batch * shape.boxes * shape.crop_height * shape.crop_width *
-                         shape.channels;
+  const int64_t values =
+      shape.batch * shape.boxes * shape.crop_height * shape.crop_width * shape.channels;
   const bool is_aligned =
       reinterpret_cast<uintptr_t>(crops) % kStreamAlignment == 0 &&
       std::all_of(shape.levels.begin(), shape.levels.end(), [](const Level& level) {
@@ -126,9 +126,8 @@ bool RoiCropGradBoxes(const RoiCropShape& shape, const T* const* features, const
       const float* box = boxes + i * 4;
       const bool is_finite = IsFinite(box);
       samples.Place(box, level, BoxGradientAxis);
-      const T* gradient =
-          crops_gradient + level.first_channel +
-          unit.image_box * shape.crop_height * shape.crop_width * shape.channels;
+      const T* gradient = crops_gradient + level.first_channel +
+                          unit.image_box * shape.crop_height * shape.crop_width * shape.channels;
       double sum[4] = {};
       for (int64_t y = 0; is_finite && y < shape.crop_height; ++y) {
         const EndDerivatives dy = DeriveEnds(y, shape.crop_height, level.height);
@@ -151,11 +150,11 @@ bool RoiCropGradBoxes(const RoiCropShape& shape, const T* const* features, const
   });
 }
 
-#define CEPHRAY_INSTANTIATE(T)                                                               \
-  template bool RoiCrop<T>(const RoiCropShape&, const T* const*, const float*, T*,           \
-                           const ParallelFor&);                                              \
-  template bool RoiCropGradBoxes<T>(const RoiCropShape&, const T* const*, const float*,      \
-                                    const T*, float*, const ParallelFor&);
+#define CEPHRAY_INSTANTIATE(T)                                                                    \
+  template bool RoiCrop<T>(const RoiCropShape&, const T* const*, const float*, T*,                \
+                           const ParallelFor&);                                                   \
+  template bool RoiCropGradBoxes<T>(const RoiCropShape&, const T* const*, const float*, const T*, \
+                                    float*, const ParallelFor&);
 
 CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)
 

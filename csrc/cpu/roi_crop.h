@@ -6,8 +6,8 @@
 #ifndef CEPHRAY_CPU_ROI_CROP_H_
 #define CEPHRAY_CPU_ROI_CROP_H_
 
-#include "kernels/half.h"
 #include "cpu/parallel.h"
+#include "kernels/half.h"
 #include "kernels/shape.h"
 
 namespace cephray {

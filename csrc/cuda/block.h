@@ -1,8 +1,8 @@
 // What the CUDA kernels have in common: the problem, its tensors, packs of channels, groups of
-// threads. crop.h, grad_boxes.h and grad_features.h say what one thread of one block does: plain functions of block and
-// thread, which call nothing of CUDA, so that a test runs the same code on the CPU, block by block.
-// A block's threads meet only between the functions named ...Phase... and share what is passed as
-// `shared`.
+// threads. crop.h, grad_boxes.h and grad_features.h say what one thread of one block does: plain
+// functions of block and thread, which call nothing of CUDA, so that a test runs the same code on
+// the CPU, block by block. A block's threads meet only between the functions named ...Phase... and
+// share what is passed as `shared`.
 //
 // Every value but zero is written once, by one thread, which adds in the order in which the CPU's
 // kernels do: compiled without contraction into fused multiply-adds, the crops and the feature
@@ -31,8 +31,8 @@ struct GpuLevel {
   int64_t width;
   int64_t channels;
   int64_t first_channel;
-  int32_t packs;       // of a cell
-  int32_t lane_bits;   // 2^lane_bits threads share a cell, see Lane
+  int32_t packs;      // of a cell
+  int32_t lane_bits;  // 2^lane_bits threads share a cell, see Lane
 };
 
 // One launch: the arguments that all kernels take, each using some.
@@ -46,8 +46,8 @@ struct GpuProblem {
   int64_t all_levels;   // of the boxes
   int64_t first_level;  // of this launch
   int64_t levels_here;
-  int32_t threads;   // of a block
-  int32_t entries;   // of rows that a block takes, see CellOfEntry
+  int32_t threads;  // of a block
+  int32_t entries;  // of rows that a block takes, see CellOfEntry
   const float* box;
   const T* crops_gradient;
   T* crops;
@@ -55,7 +55,8 @@ struct GpuProblem {
   GpuLevel<T> levels[kGpuLevels];
 };
 
-// Consecutive channels that a thread handles at once: 16 bytes where everything is aligned to them.
+// Consecutive channels that a thread handles at once: 16 bytes where everything is aligned to
+// them.
 template <typename T, int kCount>
 struct Pack {
   T values[kCount];

@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
+#include "cuda/block.h"
 #include "kernels/half.h"
 #include "kernels/host_device.h"
 #include "kernels/roi_crop.h"
-#include "cuda/block.h"
 
 namespace cephray {
 
@@ -42,8 +42,7 @@ CEPHRAY_HOST_DEVICE inline void CropThread(const GpuProblem<T>& problem, int64_t
   const int64_t right = sample_x.high * level.channels;
   T* crop = problem.crops + sample * problem.channels + level.first_channel;
   for (int32_t first = lane.lane; first < level.packs; first += kItems * lane.lanes) {
-    Pack<T, kCount> top_left[kItems], top_right[kItems], bottom_left[kItems],
-        bottom_right[kItems];
+    Pack<T, kCount> top_left[kItems], top_right[kItems], bottom_left[kItems], bottom_right[kItems];
     CEPHRAY_UNROLL
     for (int i = 0; i < kItems; ++i) {
       const int32_t pack = first + i * lane.lanes;
@@ -61,10 +60,10 @@ CEPHRAY_HOST_DEVICE inline void CropThread(const GpuProblem<T>& problem, int64_t
       if (is_inside) {
         CEPHRAY_UNROLL
         for (int j = 0; j < kCount; ++j) {
-          result.values[j] = Narrow<T>(
-              Blend<A>(Widen(top_left[i].values[j]), Widen(top_right[i].values[j]),
-                       Widen(bottom_left[i].values[j]), Widen(bottom_right[i].values[j]),
-                       sample_y.weight, sample_x.weight));
+          result.values[j] =
+              Narrow<T>(Blend<A>(Widen(top_left[i].values[j]), Widen(top_right[i].values[j]),
+                                 Widen(bottom_left[i].values[j]), Widen(bottom_right[i].values[j]),
+                                 sample_y.weight, sample_x.weight));
         }
       }
       StorePack(result, crop + pack * kCount);

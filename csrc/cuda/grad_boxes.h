@@ -5,10 +5,10 @@
 
 #include <cstdint>
 
+#include "cuda/block.h"
 #include "kernels/half.h"
 #include "kernels/host_device.h"
 #include "kernels/roi_crop.h"
-#include "cuda/block.h"
 
 namespace cephray {
 
@@ -29,10 +29,9 @@ CEPHRAY_HOST_DEVICE inline void GradBoxesPhaseSum(const GpuProblem<T>& problem, 
   const Axis axis_x = BoxGradientAxis(box[1], box[3], problem.crop_width, level.width);
   const T* image = level.features + Quotient(image_box, problem.boxes) * level.height *
                                         level.width * level.channels;
-  const T* gradient =
-      problem.crops_gradient +
-      image_box * problem.crop_height * problem.crop_width * problem.channels +
-      level.first_channel;
+  const T* gradient = problem.crops_gradient +
+                      image_box * problem.crop_height * problem.crop_width * problem.channels +
+                      level.first_channel;
   const int64_t packs = level.channels / kCount;
   const int64_t samples = problem.crop_height * problem.crop_width;
   BoxSums sums = {};

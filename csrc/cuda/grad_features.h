@@ -5,17 +5,17 @@
 
 #include <cstdint>
 
+#include "cuda/block.h"
 #include "kernels/half.h"
 #include "kernels/host_device.h"
 #include "kernels/roi_crop.h"
-#include "cuda/block.h"
 
 namespace cephray {
 
-// The feature gradient, in two kernels. The first zeroes all cells. In the second a block takes one
-// box at one level, and of the rows of cells that its samples touch a few; it writes the cells that
-// no earlier box of the image touches, and adds to each what the samples of all boxes give, in
-// their order. Which samples of which boxes touch which row and column is found once for all
+// The feature gradient, in two kernels. The first zeroes all cells. In the second a block takes
+// one box at one level, and of the rows of cells that its samples touch a few; it writes the cells
+// that no earlier box of the image touches, and adds to each what the samples of all boxes give,
+// in their order. Which samples of which boxes touch which row and column is found once for all
 // channels and kept in shared memory.
 constexpr int kRows = 16;     // of cells, in a block, at most
 constexpr int kColumns = 16;  // of cells, at a time
@@ -33,8 +33,8 @@ CEPHRAY_HOST_DEVICE inline void ZeroThread(const GpuProblem<T>& problem, int64_t
 
 CEPHRAY_HOST_DEVICE inline int64_t MaskWords(int64_t boxes) { return QuotientUp(boxes, 32); }
 
-// The samples of a box that touch a row or a column of cells: consecutive ones, because coordinates
-// rise or fall along an axis. None where begin = end.
+// The samples of a box that touch a row or a column of cells: consecutive ones, because
+// coordinates rise or fall along an axis. None where begin = end.
 struct Touch {
   int32_t begin;
   int32_t end;
@@ -163,8 +163,8 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseRows(const GpuProblem<T>& problem, co
     shared->mask[word] = 0;
   }
   for (int32_t e = thread; e < problem.entries; e += problem.threads) {
-    shared->row_entries[e] = CellOfEntry(
-        window.axis_y, static_cast<int32_t>(problem.crop_height), window.first_entry + e);
+    shared->row_entries[e] = CellOfEntry(window.axis_y, static_cast<int32_t>(problem.crop_height),
+                                         window.first_entry + e);
   }
 }
 
@@ -294,8 +294,8 @@ CEPHRAY_HOST_DEVICE inline int32_t Turns(const GpuProblem<T>& problem, const Win
                                          const Shared* shared) {
   const GpuLevel<T>& level = problem.levels[window.level];
   const int32_t groups = problem.threads >> level.lane_bits;
-  const int32_t parts = (level.packs + (kItems << level.lane_bits) - 1) /
-                        (kItems << level.lane_bits);
+  const int32_t parts =
+      (level.packs + (kItems << level.lane_bits) - 1) / (kItems << level.lane_bits);
   return (shared->row_count * shared->column_count * parts + groups - 1) / groups;
 }
 
@@ -367,9 +367,8 @@ CEPHRAY_HOST_DEVICE inline void WindowPhaseWrite(const GpuProblem<T>& problem,
   if (!part.is_written) return;
   const GpuLevel<T>& level = problem.levels[window.level];
   const int32_t lanes = LaneOf(level, thread).lanes;
-  const int64_t cell =
-      (window.image * level.height + shared->rows[part.entry_y]) * level.width +
-      shared->columns[part.entry_x];
+  const int64_t cell = (window.image * level.height + shared->rows[part.entry_y]) * level.width +
+                       shared->columns[part.entry_x];
   T* target = level.gradient + cell * level.channels;
   CEPHRAY_UNROLL
   for (int i = 0; i < kItems; ++i) {

@@ -41,7 +41,8 @@ inline std::string RefuseForGpu(const RoiCropShape& shape) {
   if (values > kMostValues) return refuse("values in the crop of one box", kMostValues, values);
   for (const Level& level : shape.levels) {
     const int64_t cells = std::max(level.height, level.width);
-    if (cells > kMostCells) return refuse("cells along a side of a feature map", kMostCells, cells);
+    if (cells > kMostCells)
+      return refuse("cells along a side of a feature map", kMostCells, cells);
   }
   return "";
 }
@@ -75,9 +76,8 @@ constexpr int64_t kFewBoxes = 100;
 // One problem for each handful of levels; `threads` is the size of a block, a power of two. Levels
 // without channels have no packs; they are left to the kernels, which find nothing to do there.
 template <typename T>
-std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape,
-                                           const GpuTensors<T>& tensors, int pack_count,
-                                           int32_t threads) {
+std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape, const GpuTensors<T>& tensors,
+                                           int pack_count, int32_t threads) {
   std::vector<GpuProblem<T>> problems;
   const int64_t levels = static_cast<int64_t>(shape.levels.size());
   for (int64_t first = 0; first < levels; first += kGpuLevels) {

@@ -1,7 +1,5 @@
-// See roi_crop.h. Launches what crop.h, grad_boxes.h and grad_features.h say that one thread does; decides only how many.
-// Compile with -fmad=false, see there.
-
-#include "cuda/roi_crop.h"
+// See roi_crop.h. Launches what crop.h, grad_boxes.h and grad_features.h say that one thread does;
+// decides only how many. Compile with -fmad=false, see there.
 
 #include <algorithm>
 #include <cstdint>
@@ -11,6 +9,7 @@
 #include "cuda/grad_boxes.h"
 #include "cuda/grad_features.h"
 #include "cuda/launch.h"
+#include "cuda/roi_crop.h"
 
 namespace cephray {
 namespace {
@@ -217,12 +216,12 @@ CudaDeviceScope::~CudaDeviceScope() {
   if (previous_ >= 0) cudaSetDevice(previous_);
 }
 
-#define CEPHRAY_INSTANTIATE(T)                                                                  \
-  template std::string RoiCropCuda<T>(const RoiCropShape&, const T* const*, const float*, T*,   \
-                                      void*);                                                   \
-  template std::string RoiCropGradFeaturesCuda<T>(const RoiCropShape&, const float*, const T*,  \
-                                                  T* const*, void*);                            \
-  template std::string RoiCropGradBoxesCuda<T>(const RoiCropShape&, const T* const*,            \
+#define CEPHRAY_INSTANTIATE(T)                                                                 \
+  template std::string RoiCropCuda<T>(const RoiCropShape&, const T* const*, const float*, T*,  \
+                                      void*);                                                  \
+  template std::string RoiCropGradFeaturesCuda<T>(const RoiCropShape&, const float*, const T*, \
+                                                  T* const*, void*);                           \
+  template std::string RoiCropGradBoxesCuda<T>(const RoiCropShape&, const T* const*,           \
                                                const float*, const T*, float*, void*);
 
 CEPHRAY_FOR_EACH_TYPE(CEPHRAY_INSTANTIATE)

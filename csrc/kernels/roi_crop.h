@@ -56,8 +56,7 @@ CEPHRAY_HOST_DEVICE inline Axis BoxGradientAxis(float start, float end, int64_t 
                                                 int64_t size) {
   Axis axis = SampleAxis(start, end, samples, size);
   if (samples > 1) {
-    axis.step =
-        (end - start) * (static_cast<float>(size - 1) / static_cast<float>(samples - 1));
+    axis.step = (end - start) * (static_cast<float>(size - 1) / static_cast<float>(samples - 1));
   }
   return axis;
 }

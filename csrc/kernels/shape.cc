@@ -134,8 +134,7 @@ std::string ResolveGradientShape(const std::vector<Dims>& features, const Dims& 
                                  const Dims& crops_gradient, RoiCropShape* shape) {
   std::string error = CheckTensor("crops_gradient", crops_gradient, 5, "[B, K, S_h, S_w, C]");
   if (!error.empty()) return error;
-  const std::vector<int64_t> got =
-      crops_gradient.value_or(std::vector<int64_t>(5, kUnknown));
+  const std::vector<int64_t> got = crops_gradient.value_or(std::vector<int64_t>(5, kUnknown));
   error = ResolveShape(features, boxes, got[2], got[3], shape);
   if (!error.empty()) return error;
   std::vector<int64_t> wanted = CropsDims(*shape);

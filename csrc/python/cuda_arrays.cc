@@ -11,9 +11,9 @@
 #include <string>
 #include <vector>
 
-#include "python/device_array.h"
 #include "cuda/roi_crop.h"
 #include "kernels/shape.h"
+#include "python/device_array.h"
 
 namespace py = pybind11;
 
@@ -149,8 +149,8 @@ void GradFeatures(const py::object& boxes, const py::object& crops_gradient,
   arrays.Run([&](auto element) {
     using T = decltype(element);
     return RoiCropGradFeaturesCuda<T>(shape, static_cast<const float*>(box.data),
-                                      static_cast<const T*>(source.data),
-                                      Data<T>(targets).data(), arrays.stream());
+                                      static_cast<const T*>(source.data), Data<T>(targets).data(),
+                                      arrays.stream());
   });
 }
 
@@ -165,15 +165,14 @@ void GradBoxes(const std::vector<py::object>& features, const py::object& boxes,
   RoiCropShape shape;
   Require(ResolveGradientShape(ToDims(sources), box.sizes, gradient.sizes, &shape));
   if (target.sizes != box.sizes) {
-    throw py::value_error("`boxes_gradient` must have the shape of `boxes`, " +
-                          Format(box.sizes) + "; got " + Format(target.sizes) + ".");
+    throw py::value_error("`boxes_gradient` must have the shape of `boxes`, " + Format(box.sizes) +
+                          "; got " + Format(target.sizes) + ".");
   }
   arrays.Run([&](auto element) {
     using T = decltype(element);
-    return RoiCropGradBoxesCuda<T>(shape, Data<const T>(sources).data(),
-                                   static_cast<const float*>(box.data),
-                                   static_cast<const T*>(gradient.data),
-                                   static_cast<float*>(target.data), arrays.stream());
+    return RoiCropGradBoxesCuda<T>(
+        shape, Data<const T>(sources).data(), static_cast<const float*>(box.data),
+        static_cast<const T*>(gradient.data), static_cast<float*>(target.data), arrays.stream());
   });
 }
 
@@ -206,8 +205,8 @@ void GradBoxes(const std::vector<py::object>&, const py::object&, const py::obje
 void AddCudaFunctions(py::module_& m) {
   m.def("roi_crop_cuda", &Crop, py::arg("features"), py::arg("boxes"), py::arg("crops"),
         py::arg("stream") = 0);
-  m.def("roi_crop_grad_features_cuda", &GradFeatures, py::arg("boxes"),
-        py::arg("crops_gradient"), py::arg("features_gradient"), py::arg("stream") = 0);
+  m.def("roi_crop_grad_features_cuda", &GradFeatures, py::arg("boxes"), py::arg("crops_gradient"),
+        py::arg("features_gradient"), py::arg("stream") = 0);
   m.def("roi_crop_grad_boxes_cuda", &GradBoxes, py::arg("features"), py::arg("boxes"),
         py::arg("crops_gradient"), py::arg("boxes_gradient"), py::arg("stream") = 0);
 }

@@ -42,8 +42,9 @@ void RequireDense(const std::string& name, const std::vector<int64_t>& sizes,
   int64_t wanted = unit;
   for (size_t i = sizes.size(); i-- > 0;) {
     if (sizes[i] > 1 && strides[i] != wanted) {
-      Refuse(name, "must be dense and row-major; make it so with `ascontiguousarray` or "
-                   "`.contiguous()`.");
+      Refuse(name,
+             "must be dense and row-major; make it so with `ascontiguousarray` or "
+             "`.contiguous()`.");
     }
     wanted *= sizes[i];
   }
@@ -83,8 +84,8 @@ DeviceArray FromDlpack(const py::object& array, const std::string& name, uintptr
   return result;
 }
 
-DeviceArray FromInterface(const py::dict& interface, const std::string& name,
-                          uintptr_t stream, bool is_written) {
+DeviceArray FromInterface(const py::dict& interface, const std::string& name, uintptr_t stream,
+                          bool is_written) {
   DeviceArray result;
   const auto data = interface["data"].cast<py::tuple>();
   result.data = reinterpret_cast<void*>(data[0].cast<uintptr_t>());

@@ -20,10 +20,11 @@ struct DeviceArray {
   int device = -1;    // -1: the current one (__cuda_array_interface__ does not say)
 };
 
-// The array under `name`, ready on `stream` (a cudaStream_t as a number): its producer's work comes
-// first on it. The object keeps the memory; the caller keeps the object until the stream has run.
-DeviceArray ToDeviceArray(const pybind11::object& array, const std::string& name,
-                          uintptr_t stream, bool is_written);
+// The array under `name`, ready on `stream` (a cudaStream_t as a number): its producer's work
+// comes first on it. The object keeps the memory; the caller keeps the object until the stream has
+// run.
+DeviceArray ToDeviceArray(const pybind11::object& array, const std::string& name, uintptr_t stream,
+                          bool is_written);
 
 }  // namespace cephray
 

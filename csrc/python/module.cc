@@ -16,10 +16,10 @@
 #include <utility>
 #include <vector>
 
-#include "python/cuda_arrays.h"
 #include "cpu/channel_loops.h"
 #include "cpu/roi_crop.h"
 #include "kernels/shape.h"
+#include "python/cuda_arrays.h"
 
 namespace py = pybind11;
 
@@ -106,8 +106,8 @@ std::vector<const T*> Read(const std::vector<py::array>& arrays) {
 py::array Crop(const std::vector<py::array>& features, const Boxes& boxes, CropSize crop_size,
                int64_t threads) {
   RoiCropShape shape;
-  Require(ResolveShape(ToDims(features), ToDims(boxes), crop_size.first, crop_size.second,
-                       &shape));
+  Require(
+      ResolveShape(ToDims(features), ToDims(boxes), crop_size.first, crop_size.second, &shape));
   const py::dtype dtype = features[0].dtype();
   const std::vector<py::array> dense = Dense(features, dtype, "features");
   const ParallelFor parallel_for = OnThreads(threads);

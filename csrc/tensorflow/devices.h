@@ -1,5 +1,5 @@
-// The three calls on one device, in the same words for the CPU and for a GPU, so that a framework's
-// glue is written once. Knows no framework, and needs no CUDA header.
+// The three calls on one device, in the same words for the CPU and for a GPU, so that a
+// framework's glue is written once. Knows no framework, and needs no CUDA header.
 
 #ifndef CEPHRAY_TENSORFLOW_DEVICES_H_
 #define CEPHRAY_TENSORFLOW_DEVICES_H_
@@ -43,8 +43,8 @@ class OnCpu {
   template <typename T>
   Outcome GradBoxes(const RoiCropShape& shape, const T* const* features, const float* boxes,
                     const T* crops_gradient, float* boxes_gradient) const {
-    return ToOutcome(RoiCropGradBoxes(shape, features, boxes, crops_gradient, boxes_gradient,
-                                      parallel_for_));
+    return ToOutcome(
+        RoiCropGradBoxes(shape, features, boxes, crops_gradient, boxes_gradient, parallel_for_));
   }
 
  private:

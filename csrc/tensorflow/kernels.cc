@@ -7,11 +7,11 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "tensorflow/devices.h"
 #include "kernels/shape.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/devices.h"
 #include "tensorflow/threads.h"
 #if defined(CEPHRAY_CUDA)
 #include "xla/stream_executor/stream.h"
@@ -142,17 +142,16 @@ class RoiCropGradFeaturesOp : public OpKernel {
     std::vector<Dims> features;
     for (int l = 0; l < feature_shapes.size(); ++l) {
       const Tensor& sizes = feature_shapes[l];
-      OP_REQUIRES(ctx, sizes.dims() == 1,
-                  absl::InvalidArgumentError(absl::StrCat("`feature_shapes[", l,
-                                                          "]` must have shape [4]; got ",
-                                                          Format(ToDims(sizes)), ".")));
+      OP_REQUIRES(
+          ctx, sizes.dims() == 1,
+          absl::InvalidArgumentError(absl::StrCat(
+              "`feature_shapes[", l, "]` must have shape [4]; got ", Format(ToDims(sizes)), ".")));
       const auto values = sizes.vec<int64_t>();
       features.push_back(std::vector<int64_t>(values.data(), values.data() + values.size()));
       for (int64_t size : *features.back()) {
         OP_REQUIRES(ctx, size >= 0,
-                    absl::InvalidArgumentError(absl::StrCat("`feature_shapes[", l,
-                                                            "]` must not be negative; got ", size,
-                                                            ".")));
+                    absl::InvalidArgumentError(absl::StrCat(
+                        "`feature_shapes[", l, "]` must not be negative; got ", size, ".")));
       }
     }
     RoiCropShape shape;
@@ -166,9 +165,9 @@ class RoiCropGradFeaturesOp : public OpKernel {
       OP_REQUIRES_OK(ctx, outputs.allocate(l, TensorShape(*features[l]), &gradient));
       gradients.push_back(Write<T>(gradient));
     }
-    OP_REQUIRES_OK(ctx, AsStatus(DeviceOf<Device>(ctx).GradFeatures(
-                            shape, Read<float>(boxes), Read<T>(crops_gradient),
-                            gradients.data())));
+    OP_REQUIRES_OK(ctx,
+                   AsStatus(DeviceOf<Device>(ctx).GradFeatures(
+                       shape, Read<float>(boxes), Read<T>(crops_gradient), gradients.data())));
   }
 };
 
@@ -193,23 +192,22 @@ class RoiCropGradBoxesOp : public OpKernel {
   }
 };
 
-#define CEPHRAY_REGISTER_ON(DEVICE, WHERE, T)                                           \
-  REGISTER_KERNEL_BUILDER(                                                              \
-      Name("Cephray>RoiCrop").Device(tensorflow::DEVICE).TypeConstraint<T>("T"),         \
-      RoiCropOp<WHERE, T>);                                                             \
-  REGISTER_KERNEL_BUILDER(Name("Cephray>RoiCropGradFeatures")                            \
-                              .Device(tensorflow::DEVICE)                               \
-                              .HostMemory("feature_shapes")                             \
-                              .TypeConstraint<T>("T"),                                  \
-                          RoiCropGradFeaturesOp<WHERE, T>);                             \
-  REGISTER_KERNEL_BUILDER(Name("Cephray>RoiCropGradBoxes")                               \
-                              .Device(tensorflow::DEVICE)                               \
-                              .TypeConstraint<T>("T"),                                  \
-                          RoiCropGradBoxesOp<WHERE, T>);
+#define CEPHRAY_REGISTER_ON(DEVICE, WHERE, T)                                             \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Cephray>RoiCrop").Device(tensorflow::DEVICE).TypeConstraint<T>("T"),          \
+      RoiCropOp<WHERE, T>);                                                               \
+  REGISTER_KERNEL_BUILDER(Name("Cephray>RoiCropGradFeatures")                             \
+                              .Device(tensorflow::DEVICE)                                 \
+                              .HostMemory("feature_shapes")                               \
+                              .TypeConstraint<T>("T"),                                    \
+                          RoiCropGradFeaturesOp<WHERE, T>);                               \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Cephray>RoiCropGradBoxes").Device(tensorflow::DEVICE).TypeConstraint<T>("T"), \
+      RoiCropGradBoxesOp<WHERE, T>);
 
 #if defined(CEPHRAY_CUDA)
-#define CEPHRAY_REGISTER(T)                     \
-  CEPHRAY_REGISTER_ON(DEVICE_CPU, OnCpu, T)     \
+#define CEPHRAY_REGISTER(T)                 \
+  CEPHRAY_REGISTER_ON(DEVICE_CPU, OnCpu, T) \
   CEPHRAY_REGISTER_ON(DEVICE_GPU, OnGpu, T)
 #else
 #define CEPHRAY_REGISTER(T) CEPHRAY_REGISTER_ON(DEVICE_CPU, OnCpu, T)

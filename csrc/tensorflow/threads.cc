@@ -67,8 +67,9 @@ class Blocks {
 
 ParallelFor OnThreads(int64_t threads, const Schedule& schedule) {
   return [threads, schedule](int64_t total, int64_t cost, const RangeBody& body) {
-    const int64_t size = std::max(total / (threads * kBlocksPerThread),
-                                  kBlockCost / std::max<int64_t>(cost, 1)) + 1;
+    const int64_t size =
+        std::max(total / (threads * kBlocksPerThread), kBlockCost / std::max<int64_t>(cost, 1)) +
+        1;
     const auto blocks = std::make_shared<Blocks>(total, size, body);
     const int64_t helpers = std::min(threads, blocks->count()) - 1;
     for (int64_t i = 0; i < helpers; ++i) schedule([blocks] { blocks->Work(); });
@@ -79,8 +80,7 @@ ParallelFor OnThreads(int64_t threads, const Schedule& schedule) {
 
 ParallelFor OnThreadsOf(tensorflow::OpKernelContext* ctx) {
   const auto* workers = ctx->device()->tensorflow_cpu_worker_threads();
-  const int64_t threads =
-      std::min(workers->num_threads, tensorflow::GetPerThreadMaxParallelism());
+  const int64_t threads = std::min(workers->num_threads, tensorflow::GetPerThreadMaxParallelism());
   return OnThreads(threads, [workers](std::function<void()> work) {
     workers->workers->Schedule(std::move(work));
   });

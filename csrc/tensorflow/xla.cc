@@ -14,9 +14,9 @@
 #include "tensorflow/compiler/tf2xla/xla_op_kernel.h"
 #include "tensorflow/compiler/tf2xla/xla_op_registry.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/xla_handlers.h"
 #include "xla/hlo/builder/xla_builder.h"
 #include "xla/shape_util.h"
-#include "tensorflow/xla_handlers.h"
 
 namespace cephray {
 namespace {
@@ -117,11 +117,10 @@ class RoiCropGradFeaturesXla : public XlaOpKernel {
       gradients.push_back(RowMajor(ctx->input_xla_type(1), *features.back()));
     }
     RoiCropShape shape;
-    TF_RETURN_IF_ERROR(AsStatus(
-        ResolveGradientShape(features, operands.dims[0], operands.dims[1], &shape)));
-    TF_ASSIGN_OR_RETURN(
-        const xla::XlaOp results,
-        Call(ctx, kXlaGradFeatures, operands, xla::ShapeUtil::MakeTupleShape(gradients)));
+    TF_RETURN_IF_ERROR(
+        AsStatus(ResolveGradientShape(features, operands.dims[0], operands.dims[1], &shape)));
+    TF_ASSIGN_OR_RETURN(const xla::XlaOp results, Call(ctx, kXlaGradFeatures, operands,
+                                                       xla::ShapeUtil::MakeTupleShape(gradients)));
     for (int l = 0; l < num_outputs(); ++l) ctx->SetOutput(l, xla::GetTupleElement(results, l));
     return absl::OkStatus();
   }
@@ -142,8 +141,8 @@ class RoiCropGradBoxesXla : public XlaOpKernel {
     TF_RETURN_IF_ERROR(operands.Add(ctx, "crops_gradient"));
     const Dims& boxes = operands.dims[features.dims.size()];
     RoiCropShape shape;
-    TF_RETURN_IF_ERROR(AsStatus(
-        ResolveGradientShape(features.dims, boxes, operands.dims.back(), &shape)));
+    TF_RETURN_IF_ERROR(
+        AsStatus(ResolveGradientShape(features.dims, boxes, operands.dims.back(), &shape)));
     TF_ASSIGN_OR_RETURN(const xla::XlaOp result,
                         Call(ctx, kXlaGradBoxes, operands, RowMajor(xla::F32, *boxes)));
     ctx->SetOutput(0, result);
@@ -160,14 +159,14 @@ REGISTER_XLA_OP(Name("Cephray>RoiCropGradBoxes"), RoiCropGradBoxesXla);
 // TensorFlow makes kernels of what is registered above once, when its first operation runs. This
 // library is loaded after that, as a rule, so it registers the kernels itself. The priority
 // decides where TensorFlow makes its own as well.
-#define CEPHRAY_REGISTER_ON(DEVICE)                                                             \
-  REGISTER_KERNEL_BUILDER(                                                                      \
-      Name("Cephray>RoiCrop").Device(tensorflow::DEVICE).Priority(1), RoiCropXla);               \
-  REGISTER_KERNEL_BUILDER(                                                                      \
-      Name("Cephray>RoiCropGradFeatures").Device(tensorflow::DEVICE).Priority(1),                \
-      RoiCropGradFeaturesXla);                                                                  \
-  REGISTER_KERNEL_BUILDER(                                                                      \
-      Name("Cephray>RoiCropGradBoxes").Device(tensorflow::DEVICE).Priority(1),                   \
+#define CEPHRAY_REGISTER_ON(DEVICE)                                                       \
+  REGISTER_KERNEL_BUILDER(Name("Cephray>RoiCrop").Device(tensorflow::DEVICE).Priority(1), \
+                          RoiCropXla);                                                    \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Cephray>RoiCropGradFeatures").Device(tensorflow::DEVICE).Priority(1),         \
+      RoiCropGradFeaturesXla);                                                            \
+  REGISTER_KERNEL_BUILDER(                                                                \
+      Name("Cephray>RoiCropGradBoxes").Device(tensorflow::DEVICE).Priority(1),            \
       RoiCropGradBoxesXla)
 
 CEPHRAY_REGISTER_ON(DEVICE_CPU_XLA_JIT);

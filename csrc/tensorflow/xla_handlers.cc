@@ -1,5 +1,5 @@
-// The functions that XLA's custom calls run: the crop and its two gradients, over XLA's buffers, on
-// XLA's threads or on its stream on a GPU. xla.cc emits the calls. Computes nothing itself, and
+// The functions that XLA's custom calls run: the crop and its two gradients, over XLA's buffers,
+// on XLA's threads or on its stream on a GPU. xla.cc emits the calls. Computes nothing itself, and
 // needs no CUDA header.
 
 #include "tensorflow/xla_handlers.h"
@@ -11,8 +11,8 @@
 #include <utility>
 #include <vector>
 
-#include "tensorflow/devices.h"
 #include "kernels/shape.h"
+#include "tensorflow/devices.h"
 #include "tensorflow/threads.h"
 #include "xla/ffi/api/c_api.h"
 #include "xla/ffi/api/ffi.h"
@@ -89,10 +89,9 @@ ffi::Error ToError(const Outcome& outcome) {
 
 // The device that a call runs on.
 OnCpu DeviceOf(ffi::ThreadPool threads) {
-  return OnCpu(OnThreads(std::max<int64_t>(threads.num_threads(), 1),
-                         [threads](std::function<void()> work) mutable {
-                           threads.Schedule(std::move(work));
-                         }));
+  return OnCpu(OnThreads(
+      std::max<int64_t>(threads.num_threads(), 1),
+      [threads](std::function<void()> work) mutable { threads.Schedule(std::move(work)); }));
 }
 
 #if defined(CEPHRAY_CUDA)
@@ -124,8 +123,8 @@ ffi::Error CropHandler(const Device& device, const Buffers& args, const Buffers&
   const Buffer& boxes = args[levels];
   const Buffer& crops = rets[0];
   RoiCropShape shape;
-  const std::string error = ResolveShape(DimsOf(args, levels), boxes.dims, (*crops.dims)[2],
-                                         (*crops.dims)[3], &shape);
+  const std::string error =
+      ResolveShape(DimsOf(args, levels), boxes.dims, (*crops.dims)[2], (*crops.dims)[3], &shape);
   if (!error.empty()) return Invalid(error);
   return WithType(crops.type, [&](auto zero) {
     using T = decltype(zero);
@@ -140,8 +139,8 @@ ffi::Error GradFeaturesHandler(const Device& device, const Buffers& args, const 
   const Buffer& boxes = args[0];
   const Buffer& crops_gradient = args[1];
   RoiCropShape shape;
-  const std::string error = ResolveGradientShape(DimsOf(rets, rets.size()), boxes.dims,
-                                                 crops_gradient.dims, &shape);
+  const std::string error =
+      ResolveGradientShape(DimsOf(rets, rets.size()), boxes.dims, crops_gradient.dims, &shape);
   if (!error.empty()) return Invalid(error);
   return WithType(crops_gradient.type, [&](auto zero) {
     using T = decltype(zero);
@@ -169,17 +168,16 @@ ffi::Error GradBoxesHandler(const Device& device, const Buffers& args, const Buf
   });
 }
 
-#define CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, NAME, HANDLER)                   \
-  XLA_FFI_DEFINE_HANDLER(                                                                      \
-      HANDLER##WHERE,                                                                          \
-      ([](auto context, ffi::RemainingArgs args, ffi::RemainingRets rets) {                     \
-        return HANDLER(DeviceOf(context), ToBuffers(args), ToBuffers(rets));                      \
-      }),                                                                                      \
-      ffi::Ffi::Bind().Ctx<CONTEXT>().RemainingArgs().RemainingRets(), TRAITS);                \
+#define CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, NAME, HANDLER)                \
+  XLA_FFI_DEFINE_HANDLER(                                                                   \
+      HANDLER##WHERE, ([](auto context, ffi::RemainingArgs args, ffi::RemainingRets rets) { \
+        return HANDLER(DeviceOf(context), ToBuffers(args), ToBuffers(rets));                \
+      }),                                                                                   \
+      ffi::Ffi::Bind().Ctx<CONTEXT>().RemainingArgs().RemainingRets(), TRAITS);             \
   XLA_FFI_REGISTER_HANDLER(XLA_FFI_GetApi(), NAME, PLATFORM, HANDLER##WHERE)
 
-#define CEPHRAY_REGISTER(PLATFORM, WHERE, CONTEXT, TRAITS)                                     \
-  CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, kXlaRoiCrop, CropHandler);             \
+#define CEPHRAY_REGISTER(PLATFORM, WHERE, CONTEXT, TRAITS)                                      \
+  CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, kXlaRoiCrop, CropHandler);              \
   CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, kXlaGradFeatures, GradFeaturesHandler); \
   CEPHRAY_REGISTER_ON(PLATFORM, WHERE, CONTEXT, TRAITS, kXlaGradBoxes, GradBoxesHandler)
 

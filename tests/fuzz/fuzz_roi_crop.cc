@@ -18,9 +18,9 @@
 #include <vector>
 
 #include "cpu/channel_loops.h"
+#include "cpu/roi_crop.h"
 #include "gpu_on_host.h"
 #include "reference.h"
-#include "cpu/roi_crop.h"
 
 namespace cephray {
 namespace {
@@ -75,9 +75,8 @@ RoiCropShape DrawShape(Random& random) {
         (is_wide ? 80 : Draw(random, 0, 40)) / multiple * multiple});
   }
   RoiCropShape shape;
-  const std::string error =
-      ResolveShape(features, std::vector<int64_t>{batch, boxes, levels, 4}, Draw(random, 1, 5),
-                   Draw(random, 1, 5), &shape);
+  const std::string error = ResolveShape(features, std::vector<int64_t>{batch, boxes, levels, 4},
+                                         Draw(random, 1, 5), Draw(random, 1, 5), &shape);
   if (!error.empty()) {
     std::printf("refused: %s\n", error.c_str());
     std::exit(1);
@@ -99,7 +98,9 @@ class Block {
   int64_t size() const { return size_; }
 
   // What no kernel may leave behind.
-  void Poison() { std::memset(static_cast<void*>(data_.get()), 0xff, (size_ + skip_) * sizeof(T)); }
+  void Poison() {
+    std::memset(static_cast<void*>(data_.get()), 0xff, (size_ + skip_) * sizeof(T));
+  }
 
   void Fill(Random& random) {
     std::uniform_real_distribution<float> values(-1, 1);
@@ -164,8 +165,8 @@ void CheckOnce(Random& random) {
   const RoiCropShape shape = DrawShape(random);
   const int64_t levels = static_cast<int64_t>(shape.levels.size());
   const bool is_aligned = Draw(random, 0, 3) > 0;
-  UseInstructionSet(static_cast<InstructionSet>(
-      Draw(random, 0, static_cast<int64_t>(BestInstructionSet()))));
+  UseInstructionSet(
+      static_cast<InstructionSet>(Draw(random, 0, static_cast<int64_t>(BestInstructionSet()))));
   StreamFrom(Draw(random, 0, 1) * 2000);  // past the caches all, or the large ones
 
   std::vector<Block<T>> features, gradients, on_gpu;
@@ -215,14 +216,13 @@ void CheckOnce(Random& random) {
   for (int64_t l = 0; l < levels; ++l) {
     RequireClose(gradients[l].Values(), wanted[l], kUnit<T>, "feature gradient");
   }
-  const auto wanted_boxes =
-      reference::GradBoxes(shape, feature_values, boxes, weights.Values());
+  const auto wanted_boxes = reference::GradBoxes(shape, feature_values, boxes, weights.Values());
   // What is added up may cancel: float sums of so many terms, each at most as large as the map.
   double terms = 0;
   for (const Level& level : shape.levels) {
     const int64_t size = std::max(level.height, level.width);
-    terms = std::max(terms, static_cast<double>(size * level.channels * shape.crop_height *
-                                                shape.crop_width));
+    terms = std::max(
+        terms, static_cast<double>(size * level.channels * shape.crop_height * shape.crop_width));
   }
   const double absolute = 1e-6 + 2e-8 * terms;
   RequireClose(box_gradient.Values(), wanted_boxes, 1e-5, "box gradient", absolute);
@@ -280,10 +280,9 @@ void CheckShapes(Random& random) {
   for (Dims& feature : features) feature = draw_dims(4);
   RoiCropShape shape;
   const std::string error =
-      Draw(random, 0, 1) == 0
-          ? ResolveShape(features, draw_dims(4), Draw(random, -1, 5),
-                         int64_t{1} << Draw(random, 0, 62), &shape)
-          : ResolveGradientShape(features, draw_dims(4), draw_dims(5), &shape);
+      Draw(random, 0, 1) == 0 ? ResolveShape(features, draw_dims(4), Draw(random, -1, 5),
+                                             int64_t{1} << Draw(random, 0, 62), &shape)
+                              : ResolveGradientShape(features, draw_dims(4), draw_dims(5), &shape);
   if (!error.empty()) {
     if (error.find('`') == std::string::npos) throw Failure{"names no argument: " + error};
     return;

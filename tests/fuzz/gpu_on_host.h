@@ -43,9 +43,8 @@ void WindowBlock(const GpuProblem<T>& problem, int64_t block, int64_t l) {
   ForEachThread([&](int64_t thread) { WindowPhaseMark(problem, window, thread, shared); });
   const int32_t marked = MarkedBoxes(problem.boxes, shared);
   for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
-    ForEachThread([&](int64_t thread) {
-      WindowPhaseColumns(problem, window, column, thread, shared);
-    });
+    ForEachThread(
+        [&](int64_t thread) { WindowPhaseColumns(problem, window, column, thread, shared); });
     ForEachThread([&](int64_t thread) { WindowPhaseCompact(thread, kThreads, shared); });
     const int32_t turns = Turns(problem, window, shared);
     for (int32_t turn = 0; turn < turns; ++turn) {
@@ -73,8 +72,7 @@ void WindowBlock(const GpuProblem<T>& problem, int64_t block, int64_t l) {
 template <typename T, int kCount>
 void GradFeatures(const GpuProblem<T>& problem) {
   for (int64_t l = 0; l < problem.levels_here; ++l) {
-    ForEachThread(
-        [&](int64_t thread) { ZeroThread<T, kCount>(problem, l, thread, kThreads); });
+    ForEachThread([&](int64_t thread) { ZeroThread<T, kCount>(problem, l, thread, kThreads); });
     const int64_t blocks = problem.batch * problem.boxes * WindowParts(problem);
     // From the last to the first: no block may depend on another.
     for (int64_t block = blocks - 1; block >= 0; --block) {
@@ -92,8 +90,7 @@ void GradBoxes(const GpuProblem<T>& problem) {
         GradBoxesPhaseSum<T, kCount>(problem, image_box, l, thread, kThreads, sums.data());
       });
       for (int64_t half = kThreads / 2; half > 0; half /= 2) {
-        ForEachThread(
-            [&](int64_t thread) { GradBoxesPhaseAdd(half, thread, sums.data()); });
+        ForEachThread([&](int64_t thread) { GradBoxesPhaseAdd(half, thread, sums.data()); });
       }
       ForEachThread([&](int64_t thread) {
         GradBoxesPhaseWrite(problem, image_box, l, thread, sums.data());

@@ -40,12 +40,12 @@ void ForEachSample(const RoiCropShape& shape, const std::vector<float>& boxes,
         }
         const Level& level = shape.levels[l];
         for (int64_t y = 0; y < shape.crop_height; ++y) {
-          const float at_y = Position(box[0], box[2], y, shape.crop_height, level.height,
-                                      of_box_gradient);
+          const float at_y =
+              Position(box[0], box[2], y, shape.crop_height, level.height, of_box_gradient);
           if (!(at_y >= 0 && at_y <= static_cast<float>(level.height - 1))) continue;
           for (int64_t x = 0; x < shape.crop_width; ++x) {
-            const float at_x = Position(box[1], box[3], x, shape.crop_width, level.width,
-                                        of_box_gradient);
+            const float at_x =
+                Position(box[1], box[3], x, shape.crop_width, level.width, of_box_gradient);
             if (!(at_x >= 0 && at_x <= static_cast<float>(level.width - 1))) continue;
             visit(b, k, l, y, x, at_y, at_x);
           }
@@ -94,40 +94,38 @@ inline int64_t SampleIndex(const RoiCropShape& shape, int64_t b, int64_t k, int6
 
 inline Values Crop(const RoiCropShape& shape, const std::vector<Values>& features,
                    const std::vector<float>& boxes) {
-  Values crops(shape.batch * shape.boxes * shape.crop_height * shape.crop_width *
-               shape.channels);
-  ForEachSample(shape, boxes, false, [&](auto b, auto k, auto l, auto y, auto x, auto at_y,
-                                         auto at_x) {
-    const Level& level = shape.levels[l];
-    ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
-      const double weight = Hat(at_y, i) * Hat(at_x, j);
-      for (int64_t c = 0; c < level.channels; ++c) {
-        crops[SampleIndex(shape, b, k, l, y, x) + c] +=
-            weight * features[l][CellIndex(level, b, i, j) + c];
-      }
-    });
-  });
+  Values crops(shape.batch * shape.boxes * shape.crop_height * shape.crop_width * shape.channels);
+  ForEachSample(shape, boxes, false,
+                [&](auto b, auto k, auto l, auto y, auto x, auto at_y, auto at_x) {
+                  const Level& level = shape.levels[l];
+                  ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
+                    const double weight = Hat(at_y, i) * Hat(at_x, j);
+                    for (int64_t c = 0; c < level.channels; ++c) {
+                      crops[SampleIndex(shape, b, k, l, y, x) + c] +=
+                          weight * features[l][CellIndex(level, b, i, j) + c];
+                    }
+                  });
+                });
   return crops;
 }
 
-inline std::vector<Values> GradFeatures(const RoiCropShape& shape,
-                                        const std::vector<float>& boxes,
+inline std::vector<Values> GradFeatures(const RoiCropShape& shape, const std::vector<float>& boxes,
                                         const Values& crops_gradient) {
   std::vector<Values> gradients;
   for (const Level& level : shape.levels) {
     gradients.emplace_back(shape.batch * level.height * level.width * level.channels);
   }
-  ForEachSample(shape, boxes, false, [&](auto b, auto k, auto l, auto y, auto x, auto at_y,
-                                         auto at_x) {
-    const Level& level = shape.levels[l];
-    ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
-      const double weight = Hat(at_y, i) * Hat(at_x, j);
-      for (int64_t c = 0; c < level.channels; ++c) {
-        gradients[l][CellIndex(level, b, i, j) + c] +=
-            weight * crops_gradient[SampleIndex(shape, b, k, l, y, x) + c];
-      }
-    });
-  });
+  ForEachSample(shape, boxes, false,
+                [&](auto b, auto k, auto l, auto y, auto x, auto at_y, auto at_x) {
+                  const Level& level = shape.levels[l];
+                  ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
+                    const double weight = Hat(at_y, i) * Hat(at_x, j);
+                    for (int64_t c = 0; c < level.channels; ++c) {
+                      gradients[l][CellIndex(level, b, i, j) + c] +=
+                          weight * crops_gradient[SampleIndex(shape, b, k, l, y, x) + c];
+                    }
+                  });
+                });
   return gradients;
 }
 
@@ -138,29 +136,29 @@ inline Values GradBoxes(const RoiCropShape& shape, const std::vector<Values>& fe
   const auto towards_end = [](int64_t i, int64_t samples) {
     return samples == 1 ? 0.5 : static_cast<double>(i) / static_cast<double>(samples - 1);
   };
-  ForEachSample(shape, boxes, true, [&](auto b, auto k, auto l, auto y, auto x, auto at_y,
-                                        auto at_x) {
-    const Level& level = shape.levels[l];
-    double slope_y = 0;
-    double slope_x = 0;
-    ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
-      for (int64_t c = 0; c < level.channels; ++c) {
-        const double product = features[l][CellIndex(level, b, i, j) + c] *
-                               crops_gradient[SampleIndex(shape, b, k, l, y, x) + c];
-        slope_y += HatSlope(at_y, i) * Hat(at_x, j) * product;
-        slope_x += Hat(at_y, i) * HatSlope(at_x, j) * product;
-      }
-    });
-    slope_y *= static_cast<double>(level.height - 1);
-    slope_x *= static_cast<double>(level.width - 1);
-    double* of_box = &gradient[((b * shape.boxes + k) * levels + l) * 4];
-    const double end_y = towards_end(y, shape.crop_height);
-    const double end_x = towards_end(x, shape.crop_width);
-    of_box[0] += slope_y * (1 - end_y);
-    of_box[1] += slope_x * (1 - end_x);
-    of_box[2] += slope_y * end_y;
-    of_box[3] += slope_x * end_x;
-  });
+  ForEachSample(shape, boxes, true,
+                [&](auto b, auto k, auto l, auto y, auto x, auto at_y, auto at_x) {
+                  const Level& level = shape.levels[l];
+                  double slope_y = 0;
+                  double slope_x = 0;
+                  ForEachCell(level, at_y, at_x, [&](int64_t i, int64_t j) {
+                    for (int64_t c = 0; c < level.channels; ++c) {
+                      const double product = features[l][CellIndex(level, b, i, j) + c] *
+                                             crops_gradient[SampleIndex(shape, b, k, l, y, x) + c];
+                      slope_y += HatSlope(at_y, i) * Hat(at_x, j) * product;
+                      slope_x += Hat(at_y, i) * HatSlope(at_x, j) * product;
+                    }
+                  });
+                  slope_y *= static_cast<double>(level.height - 1);
+                  slope_x *= static_cast<double>(level.width - 1);
+                  double* of_box = &gradient[((b * shape.boxes + k) * levels + l) * 4];
+                  const double end_y = towards_end(y, shape.crop_height);
+                  const double end_x = towards_end(x, shape.crop_width);
+                  of_box[0] += slope_y * (1 - end_y);
+                  of_box[1] += slope_x * (1 - end_x);
+                  of_box[2] += slope_y * end_y;
+                  of_box[3] += slope_x * end_x;
+                });
   return gradient;
 }
 

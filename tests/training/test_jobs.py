@@ -1,4 +1,4 @@
-"""The README's way to a cluster, command by command: two nodes on this machine, a wheel, jobs.
+"""docs/cluster.md, command by command: two nodes on this machine, a wheel, jobs.
 
 The nodes run in an environment that sees every package but the checkout: the wheel is what the
 jobs import. `CEPHRAY_WHEEL` names it; `make wheel` leaves it in `dist/`.
@@ -34,15 +34,19 @@ EVALUATE = f"{sys.executable} -m cephray.cli evaluate --checkpoint $OUTPUT --dat
 MakeConfig = Callable[..., Config]
 
 
-def readme_commands(start: str, title: str = "On a cluster") -> list[str]:
-    """Return the commands of a section of the README that begin with these words, in order."""
-    text = (CHECKOUT / "README.md").read_text(encoding="utf-8")
-    section = text.split(f"## {title}\n")[1].split("\n## ")[0]
-    return [line.strip() for line in section.splitlines() if line.startswith(f"    {start}")]
+def page_commands(start: str, runs: str = "") -> list[str]:
+    """Return the commands of docs/cluster.md that begin with these words, in order.
+
+    Args:
+        start: First words of the command.
+        runs: Module that a submitted job runs, to choose by.
+    """
+    text = (CHECKOUT / "docs/cluster.md").read_text(encoding="utf-8")
+    return [line for line in text.splitlines() if line.startswith(start) and runs in line]
 
 
 class Cluster:
-    """Runs the README's commands from an empty folder; ends what they started, and no more."""
+    """Runs the page's commands from an empty folder; ends what they started, and no more."""
 
     def __init__(self, folder: Path, wheel: Path) -> None:
         self.folder = folder
@@ -64,9 +68,9 @@ class Cluster:
             "WHEEL": str(wheel),
             "DATA": str(folder / "films"),
             "OUTPUT": str(folder / "run"),
-            "CONFIG_FILE": str(folder / "small.yaml"),
+            "CONFIG": str(folder / "small.yaml"),
         }
-        export = readme_commands("export ")[0].removeprefix("export ").split()
+        export = page_commands("export ")[0].removeprefix("export ").split()
         self.environment |= dict(pair.split("=") for pair in export)
         assert self.environment["RAY_AUTH_MODE"] == "token"
 
@@ -179,7 +183,7 @@ def cluster(tmp_path: Path, wheel: Path, small_config: MakeConfig) -> Iterator[C
     (tmp_path / "small.yaml").write_text(dump_config(config))
     cluster = Cluster(tmp_path, wheel)
     try:
-        for node, command in enumerate(readme_commands("ray start")):
+        for node, command in enumerate(page_commands("ray start")):
             # As on two machines, each node has a disk and ports of its own.
             own = (
                 f"{cluster.environment['NODE_OPTIONS']} --temp-dir={cluster.disks}/{node}"
@@ -193,7 +197,7 @@ def cluster(tmp_path: Path, wheel: Path, small_config: MakeConfig) -> Iterator[C
 
 
 def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> None:
-    submit, resume = readme_commands("ray job submit")
+    submit, resume = page_commands("ray job submit", "cephray.cli train")
     cluster.submit(submit, "first")
     log = cluster.wait("first", "SUCCEEDED")
     assert "2 × 1 CPU" in log
@@ -209,7 +213,7 @@ def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> N
     while _last_epoch(run) < 4:
         assert time.monotonic() < deadline, "the resumed run does not get on"
         time.sleep(1)
-    cluster.run(readme_commands("ray job stop")[0], JOB="second")
+    cluster.run(page_commands("ray job stop")[0], JOB="second")
     cluster.wait("second", "STOPPED", "FAILED")
     assert _last_epoch(run) >= 4
     assert "Sella" in cluster.run(f"{EVALUATE} --split test1")
@@ -218,13 +222,13 @@ def test_a_wheel_trains_on_two_nodes_from_an_empty_folder(cluster: Cluster) -> N
 def test_real_films_from_an_empty_folder(cluster: Cluster, shared: Path) -> None:
     output = cluster.folder / "real"
     real = {"DATA": str(shared / "data/isbi2015"), "OUTPUT": str(output)}
-    cluster.submit(f"{readme_commands('ray job submit')[0]} --set train.epochs=1", "real", **real)
+    cluster.submit(f"{page_commands('ray job submit')[0]} --set train.epochs=1", "real", **real)
     assert "150 films to train on" in cluster.wait("real", "SUCCEEDED")
     assert "Sella" in cluster.run(f"{EVALUATE} --split test1 --json $OUTPUT/test1.json", **real)
 
 
 def test_a_search_is_a_job(cluster: Cluster) -> None:
-    [submit] = readme_commands("ray job submit", "Search")
+    [submit] = page_commands("ray job submit", "tune.search")
     asked = "--trials 2 --set model.roi_pool_size=5"
     cluster.submit(submit.replace("--trials 16", asked), "search")
     assert "2/2 trials" in cluster.wait("search", "SUCCEEDED")
