@@ -30,7 +30,7 @@ from cephray.training import plan_run
 from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
-    from tune.study import HasRoom, Values
+    from tune.searcher import HasRoom, Values
 
 # Ray Tune keeps its own books there while it runs; ours are the study.
 RAY = ".ray"
@@ -67,7 +67,7 @@ def _parser() -> Parser:
     add("--validation", choices=("holdout", "test1"), help="films; default holdout, of Training")
     add("--second-objective", choices=("latency", "parameters"), help="then the Pareto front")
     add("--grace-epochs", type=int, metavar="N", help="no trial is pruned earlier; default 1/4")
-    add("--reduction-factor", type=float, metavar="X", help="one in X goes on; default 2")
+    add("--reduction-factor", type=int, metavar="N", help="one in N goes on; default 2")
     add("--storage", metavar="URL", help="database of the study; default a journal in --output")
     add("--num-workers", type=int, metavar="N", help="of each trial")
     add("--use-gpu", action="store_true", help="one GPU for each worker")
@@ -164,13 +164,15 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     from tune.leaderboard import leaderboard
     from tune.report import evidence_of
     from tune.screen import Screen
-    from tune.study import StudySearch, scheduler_of
+    from tune.searcher import PruningScheduler, StudySearch, pruner_of
     from tune.trial import Setting, run_trial
 
     if not verbose:  # a trial that is lost is said in our own words
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     search, output = settings.search, settings.output
     objectives = settings.objectives
+    if len(objectives) == 1:
+        study.pruner = pruner_of(settings.epochs, search.grace_epochs, search.reduction_factor)
     searcher = StudySearch(
         study,
         settings.space,
@@ -193,9 +195,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
             search_alg=searcher,
             num_samples=-1,  # the searcher says when it is finished
             # With two objectives a trial that is less exact may be on the front.
-            scheduler=scheduler_of(
-                study, settings.epochs, search.grace_epochs, search.reduction_factor
-            )
+            scheduler=PruningScheduler(searcher, settings.epochs)
             if len(objectives) == 1
             else None,
         ),

@@ -39,8 +39,8 @@ class Search(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of Optuna's sampler")
     second_objective: Second | None = Field(None, description="made small besides the error")
     grace_epochs: PositiveInt = Field(description="no trial is pruned earlier")
-    reduction_factor: Annotated[float, Field(gt=1)] = Field(
-        2.0, description="one trial in so many goes on at each rung"
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        2, description="one trial in so many goes on at each rung"
     )
     storage: str | None = Field(None, description="database URL; none: a journal file")
     study_name: str = Field(description="of the study in its storage")

@@ -24,13 +24,19 @@ class Parser(argparse.ArgumentParser):
     """A parser whose errors are one line that lists what is valid."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._options: list[str] = []
         super().__init__(*args, **kwargs)
         self.set_defaults(parser=self)
 
+    def add_argument(self, *args: Any, **kwargs: Any) -> argparse.Action:
+        """Add an argument, and remember how it is written."""
+        action = super().add_argument(*args, **kwargs)
+        self._options += action.option_strings[-1:]
+        return action
+
     def error(self, message: str) -> NoReturn:
         """End the process, exit code 2."""
-        valid = [o for action in self._actions for o in action.option_strings[-1:]]
-        self.exit(2, f"{self.prog}: {message}; options here: {' '.join(valid)}\n")
+        self.exit(2, f"{self.prog}: {message}; options here: {' '.join(self._options)}\n")
 
     def parse_args(self, *args: Any, **kwargs: Any) -> Any:
         """Parse; an unknown argument is refused by the parser of the command that it follows."""

@@ -1,5 +1,8 @@
 from .address import address_told as address_told
 from .connection import connected as connected
+from .ray_private import START_TIMEOUT_VARIABLE as START_TIMEOUT_VARIABLE
+from .ray_private import WAITING_STATES as WAITING_STATES
+from .ray_private import ControllerCallback as ControllerCallback
 from .resources import cluster_nodes as cluster_nodes
 from .resources import cpus_per_worker as cpus_per_worker
 from .resources import describe_workers as describe_workers

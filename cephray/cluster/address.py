@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
-from ray.train.v2._internal.constants import ENV_VARS_TO_PROPAGATE
+
+from cephray.cluster.ray_private import pass_to_helpers
 
 _ADDRESS = "RAY_ADDRESS"
 
@@ -21,7 +22,7 @@ _ADDRESS = "RAY_ADDRESS"
 def address_told() -> Iterator[None]:
     """Let runs started meanwhile tell the connected cluster's address to their helpers."""
     before = os.environ.get(_ADDRESS)
-    ENV_VARS_TO_PROPAGATE.add(_ADDRESS)
+    pass_to_helpers(_ADDRESS)
     os.environ[_ADDRESS] = ray.get_runtime_context().gcs_address
     try:
         yield

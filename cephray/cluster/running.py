@@ -1,8 +1,7 @@
 """Asks whether a running Ray cluster can be connected to, before Ray does, with an end.
 
 Ray itself waits for minutes, in silence, where the address is dead, where something else listens
-there, or where no node of the cluster lives on this machine. This file touches parts of Ray that
-are private; tests/cluster/test_connection.py says what it expects of them.
+there, or where no node of the cluster lives on this machine.
 """
 
 from __future__ import annotations
@@ -12,10 +11,9 @@ import socket
 import threading
 from urllib.parse import urlsplit
 
-from ray._private.services import canonicalize_bootstrap_address, get_node_to_connect_for_driver
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.exceptions import AuthenticationError
 
+from cephray.cluster.ray_private import connect_to_head, recorded_address, require_node
 from cephray.errors import RunError
 from cephray.progress import quiet_stderr
 
@@ -40,7 +38,7 @@ def require_cluster() -> None:
         _require_listener(given, named)
         return
     try:
-        address = canonicalize_bootstrap_address(None)  # type: ignore[arg-type]
+        address = recorded_address()
     except (OSError, ValueError) as error:
         raise _no_answer(named, error) from None
     if address is None:
@@ -75,9 +73,9 @@ def _require_node(address: str, named: str) -> None:
 
     def ask() -> None:
         try:
-            client = GcsClient(address=address)
+            client = connect_to_head(address)
             steps.append("answered")
-            get_node_to_connect_for_driver(client, timeout_seconds=ANSWER_WITHIN_S)
+            require_node(client, ANSWER_WITHIN_S)
             steps.append("has a node")
         except Exception as error:  # Ray raises bare ones
             errors.append(error)

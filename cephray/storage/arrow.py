@@ -35,23 +35,28 @@ def connect(bucket_uri: str) -> tuple[FileSystem, str]:
     from pyarrow import fs
 
     system, bucket = fs.FileSystem.from_uri(bucket_uri)
-    if isinstance(system, (fs.S3FileSystem, fs.GcsFileSystem)):
-        # A URI cannot say all bounds; the parts that the store is pickled from can.
-        settings: dict[str, Any] = system.__reduce__()[1][0]
-        if isinstance(system, fs.S3FileSystem):
-            settings |= {
-                "connect_timeout": CONNECT_TIMEOUT_S,
-                "request_timeout": REQUEST_TIMEOUT_S,
-            }
-        else:
-            limit = settings["retry_time_limit"]
-            settings["retry_time_limit"] = limit or timedelta(seconds=GCS_RETRY_LIMIT_S)
-        system = type(system)._reconstruct(settings)
+    system = with_bounds(system)
     bucket = bucket.strip("/")
     # A store answers "nothing there" to a question within a bucket that is not there.
     if bucket and system.get_file_info(bucket).type == fs.FileType.NotFound:
         raise OSError(f"Bucket '{bucket}' not found")
     return system, bucket
+
+
+def with_bounds(system: FileSystem) -> FileSystem:
+    """Return a store of S3 or Google that gives up after a while; others as they are."""
+    from pyarrow import fs
+
+    if not isinstance(system, (fs.S3FileSystem, fs.GcsFileSystem)):
+        return system
+    # A URI cannot say all bounds; the parts that the store is pickled from can.
+    settings: dict[str, Any] = system.__reduce__()[1][0]
+    if isinstance(system, fs.S3FileSystem):
+        settings |= {"connect_timeout": CONNECT_TIMEOUT_S, "request_timeout": REQUEST_TIMEOUT_S}
+    else:
+        limit = settings["retry_time_limit"]
+        settings["retry_time_limit"] = limit or timedelta(seconds=GCS_RETRY_LIMIT_S)
+    return type(system)._reconstruct(settings)
 
 
 def explain(where: str, uri: str, error: Exception) -> InputError | RunError:

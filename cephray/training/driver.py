@@ -14,20 +14,19 @@ from typing import Any
 import ray
 import ray.train
 from ray.train.tensorflow import TensorflowTrainer
-from ray.train.v2._internal.constants import WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
-from ray.train.v2.api.config import ScalingConfig
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint, Progress, Row, find_checkpoint, last_intact
 from cephray.cluster import (
+    START_TIMEOUT_VARIABLE,
     StopRequest,
     address_told,
+    connected,
     cpus_per_worker,
     describe_workers,
     stop_signals,
 )
-from cephray.cluster import connected as connected
 from cephray.config import dump_config
 from cephray.data import Films, View, decode_on_cluster
 from cephray.errors import InputError, RunError, Stopped
@@ -140,7 +139,7 @@ def _fit(
     least = config.train.min_workers or most
     asked = describe_workers(least, cpus, config.train.use_gpu)
     # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
-    os.environ[WORKER_GROUP_START_TIMEOUT_S_ENV_VAR] = f"{max(wait_s / 6, 5):g}"
+    os.environ[START_TIMEOUT_VARIABLE] = f"{max(wait_s / 6, 5):g}"
     trainer = TensorflowTrainer(
         worker.run,
         train_loop_config={
@@ -152,10 +151,10 @@ def _fit(
             "stopping": stopping,
             "cpus": cpus,
         },
-        scaling_config=ScalingConfig(
-            num_workers=most if least == most else (least, most),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=most if least == most else (least, most),  # type: ignore[arg-type]
             # Each change of the number starts the epoch under way again: only where it must be.
-            elastic_resize_monitor_interval_s=float("inf"),
+            elastic_resize_monitor_interval_s=float("inf"),  # type: ignore[call-arg]
             use_gpu=config.train.use_gpu,
             resources_per_worker=resources,
         ),

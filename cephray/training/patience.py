@@ -9,17 +9,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ray.train.v2._internal.execution.callback import ControllerCallback
-from ray.train.v2._internal.execution.controller.state import (
-    InitializingState,
-    ReschedulingState,
-    RestartingState,
-    SchedulingState,
-)
-
+from cephray.cluster import WAITING_STATES, ControllerCallback
 from cephray.errors import RunError
 
-_WAITING = (InitializingState, RestartingState, ReschedulingState, SchedulingState)
 _POLL_S = 0.2
 
 
@@ -43,7 +35,7 @@ class Patience(ControllerCallback):
             RunError: it has waited for too long.
         """
         now = time.monotonic()
-        waits = isinstance(current_state, _WAITING)
+        waits = isinstance(current_state, WAITING_STATES)
         if not waits or self._waits_since is None:
             self._waits_since = now if waits else None
         elif now - self._waits_since > self._wait_s:

@@ -116,11 +116,11 @@ def test_what_the_cluster_of_the_record_says(
         if error is not None:
             raise error
 
-    monkeypatch.setattr(cluster_check, "GcsClient", lambda address: raise_or_return(client))
+    monkeypatch.setattr(cluster_check, "connect_to_head", lambda address: raise_or_return(client))
     monkeypatch.setattr(
         cluster_check,
-        "get_node_to_connect_for_driver",
-        lambda client, timeout_seconds: raise_or_return(node),
+        "require_node",
+        lambda client, timeout_s: raise_or_return(node),
     )
     if said is None:
         require_cluster()

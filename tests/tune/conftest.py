@@ -12,8 +12,9 @@ import pytest
 from cephray.config import load_config
 from tune.objectives import MRE, objectives_of
 from tune.outcome import COMPLETE, EPOCH, OUTCOME
+from tune.searcher import StudySearch
 from tune.space import Integer, Real, Space, Value
-from tune.study import StudySearch, mend_journal, open_storage, open_study
+from tune.study import mend_journal, open_storage, open_study
 
 SPACE = Space(
     {

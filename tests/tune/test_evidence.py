@@ -16,8 +16,8 @@ from tune.evidence import Evidence
 from tune.objectives import MRE, SECOND
 from tune.report import PAGE, PICTURES, report
 from tune.screen import Screen
+from tune.searcher import StudySearch
 from tune.settings import Search, Settings, load_settings
-from tune.study import StudySearch
 
 FILMS = "5 validation films are needed, and there"
 TRIALS = "20 finished trials are needed, and there"

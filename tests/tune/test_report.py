@@ -30,8 +30,8 @@ from tune.outcome import (
     trial_folder,
 )
 from tune.report import PAGE, PICTURES, report
+from tune.searcher import StudySearch
 from tune.settings import Search, Settings
-from tune.study import StudySearch
 
 MakeSearch = Callable[..., StudySearch]
 COSTS = {SECONDS: 3.0, MEMORY: 1.5}

@@ -11,7 +11,7 @@ from tests.tune.conftest import tell
 from tune.objectives import MRE
 from tune.outcome import EPOCH, FAILED, OUTCOME, REASON
 from tune.screen import Screen
-from tune.study import StudySearch
+from tune.searcher import StudySearch
 
 
 def test_trials_are_shown_as_they_run_and_end(

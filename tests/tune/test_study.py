@@ -21,14 +21,13 @@ from cephray.errors import InputError
 from tests.tune.conftest import SPACE, TRIALS, error_mm, numbers, run, tell
 from tune.objectives import MRE, SECOND, objectives_of
 from tune.outcome import COMPLETE, EPOCH, EPOCHS, FAILED, OUTCOME, REASON, SECONDS
+from tune.searcher import PruningScheduler, StudySearch, pruner_of
 from tune.settings import JOURNAL
 from tune.study import (
-    StudySearch,
     best_trials,
     ended_trials,
     open_storage,
     open_study,
-    scheduler_of,
 )
 
 MakeSearch = Callable[..., StudySearch]
@@ -173,52 +172,75 @@ def test_a_trial_that_was_drawn_waits_with_its_values(make_search: MakeSearch) -
     assert search.suggest("3")["number"] == 1
 
 
-def test_asha_after_a_restart_decides_as_before(make_search: MakeSearch) -> None:
-    search = make_search()
-    before: Any = scheduler_of(search.study, 8, 2, 2.0)
-    curves = [5.0, 4.0, 6.0, 3.0, 4.5]
-    for number, level in enumerate(curves):
-        choice = search.suggest(f"{number}")
-        trial: Any = SimpleNamespace(trial_id=f"{number}", config=choice)
-        before.on_trial_add(NOBODY, trial)
+def halve(make_search: MakeSearch, folder: Path, restart: bool) -> list[str]:
+    """Run trials of given curves with the pruner; return their states."""
+    search = make_search(folder)
+    for number, level in enumerate([5.0, 4.0, 6.0, 3.0, 4.5, 2.0]):
+        if restart:
+            search = make_search(folder)
+        search.study.pruner = pruner_of(8, 2, 2)
+        scheduler = PruningScheduler(search, 8)
+        name = f"{folder.name}-{number}"
+        assert search.suggest(name)["number"] == number
+        trial: Any = SimpleNamespace(trial_id=name)
         result: dict[str, Any] = {}
         for epoch in range(1, 9):
             result = {EPOCH: epoch, MRE.key: level / epoch}
-            decision = before.on_trial_result(NOBODY, trial, result)
-            if decision == TrialScheduler.STOP:
+            if scheduler.on_trial_result(NOBODY, trial, result) == TrialScheduler.STOP:
                 break
-            search.on_trial_result(f"{number}", result)
         else:
             result[OUTCOME] = COMPLETE
-        search.on_trial_complete(f"{number}", result)
-        before.on_trial_complete(NOBODY, trial, result)
-    states = [trial.state.name for trial in search.study.trials]
-    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED"]
-    after: Any = scheduler_of(search.study, 8, 2, 2.0)
-    rungs = [
-        [(epoch, sorted(recorded.values())) for epoch, recorded in s._brackets[0]._rungs]
-        for s in (before, after)
-    ]
-    assert rungs[0] == rungs[1]
-    assert [epoch for epoch, _ in rungs[0]] == [4, 2]  # none at the end
-    assert rungs[0][-1] == (2.0, sorted(-level / 2 for level in curves))
+        search.on_trial_complete(name, result)
+    for frozen in search.study.trials:
+        curve = [5.0, 4.0, 6.0, 3.0, 4.5, 2.0][frozen.number]
+        steps = {epoch: curve / epoch for epoch in range(1, len(frozen.intermediate_values) + 1)}
+        assert frozen.intermediate_values == steps
+    return [trial.state.name for trial in search.study.trials]
 
 
-def test_where_no_trial_could_end_early_there_is_no_scheduler(make_search: MakeSearch) -> None:
-    assert scheduler_of(make_search().study, 3, 3, 2.0) is None
-    assert scheduler_of(make_search().study, 1, 1, 2.0) is None
-    assert scheduler_of(make_search().study, 2, 1, 2.0) is not None
+def test_pruning_after_a_restart_decides_as_before(
+    make_search: MakeSearch, tmp_path: Path
+) -> None:
+    """By hand: the baseline is never pruned; of n at a rung the n // 2 best go on, or one."""
+    for folder in ("whole", "parts"):
+        (tmp_path / folder).mkdir()
+    states = halve(make_search, tmp_path / "whole", restart=False)
+    assert states == ["COMPLETE", "COMPLETE", "PRUNED", "COMPLETE", "PRUNED", "COMPLETE"]
+    assert halve(make_search, tmp_path / "parts", restart=True) == states
+
+
+def test_a_trial_that_goes_on_after_a_kill_reports_its_epochs_once(
+    make_search: MakeSearch,
+) -> None:
+    first = make_search()
+    first.suggest("a")
+    first.study.pruner = pruner_of(8, 2, 2)
+    for epoch in (1, 2, 3):
+        assert not first.should_prune("a", {EPOCH: epoch, MRE.key: 9.0 - epoch})
+    again = make_search()
+    assert again.suggest("b")["number"] == 0
+    again.study.pruner = pruner_of(8, 2, 2)
+    for epoch in (1, 2, 3, 4):
+        assert not again.should_prune("b", {EPOCH: epoch, MRE.key: 9.0 - epoch})
+    [trial] = again.study.trials
+    assert trial.intermediate_values == {1: 8.0, 2: 7.0, 3: 6.0, 4: 5.0}
+
+
+def test_where_no_trial_could_end_early_nothing_is_pruned() -> None:
+    assert isinstance(pruner_of(3, 3, 2), optuna.pruners.NopPruner)
+    assert isinstance(pruner_of(1, 1, 2), optuna.pruners.NopPruner)
+    assert isinstance(pruner_of(2, 1, 2), optuna.pruners.SuccessiveHalvingPruner)
 
 
 def test_the_baseline_is_never_pruned(make_search: MakeSearch) -> None:
-    scheduler: Any = scheduler_of(make_search().study, 8, 2, 2.0)
+    search = make_search(has_room=lambda values: True)
+    search.study.pruner = pruner_of(8, 2, 2)
+    for number in range(4):
+        search.suggest(f"{number}")
     decisions = {}
     for number, level in ((1, 1.0), (2, 2.0), (0, 9.0), (3, 9.0)):
-        trial: Any = SimpleNamespace(trial_id=f"{number}", config={"number": number})
-        scheduler.on_trial_add(NOBODY, trial)
-        decisions[number] = scheduler.on_trial_result(NOBODY, trial, {EPOCH: 2, MRE.key: level})
-    assert decisions[0] == TrialScheduler.CONTINUE
-    assert decisions[3] == TrialScheduler.STOP
+        decisions[number] = search.should_prune(f"{number}", {EPOCH: 2, MRE.key: level})
+    assert decisions == {1: False, 2: True, 0: False, 3: True}
 
 
 def test_the_front_is_that_of_brute_force() -> None:

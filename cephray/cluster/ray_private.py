@@ -1,0 +1,67 @@
+"""What Ray keeps private and cephray uses, all in one place.
+
+Ray has no public way to ask whether a cluster can be reached within a given time, to watch the
+states of Ray Train's controller, or to pass a variable to its helper processes.
+tests/cluster/test_ray_private.py says what changed if a new version of Ray breaks this file.
+"""
+
+from __future__ import annotations
+
+from ray._private.services import canonicalize_bootstrap_address, get_node_to_connect_for_driver
+from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.train.v2._internal.constants import (
+    ENV_VARS_TO_PROPAGATE,
+    WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
+)
+from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.controller.state import (
+    InitializingState,
+    ReschedulingState,
+    RestartingState,
+    SchedulingState,
+)
+
+__all__ = ["START_TIMEOUT_VARIABLE", "WAITING_STATES", "ControllerCallback"]
+
+START_TIMEOUT_VARIABLE: str = WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
+"""Environment variable: seconds that Ray Train waits for a group of workers to start."""
+
+WAITING_STATES = (InitializingState, RestartingState, ReschedulingState, SchedulingState)
+"""States of Ray Train's controller in which no worker runs and some are to be started."""
+
+
+def recorded_address() -> str | None:
+    """Return the address of the cluster that `ray.init` would connect to, or None.
+
+    Raises:
+        OSError, ValueError: `RAY_ADDRESS` is no address.
+    """
+    address: str | None = canonicalize_bootstrap_address(None)  # type: ignore[arg-type]
+    return address
+
+
+def connect_to_head(address: str) -> GcsClient:
+    """Connect to the control service of a cluster; waits up to 40 s for an answer.
+
+    Raises:
+        Exception: of many kinds, if there is no answer or no permission.
+    """
+    return GcsClient(address=address)
+
+
+def require_node(client: GcsClient, timeout_s: int) -> None:
+    """Find a living node of the cluster on this machine.
+
+    Args:
+        client: Of `connect_to_head`.
+        timeout_s: How long to look, seconds.
+
+    Raises:
+        Exception: there is none.
+    """
+    get_node_to_connect_for_driver(client, timeout_seconds=timeout_s)
+
+
+def pass_to_helpers(variable: str) -> None:
+    """Let Ray Train pass an environment variable of the driver to its controller and helpers."""
+    ENV_VARS_TO_PROPAGATE.add(variable)
