@@ -114,14 +114,17 @@ def write_page(path: Path, title: str, lead: Sequence[str], sections: Sequence[S
 
 
 def fill(template: Path, **values: Any) -> str:
-    """Fill an HTML template, which knows cephray's version besides; a value it lacks is an error.
+    """Fill an HTML template.
 
     Args:
-        template: in Jinja's language; what it shows is escaped.
-        values: by the names that it has for them.
+        template: In Jinja's language; it may extend `base.html.j2`. Values are escaped.
+        values: By their names in the template. cephray's `version` is added.
+
+    Raises:
+        jinja2.UndefinedError: the template needs another value.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(template.parent),
+        loader=jinja2.FileSystemLoader([template.parent, TEMPLATE.parent]),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
