@@ -58,7 +58,7 @@ def two_stage_loss(
     Where there is a heatmap, w_h · its cross-entropy with a Gaussian around each true landmark is
     added, the mean over landmarks.
 
-    Missing landmarks count for nothing. A worker that holds a part of a batch gives the counts of
+    Missing landmarks do not contribute. A worker that holds a part of a batch gives the counts of
     the whole batch; its loss is then its share, and the workers' shares sum to the whole.
 
     Args:
@@ -66,9 +66,10 @@ def two_stage_loss(
         passes: [B, P, K, 2], normalised, after each refinement pass.
         truth: [B, K, 2], normalised; NaN where a landmark is missing.
         config: error, unit and weights.
-        counts: [K], films of the whole batch that show each landmark; none: counted here.
-        extent_mm: [B, 2], width and height of the films; needed where the unit is millimetres.
-        spread: [B, P, K], heights of the film; needed where the error is Laplace's.
+        counts: [K], number of films of the whole batch that show each landmark. If None, they are
+            counted from `truth`.
+        extent_mm: [B, 2], width and height of the films; needed if the unit is millimetres.
+        spread: [B, P, K], heights of the film; needed if the error is Laplace's.
         heatmap: [B, h, w, K], logits of each landmark's place.
 
     Returns:
@@ -138,12 +139,12 @@ def _dtype(array: Tensor) -> str:
 
 
 def _visible(truth: Tensor) -> Tensor:
-    """Tell which landmarks are there: [B, K, 1]."""
+    """Tell which landmarks are not missing: [B, K, 1]."""
     return ops.all(ops.isfinite(truth), axis=-1, keepdims=True)
 
 
 def _penalty(difference: Tensor, config: LossConfig) -> Tensor:
-    """Return what each coordinate's difference counts."""
+    """Return the penalty of each coordinate's difference."""
     if config.error == "squared":
         return ops.square(difference)
     distance = ops.abs(difference)

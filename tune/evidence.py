@@ -1,4 +1,4 @@
-"""What the figures of a search rest on, and when that is too little for parameter importances.
+"""The numbers of trials and films behind a search, and when importances need more.
 
 It knows counts of trials and films, and neither study nor pictures.
 """

@@ -1,4 +1,4 @@
-"""What follows from a trial's steps: the screen shows them, the results are written.
+"""Ray Tune's callback: it updates the screen and the results after each step of a trial.
 
 Ray Tune calls it. It knows the study and the files, and draws and measures nothing.
 """

@@ -1,4 +1,4 @@
-"""The trials of a study in a row, the best first, and the two files that follow from it.
+"""The trials of a study, the best first, and the files `leaderboard.csv` and `best.yaml`.
 
 It reads the study, and draws nothing.
 """

@@ -1,4 +1,4 @@
-"""What a search makes small: the validation error, and as a second objective time or size.
+"""The objectives of a search: the validation error and, as a second one, time or size.
 
 It measures a finished trial's checkpoint, and knows nothing of searches.
 """
@@ -71,7 +71,7 @@ def count_parameters(checkpoint: Checkpoint) -> int:
 
 
 def measure_latency(checkpoint: Checkpoint) -> float:
-    """Time the prediction of one decoded film, in a process and on resources of its own.
+    """Time the prediction of one decoded film, in its own process and on its own resources.
 
     Args:
         checkpoint: on a path that all nodes share; its configuration says how many CPUs, and

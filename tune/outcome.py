@@ -1,4 +1,4 @@
-"""How a trial tells what becomes of it: the keys of its reports, and where its run lies.
+"""The keys of a trial's reports, and the folder of its run.
 
 Ray Tune carries the reports, Optuna keeps them. It knows neither.
 """
@@ -13,7 +13,7 @@ EPOCH = "epoch"
 # no last report.
 OUTCOME, REASON = "outcome", "reason"
 COMPLETE, FAILED = "complete", "failed"
-# What is known of a trial besides its objectives, and is kept with it.
+# Facts that are kept with a trial in addition to its objectives.
 SECONDS, MEMORY, PARAMETERS = "seconds_per_epoch", "memory_gb", "parameters"
 EPOCHS = "epochs"
 

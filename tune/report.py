@@ -1,4 +1,4 @@
-"""What a search came to: leaderboard, `best.yaml`, pictures, and one HTML file with all of it.
+"""The report of a search: leaderboard, `best.yaml`, pictures, and one HTML file with them.
 
     python -m tune.report --output DIR
 

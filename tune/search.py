@@ -1,6 +1,6 @@
-"""`python -m tune.search`: a search over config keys, left running and found finished.
+"""`python -m tune.search`: a search over keys of the configuration.
 
-What it is given is checked and written down first; then Ray Tune runs the trials that Optuna
+The options are checked and written down first; then Ray Tune runs the trials that Optuna
 draws, each one a run of `cephray train`; the results are written after every trial.
 """
 
@@ -107,7 +107,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
 
     Args:
         settings: of the search.
-        max_concurrent: trials at a time; none: as many as the cluster has room for.
+        max_concurrent: number of trials at a time. If None, as many as the cluster has room for.
         verbose: let Ray's and TensorFlow's own logs through.
 
     Raises:
@@ -259,7 +259,7 @@ def _environment() -> Iterator[None]:
 
 
 def _in_thread(work: Any) -> None:
-    """Run work in a thread of its own, so that signals end the wait for it."""
+    """Run work in another thread, so that signals end the wait for it."""
     errors: list[BaseException] = []
 
     def run() -> None:

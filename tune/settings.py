@@ -1,4 +1,4 @@
-"""What a search is: options and files become settings, written down so that it can go on.
+"""The settings of a search, from options and files, written down so that it can be resumed.
 
 It checks all that can be checked before anything is started, and knows neither Ray nor Optuna's
 storage.
@@ -37,12 +37,12 @@ class Search(Section):
     data: str = Field(description="folder of the data set")
     trials: PositiveInt = Field(16, description="in the end, failed ones included")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, description="of Optuna's sampler")
-    second_objective: Second | None = Field(None, description="made small besides the error")
+    second_objective: Second | None = Field(None, description="minimised in addition to the error")
     grace_epochs: PositiveInt = Field(description="no trial is pruned earlier")
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
         2, description="one trial in so many goes on at each rung"
     )
-    storage: str | None = Field(None, description="database URL; none: a journal file")
+    storage: str | None = Field(None, description="database URL; if none, a journal file")
     study_name: str = Field(description="of the study in its storage")
     validation_films: int | None = Field(
         None, description="number of films that trials are compared on"

@@ -22,7 +22,7 @@ def open_storage(url: str | None, output: Path) -> optuna.storages.BaseStorage:
     """Open the storage of a study.
 
     Args:
-        url: of a database, as SQLAlchemy takes it; none: a journal file.
+        url: of a database, as SQLAlchemy takes it. If None, a journal file is used.
         output: folder of the search; the journal lies there.
 
     Raises:
@@ -41,7 +41,7 @@ def open_storage(url: str | None, output: Path) -> optuna.storages.BaseStorage:
 
 
 def mend_journal(output: Path) -> None:
-    """Take away what a killed driver left half written: a line without its end.
+    """Remove a line without an end, which a killed driver left half written.
 
     Args:
         output: folder of the search, in which nothing writes now.
@@ -57,7 +57,7 @@ def mend_journal(output: Path) -> None:
 def open_study(
     storage: optuna.storages.BaseStorage, name: str, objectives: Sequence[Objective]
 ) -> optuna.Study:
-    """Open a study, or make it where there is none of that name."""
+    """Open the study of this name, or create it."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return optuna.create_study(
         storage=storage,
@@ -79,7 +79,7 @@ def ended_trials(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """List the best trial, or the Pareto front by its first objective; none before one ended."""
+    """List the best trial, or the Pareto front by its first objective; empty if none finished."""
     complete = trials_in_state(study, TrialState.COMPLETE)
     if len(study.directions) == 1:
         return sorted(complete, key=lambda trial: trial.values)[:1]

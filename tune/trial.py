@@ -1,4 +1,4 @@
-"""One trial: the run that `cephray train` would do, in a process of its own.
+"""One trial: a run of `cephray train` in its own process.
 
 Its rows go to Ray Tune as they come; its last report says how it ended. It never raises: a trial
 that fails is a result of the search. It knows no study.
@@ -42,9 +42,9 @@ class Setting:
 
     Args:
         data: folder of the data set, on a path that all nodes share.
-        output: folder of the search, likewise.
+        output: folder of the search, which all nodes share.
         base: configuration that a trial's values replace those of.
-        second: objective, measured besides.
+        second: second objective, or None.
     """
 
     data: Path

@@ -59,13 +59,13 @@ class Worker:
     world_size: int = 1
 
     def report(self, row: Any, save: Any) -> None:
-        """Keep nothing: the epoch's row is what is wanted."""
+        """Keep nothing: only the row of the epoch is needed."""
 
     def pause(self, progress: Any, save: Any) -> None:
-        """Keep nothing, likewise."""
+        """Keep nothing: only the row of the epoch is needed."""
 
     def show(self, line: str) -> None:
-        """Say nothing: the table is what is wanted."""
+        """Print nothing: only the table is shown."""
 
     def should_stop(self) -> bool:
         """Go on to the end."""
@@ -81,7 +81,7 @@ def run(
     """Check, time, show a table; write the JSON file where it is asked for.
 
     Args:
-        data: folder of a data set, whose Training films are used; none: films are drawn.
+        data: folder of a data set, whose Training films are used. If None, films are drawn.
         json_path: file to write, or None.
         show: takes the table a block at a time.
 

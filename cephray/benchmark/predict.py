@@ -91,7 +91,7 @@ def run(
     """Check, time, show tables; write the JSON file where it is asked for.
 
     Args:
-        data: folder of films, of which the first `MOST_FILMS` are used; none: the network takes
+        data: folder of films, of which the first `MOST_FILMS` are used. If None, the network takes
             noise, and the folder is drawn.
         json_path: file to write, or None.
         show: takes the tables a block at a time.
@@ -132,7 +132,7 @@ def measure_network(case: Case, files: Sequence[FilmFile] | None, seconds: float
     Args:
         case: of the network.
         files: films of which the first make the batch, again and again where they are too few;
-            none: noise.
+            If None, noise.
         seconds: of all subjects together.
 
     Raises:

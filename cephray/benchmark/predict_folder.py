@@ -1,7 +1,7 @@
 """What the prediction of a folder spends its time on: the whole of it, and each part alone.
 
 In the whole, reading and drawing go on beside the network, on the same processors: what the parts
-take alone adds up to more than the whole as far as a part alone leaves processors idle.
+take alone can add up to more than the whole, because a part alone may leave processors idle.
 """
 
 from __future__ import annotations

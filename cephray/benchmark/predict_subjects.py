@@ -33,7 +33,7 @@ _LARGEST_OFFSET = 0.05  # of either stage, widths of the film
 
 
 def build_drawn_network(config: Config, images: NDArray[np.float32]) -> keras.Model:
-    """Build a network whose weights are random, and whose points lie on the film nevertheless.
+    """Build a network whose weights are random, and and whose points lie on the film.
 
     With fresh weights features vanish or explode, points lie films away, where all windows are
     the same, and the offsets of dense heads are 0: no comparison would tell one head from another.

@@ -31,7 +31,7 @@ FLOOR = "floor"
 
 @dataclass(frozen=True)
 class Row:
-    """The times of one subject in one case; `peak_bytes` is None where it was not measured."""
+    """The times of one subject in one case; `peak_bytes` is None if it was not measured."""
 
     case: Mapping[str, Any]
     subject: str

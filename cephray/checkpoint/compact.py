@@ -1,4 +1,4 @@
-"""Compact checkpoints: what prediction needs of one, in half the bytes, to be handed on.
+"""Compact checkpoints: what prediction needs, in half precision.
 
 It knows checkpoints, and no network.
 """

@@ -76,7 +76,7 @@ def _describe(checkpoint: Checkpoint, size: tuple[int, int]) -> dict[str, Any]:
             "values": f"uint8, 0 black to 255 white; {_FITS[checkpoint.config.data.fit]}",
         },
         "coarse": "float32 [films, landmarks, 2]: x and y of stage one, 0 to 1 over the image",
-        "refined": "likewise, after refinement",
+        "refined": "the same after refinement",
         "landmarks": list(landmarks.names),
         "epoch": checkpoint.progress.epoch,
         "config": checkpoint.config.model_dump(mode="json"),

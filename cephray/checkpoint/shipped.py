@@ -1,6 +1,6 @@
-"""The checkpoint that comes with cephray, so that a film's landmarks are found at once.
+"""The checkpoint that comes with cephray.
 
-Its model card, `weights/README.md`, says what it was trained on, how well it does and what it is
+Its model card, `weights/README.md`, says what it was trained on, how accurate it is and what it is
 not for.
 """
 
@@ -15,7 +15,7 @@ SHIPPED = Path(__file__).parent / "weights"
 
 
 def shipped_checkpoint(folder: Path = SHIPPED) -> Checkpoint:
-    """Open it.
+    """Open the checkpoint that comes with cephray.
 
     Raises:
         InputError: this installation lacks it, or it was changed.

@@ -43,7 +43,7 @@ class Progress:
 
     `epoch` counts the finished ones and `history` holds a row of each; `data_fingerprint` tells
     the training and validation films apart from any others. A run that was stopped within an
-    epoch has `step_sums` besides: what each step taken in that epoch reports.
+    epoch also has `step_sums`, the reports of the steps taken in that epoch.
     """
 
     epoch: int = 0
@@ -201,7 +201,7 @@ def open_checkpoint(folder: Place) -> Checkpoint:
     """Verify a checkpoint and read its settings.
 
     Raises:
-        InputError: the folder is no checkpoint, or not a complete one; names the file at fault.
+        InputError: the folder is not a complete checkpoint; names the file at fault.
     """
     fault = _fault(folder)
     if fault is not None:
@@ -264,7 +264,7 @@ def find_checkpoint(path: Place) -> Checkpoint:
 
 
 def _fault(folder: Place) -> str | None:
-    """Say what is wrong with a checkpoint, or nothing.
+    """Return what is wrong with a checkpoint, or None.
 
     The content of remote arrays is not read here: it is checked when it is fetched.
     """
@@ -292,7 +292,7 @@ def _fault(folder: Place) -> str | None:
 
 
 def _sha256(path: Place) -> str | None:
-    """Return the digest of a file's content; none of a remote file of arrays."""
+    """Return the digest of a file's content, or None for a remote file of arrays."""
     if isinstance(path, Path):
         return digest(path)
     if path.name in (CONFIG_FILE, PROGRESS, SHAPES):

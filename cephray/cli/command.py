@@ -1,4 +1,4 @@
-"""What all commands do alike: options that are refused in one line, errors to an exit code.
+"""What all commands share: errors of options in one line, and exit codes.
 
 Exit code 2 is wrong input, 1 a failed run, 143 a run stopped by SIGTERM (pre-emption, or
 `ray job stop`), 130 one stopped by Ctrl-C; the line says how to go on. It knows no command.
@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
 
 class Commands:
-    """The commands of a program, each with a parser of its own.
+    """The commands of a program, each with its own parser.
 
     Args:
         parser: of the program.
@@ -93,7 +93,7 @@ def run_command(parser: Parser, arguments: Sequence[str] | None) -> int:
 
     Args:
         parser: of the options.
-        arguments: none: those of the process.
+        arguments: command-line arguments. If None, those of the process.
 
     Returns:
         Its exit code.
@@ -122,7 +122,7 @@ def run_command(parser: Parser, arguments: Sequence[str] | None) -> int:
 
 
 def make_folder(folder: Path | None) -> None:
-    """Make a folder of results before the work: none that cannot be kept is done."""
+    """Create the output folder first, so that a run fails early if it cannot be written."""
     if folder is not None:
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""How far classes of measurements agree: two readers, or predictions and the truth.
+"""Agreement of the classes of measurements: of two readers, or of predictions with the truth.
 
 It knows class numbers and what they mean, and no landmarks.
 """
@@ -52,7 +52,7 @@ class MeasurementAgreement:
 
     @property
     def agreement_percent(self) -> float | None:
-        """Share of the films whose class is the same; None where there is none."""
+        """Fraction of films with the same class, or None if no film has a class on both sides."""
         return _percent(self.agreeing, self.films)
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class ClassAgreement:
 
     @property
     def agreement_percent(self) -> float | None:
-        """Share of all classes that are known on both sides; None where there is none."""
+        """Fraction of equal classes among those known on both sides, or None if there are none."""
         return _percent(
             sum(measurement.agreeing for measurement in self.measurements),
             sum(measurement.films for measurement in self.measurements),

@@ -55,7 +55,7 @@ def compare_classes(
         landmarks: K landmarks.
 
     Returns:
-        The comparisons; none where the measurements cannot be made of these landmarks.
+        The comparisons; empty if the measurements need other landmarks.
     """
     if not measurable(landmarks):
         return ()

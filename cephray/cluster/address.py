@@ -1,4 +1,4 @@
-"""Which cluster is theirs: told to Ray Train's helper processes, which would look for one.
+"""The address of the connected cluster, passed to Ray Train's helper processes.
 
 The helper that frees the CPUs of a run whose process was killed looks for a cluster on its
 machine. Where there are two it gives up, and the CPUs stay taken: a search would starve on the

@@ -1,4 +1,4 @@
-"""What a cluster can hold: CPUs for each worker, and the wait for them, with an end.
+"""The resources of a cluster: CPUs for each worker, and a limited wait for them.
 
 It knows Ray's nodes, and nothing of training.
 """
@@ -54,7 +54,7 @@ def cpus_per_worker(
     Args:
         workers: how many.
         use_gpu: one GPU for each.
-        wanted: CPUs of each; none: as many as there is room for.
+        wanted: CPUs of each worker. If None, as many as there is room for.
         wait_s: how long to wait, seconds.
         nodes: lists what is there.
         show: takes the line that says what is waited for.

@@ -1,4 +1,4 @@
-"""Asks whether a running Ray cluster can be connected to, before Ray does, with an end.
+"""A check, limited in time, that a running Ray cluster can be connected to.
 
 Ray itself waits for minutes, in silence, where the address is dead, where something else listens
 there, or where no node of the cluster lives on this machine.
@@ -25,7 +25,7 @@ def require_cluster() -> None:
     """Refuse a cluster that `ray.init` would find and could not use.
 
     The cluster is the one that `RAY_ADDRESS` names, or else the one that Ray's own record on this
-    machine names. Nothing is refused where there is neither: Ray then starts a cluster.
+    machine names. If there is neither, Ray starts a cluster, and nothing is checked.
 
     Raises:
         RunError: names the address, what is wrong there, and what to do.

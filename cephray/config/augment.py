@@ -64,7 +64,7 @@ class ShiftConfig(Section):
     enabled: bool = False
     probability: Probability = 0.5
     vertical: Probability = Field(1.0, description="largest shift, share of the room there is")
-    horizontal: Probability = Field(1.0, description="likewise, left and right")
+    horizontal: Probability = Field(1.0, description="the same for left and right")
     margin: Probability = Field(0.04, description="least distance kept, share of the film height")
 
 

@@ -17,7 +17,7 @@ class DataConfig(Section):
     landmarks: str = Field("isbi2015", description="landmark set: names and order")
     reader: Reader = Field("mean", description="whose marks are the truth")
     spacing_mm: PositiveFloat | None = Field(
-        None, description="millimetres per pixel of all films; none: the data set's own"
+        None, description="millimetres per pixel of all films; if none, the data set's own"
     )
     image_height: Annotated[int, Field(ge=32)] = Field(800, description="network input, pixels")
     image_width: Annotated[int, Field(ge=32)] = Field(640, description="network input, pixels")

@@ -47,7 +47,7 @@ class ModelConfig(Section):
     )
     fusion_channels: PositiveInt = Field(256, description="channels of each fused level")
     crop_depth: Annotated[int, Field(ge=1, le=4)] | None = Field(
-        None, description="fused levels that are cropped, the finest ones; none: all"
+        None, description="number of the finest fused levels that are cropped; if none, all"
     )
     window_cells: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
         (3, 5, 7, 9), description="sides of the windows on C5, C4, C3, C2, cells of each"
@@ -84,7 +84,7 @@ class ModelConfig(Section):
         "landmark is; it teaches the features, and no landmark comes from it",
     )
     detection_channels: PositiveInt | None = Field(
-        None, description="a 1 × 1 convolution before the detection module's; none: no such layer"
+        None, description="filters of a 1 × 1 convolution before detection; if none, no such layer"
     )
     detection_prior: Literal["none", "mean_shape"] = Field(
         "none", description="what the detection module adds its output to"
@@ -139,10 +139,10 @@ class LossConfig(Section):
     )
     detection_weight: NonNegativeFloat = 1.0
     refinement_weight: NonNegativeFloat = 1.0
-    heatmap_weight: NonNegativeFloat = Field(0.5, description="where there is model.heatmap")
+    heatmap_weight: NonNegativeFloat = Field(0.5, description="used with model.heatmap")
     heatmap_sigma: PositiveFloat = Field(
         1.5, description="standard deviation of a landmark's place in it, cells"
     )
     landmark_weights: tuple[NonNegativeFloat, ...] | None = Field(
-        None, description="one weight per refinement head; none: all 1"
+        None, description="one weight for each refinement head; if none, all are 1"
     )

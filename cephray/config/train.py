@@ -57,10 +57,10 @@ class TrainConfig(Section):
     num_workers: PositiveInt = 1
     use_gpu: bool = Field(False, description="one GPU for each worker")
     cpus_per_worker: PositiveInt | None = Field(
-        None, description="none: the cluster's CPUs, shared evenly"
+        None, description="CPUs of each worker; if none, the cluster's CPUs are shared evenly"
     )
     min_workers: PositiveInt | None = Field(
-        None, description="go on with as few where nodes are lost for good; none: with all only"
+        None, description="fewest workers to go on with after a node is lost; if none, all"
     )
     wait_for_resources_s: PositiveFloat = Field(
         30.0,

@@ -1,4 +1,4 @@
-"""Threads that work ahead of a consumer, and how long it waits for them nevertheless.
+"""Threads that work ahead of a consumer, and the time that it still waits for them.
 
 It knows threads and time, and nothing of films.
 """
@@ -40,7 +40,7 @@ def work_ahead(
 
 
 def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
-    """Draw items in a thread of its own, up to `depth` ahead; errors come out where they belong.
+    """Draw items in another thread, up to `depth` ahead. An error is raised in its item's place.
 
     The thread ends when the iterator is used up, closed or dropped.
     """

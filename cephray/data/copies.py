@@ -1,7 +1,7 @@
-"""The same film twice: found from the pictures alone, whatever contrast or encoding.
+"""Pairs of pictures that show the same film, whatever their contrast or encoding.
 
-A film that is trained on and measured on again makes the measure worthless. It knows pictures,
-and nothing of splits or landmarks.
+Errors on a film that was trained on are too small. It knows pictures, and nothing of splits or
+landmarks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def find_copies(
     """Find pairs of pictures that show the same film.
 
     Args:
-        paths: of N image files; one that cannot be read is nothing's copy.
+        paths: of N image files. A file that cannot be read is a copy of none.
         progress: called with the number of films read since the last call.
 
     Returns:
@@ -48,7 +48,7 @@ def find_copies(
 
 
 def _edges(path: Path) -> NDArray[np.float32]:
-    """Return a film's edges as a vector of length 1; of 0 where there is nothing to compare."""
+    """Return a film's edges as a vector of length 1, or 0 if there is nothing to compare."""
     nothing = np.zeros(HEIGHT * WIDTH, np.float32)
     try:
         content = np.frombuffer(path.read_bytes(), np.uint8)

@@ -96,7 +96,7 @@ class View(NamedTuple):
 
         Args:
             image: uint8 [h, w].
-            frame: the part to show; none: as `frame` has it.
+            frame: the part to show. If None, the one that `frame` returns.
 
         Returns:
             uint8 [H, W].

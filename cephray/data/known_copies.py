@@ -1,4 +1,4 @@
-"""Copies of films that were found before, so that the films of a search are looked at once.
+"""Copies of films that were found before, so that a search compares its films only once.
 
 It knows files by path, size and time of change, and looks into none.
 """
@@ -42,7 +42,7 @@ class KnownCopies:
 
     @classmethod
     def load(cls, path: Path) -> KnownCopies:
-        """Read what `save` wrote; nothing is known if there is no such file, or a damaged one."""
+        """Read what `save` wrote. If the file is missing or damaged, no copies are known."""
         known = cls()
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))

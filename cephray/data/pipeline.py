@@ -46,10 +46,10 @@ def holdout(
 
     Args:
         count: N, at least 2.
-        fraction: share of the validation.
+        fraction: fraction of the films to validate on.
         seed: of the choice.
         copies: pairs of numbers that show the same film; where one of them is held out, so is
-            the other, besides the share.
+            the other, in addition to the fraction.
 
     Returns:
         Numbers of the training films, and of the validation films, both ascending.

@@ -1,4 +1,4 @@
-"""Which films are meant: files and folders become a list of films, each with a name of its own.
+"""The search for films: files and folders become a list of films with unique names.
 
 It opens files of unknown kind only, for their first bytes, and decodes none.
 """
@@ -53,7 +53,7 @@ def find_films(
     Args:
         paths: files and folders.
         leave_out: a folder that is not looked into: earlier results are no films.
-        on_other: called with each visible file of a folder that is no film.
+        on_other: called with each visible file of a folder that is not a film.
 
     Raises:
         InputError: a path does not exist, or a folder holds no film or cannot be read.
@@ -82,7 +82,7 @@ def find_films(
 
 
 def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
-    """Give each film a name of its own, whose result files stand in nothing else's place.
+    """Give each film a unique name, whose result files overwrite no others.
 
     Names that differ only by upper and lower case, or by how Unicode writes an accent, are the
     same: some file systems keep one file of the two.

@@ -1,4 +1,4 @@
-"""Decoded films: the small things in arrays, the images where they were decoded.
+"""Tables of decoded films: landmarks and sizes as arrays, images as references.
 
 It knows records, films and Ray's tasks, and neither the order of films nor batches.
 """
@@ -25,7 +25,7 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class FilmTable:
-    """Decoded films: the small things as arrays, the images by reference.
+    """Decoded films: landmarks and sizes as arrays, images as references.
 
     `images` holds arrays [H, W] or references to such in Ray's object store, which are fetched
     when a batch needs them.
@@ -160,7 +160,7 @@ def decode_on_cluster(
 
 
 def _decode_task(record: Record, view: View) -> tuple[GrayImage, tuple[Film, str]]:
-    """Return the image, and apart from it everything that the driver wants at once."""
+    """Return the image, and separately everything that the driver needs at once."""
     film = load_film(record, view)
     details = replace(film, image=np.zeros((0, 0), np.uint8), pixels=None)
     return film.image, (details, hashlib.sha256(film.image.tobytes()).hexdigest())

@@ -105,7 +105,7 @@ def covering_ellipse(
 
     Returns:
         Centre, full lengths of both axes, the longer first, and the angle of that one in degrees,
-        x to y; none of fewer than three points.
+        x to y; None for fewer than three points.
     """
     if len(points) < 3:
         return None

@@ -1,7 +1,7 @@
 """Evaluation: a checkpoint against a data set's truth, each film once.
 
-It gives errors, what they come to on the whole and on subsets, and the JSON of it; lines for the
-screen are laid out in `text.py`, pictures in `drawing/overlay.py`.
+It computes errors, summaries of all films and of subsets, and their JSON. Lines for the screen are
+laid out in `text.py`, pictures in `drawing/overlay.py`.
 """
 
 from __future__ import annotations
@@ -49,9 +49,9 @@ class Evaluation:
         landmarks: K landmarks.
         detections: N.
         coarse_offset_mm: of stage one: [N, K, 2], from truth to prediction.
-        refined_offset_mm: likewise, after refinement.
+        refined_offset_mm: the same after refinement.
         readers: how far the readers lie from the truth and from each other.
-        copies: films that occur twice; none where nobody looked.
+        copies: films that occur twice, or None if they were not looked for.
         classes: how far those of clinical measurements agree.
     """
 
@@ -84,17 +84,17 @@ class Evaluation:
 
     @cached_property
     def coarse(self) -> Estimate:
-        """What stage one comes to."""
+        """Summary of the errors of stage one."""
         return estimate(self.coarse_mm)
 
     @cached_property
     def refined(self) -> Estimate:
-        """What both stages come to."""
+        """Summary of the errors after refinement."""
         return estimate(self.refined_mm)
 
     @cached_property
     def subsets(self) -> tuple[tuple[Subset, Estimate, Estimate], ...]:
-        """Subsets, each with what both stages and stage one come to on it."""
+        """Subsets, each with the summary after refinement and that of stage one."""
         return tuple(
             (subset, estimate(subset.of(self.refined_mm)), estimate(subset.of(self.coarse_mm)))
             for subset in choose_subsets(self.films, self.copies, self.landmarks)
@@ -102,12 +102,12 @@ class Evaluation:
 
     @cached_property
     def reader_estimates(self) -> tuple[tuple[Comparison, Estimate], ...]:
-        """What the distances between readers, and from the truth, come to."""
+        """Summaries of the distances between readers, and from the readers to the truth."""
         return tuple((readers, estimate(readers.distances_mm)) for readers in self.readers)
 
     @cached_property
     def spread_mm(self) -> Errors | None:
-        """Spreads that the network expects: [N, K]; none where it knows none."""
+        """Spreads that the network expects: [N, K], or None if it does not estimate them."""
         return _stacked([detection.spread_mm for detection in self.detections])
 
     @property
@@ -233,7 +233,7 @@ def evaluate_detector(
 
 
 def stage_offsets_mm(detections: Sequence[Detection]) -> tuple[Errors, Errors]:
-    """Return the ways from truth to prediction on N films: of stage one, and after refinement.
+    """Return the offsets from truth to prediction on N films, of stage one and after refinement.
 
     Returns:
         Twice [N, K, 2], millimetres; NaN where a landmark is missing.

@@ -1,5 +1,5 @@
 """Parts of a measurement that are fairer than the whole: no film seen in training, none twice,
-and no landmark on whose place there is no agreement.
+and no landmark on whose place the data set disagrees.
 
 It chooses films and landmarks, and knows no errors.
 """
@@ -25,7 +25,8 @@ class Copies:
     """Films that show the same as another, found by their pictures.
 
     Args:
-        in_training: film: its copy in Training; none where there is no Training to look in.
+        in_training: its copy in Training for each film that has one, or None if there are no
+            Training films to compare with.
         repeated: film: the earlier film of the same split that it repeats.
     """
 
@@ -53,7 +54,7 @@ class Subset:
 
 
 def training_films(folder: Path, records: Sequence[Record]) -> dict[str, Path]:
-    """List the Training films beside those measured on; none where these are among them.
+    """List the Training films, or none if films of Training are measured.
 
     Args:
         folder: of the data set.
@@ -93,7 +94,7 @@ def choose_subsets(
 
     Args:
         films: N names.
-        copies: among them; none where nobody looked.
+        copies: films that occur twice, or None if they were not looked for.
         landmarks: K landmarks, and which of them are contested.
     """
     every_film, every_landmark = np.ones(len(films), bool), np.ones(len(landmarks), bool)

@@ -39,7 +39,7 @@ class Band:
     """Landmarks whose confidence lies from `low` up to, not including, `high`.
 
     `sure` is their mean confidence, and `within` the share that lies within `LIMIT_MM`: of a
-    calibrated network they are equal but for chance. Both are NaN where there is no landmark.
+    calibrated network they are equal up to chance. Both are NaN if there is no landmark.
     """
 
     low: float
@@ -49,7 +49,7 @@ class Band:
     within: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; null where there is no landmark."""
+        """Return plain values, None if there is no landmark."""
         return {
             "from_percent": round(100 * self.low),
             "to_percent": round(100 * self.high),
@@ -137,7 +137,7 @@ def bands(sure: FloatArray, errors_mm: FloatArray) -> tuple[Band, ...]:
 
 
 def format_bands(found: Sequence[Band]) -> str:
-    """Lay bands out as a table."""
+    """Format bands as a table."""
     lines = [f"{'confidence':<14}{'landmarks':>10}{'mean':>10}{f'within {LIMIT_MM:g} mm':>16}"]
     for band in found:
         name = f"{band.low:.0%} to {band.high:.0%}"

@@ -19,7 +19,7 @@ SDR_RANGES_MM = (2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True)
 class Summary:
-    """What a set of radial errors comes to; missing landmarks do not count.
+    """Summary of a set of radial errors. Missing landmarks are not counted.
 
     `sd_mm` is the population standard deviation over all errors; `sdr_percent` maps each range
     in millimetres to the percentage of errors within it, the bound included.
@@ -45,7 +45,7 @@ def summarise(errors_mm: NDArray[np.floating[Any]]) -> Summary:
         errors_mm: any shape, millimetres; NaN where a landmark is missing.
 
     Returns:
-        The summary; NaN throughout where no landmark is left.
+        The summary; all its values are NaN if all landmarks are missing.
     """
     present = errors_mm[~np.isnan(errors_mm)].astype(np.float64)
     if present.size == 0:
@@ -63,7 +63,7 @@ def summarise_landmarks(errors_mm: NDArray[np.floating[Any]]) -> list[Summary]:
 
 
 def format_table(names: Sequence[str], errors_mm: NDArray[np.floating[Any]]) -> str:
-    """Lay the errors out as the published test script does: a row a landmark, then the average.
+    """Format errors as the published test script does: a row for each landmark, then the average.
 
     Args:
         names: K landmark names.

@@ -25,7 +25,8 @@ class LandmarkDetection(layers.Layer):
 
     Args:
         num_landmarks: K.
-        channels: filters of a 1 × 1 convolution with ReLU before it all; none: no such layer.
+        channels: filters of a 1 × 1 convolution with ReLU before the linear layer. If None,
+            there is no convolution.
         scale: factor on the output of the linear layer; less than 1 keeps the first steps small.
 
     Input shape:

@@ -36,7 +36,7 @@ LEVELS = (1, 2, 4, 6)  # the last stage of stride 4, 8, 16, 32
 
 
 class Variant(NamedTuple):
-    """How much wider and deeper than Lite0, and where the weights are."""
+    """How much wider and deeper than Lite0 a variant is, and the file of its weights."""
 
     width: float
     depth: float
@@ -162,7 +162,7 @@ def weights_file(name: str) -> Path:
 
 
 def _source(name: str) -> str | None:
-    """Return the weights' name of a layer; none for one that has no weights there."""
+    """Return the name of a layer in the published weights, or None if it has no weights."""
     part, _, rest = name.partition("_")
     if name in ("stem_conv", "stem_bn"):
         return "_conv_stem" if rest == "conv" else "_bn0"

@@ -27,9 +27,9 @@ class Prediction(NamedTuple):
 
     `coarse` is [B, K, 2], of stage one; `passes` is [B, P, K, 2], after each refinement pass;
     `spread` is [B, P, K], the scale that each head expects of its error's Laplace distribution
-    along an axis, in heights of the film; none without `model.spread`. `heatmap` is [B, h, w, K],
-    for the loss alone: logits, over the cells of each channel, of the landmark's place; none
-    without `model.heatmap`.
+    along an axis, in heights of the film, or None without `model.spread`. `heatmap` is
+    [B, h, w, K], logits of each landmark's place over the cells of a feature map, or None without
+    `model.heatmap`; only the loss uses it.
     """
 
     coarse: Tensor

@@ -138,7 +138,7 @@ def check_tensorflow_version(built: str | None, running: str) -> None:
     """Refuse a TensorFlow whose binary interface may differ from the one built for.
 
     Args:
-        built: version that the op library was built for, or None where it was not built.
+        built: version that the op library was built for, or None if it was not built.
         running: version of the imported TensorFlow.
 
     Raises:

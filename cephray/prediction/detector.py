@@ -93,7 +93,7 @@ class Detector:
     def detect(
         self, films: Iterable[Film], progress: Callable[[int], None] = lambda films: None
     ) -> Iterator[Detection]:
-        """Detect the landmarks of films, decoded ahead in a thread of its own.
+        """Detect the landmarks of films, which are decoded ahead in another thread.
 
         Where the network is to look again, a detection's film is another view of the original:
         its frame, and what is normalised within it, are those of the last look at zoom 1.
@@ -112,8 +112,8 @@ class Detector:
             progress(len(batch))
 
     def _look(self, films: list[Film]) -> list[Detection]:
-        # One film goes as two: of a batch of one, matrix products sum in an order that hangs on
-        # the number of threads, and a film's landmarks would hang on its company.
+        # A single film is passed twice: in a batch of one, matrix products sum in an order that
+        # depends on the number of threads, and landmarks would depend on the batch.
         images = [film.image for film in films] * (2 if len(films) == 1 else 1)
         batch = to_input(images, self.view.size)
         found = [predict(batch) for predict in self._predict]
@@ -241,7 +241,7 @@ def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
 
 
 def _require_company(one: Checkpoint, first: Checkpoint) -> None:
-    """Refuse a network that sees other images than the first, or marks other landmarks."""
+    """Refuse a network that needs other images than the first, or finds other landmarks."""
     data, wanted = one.config.data, first.config.data
     if (View.of(data), data.landmarks) != (View.of(wanted), wanted.landmarks):
         raise InputError(

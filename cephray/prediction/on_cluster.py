@@ -55,7 +55,7 @@ def wants_cluster(films: int, workers: int | None) -> bool:
 
 @contextmanager
 def quiet_cluster() -> Iterator[None]:
-    """Connect to Ray for a while, and keep off the terminal what it says of its own parts."""
+    """Connect to Ray for the length of the block, without its messages on the terminal."""
     from cephray.cluster import connected
 
     # Native code writes there past Python's logging; a cluster that is started here inherits it.
@@ -82,7 +82,7 @@ def predict_on_cluster(
         files: the films, on such a path.
         landmarks: names of the landmarks.
         spacing_mm: millimetres per pixel of films that do not know their own.
-        workers: networks at work at once; none: as many as there is room for.
+        workers: number of networks that work at a time. If None, as many as there is room for.
         show: takes the line that says what is waited for.
         others: checkpoints that make an ensemble with it.
 
@@ -145,7 +145,7 @@ def room_for(
     """Choose the pool of workers.
 
     Args:
-        workers: how many; none: one for every few CPUs that are free, at least one.
+        workers: number of workers. If None, one for every few CPUs that are free, at least one.
         batches: there are to compute; no more workers are chosen than that.
         wait_s: how long to wait for nodes, seconds.
         show: takes the line that says what is waited for.

@@ -1,7 +1,6 @@
-"""Files that are whole or as they were: a full disk or a kill never leaves half of one; and
-folders that nothing is lost in.
+"""Text files that are written whole or not at all, and empty folders.
 
-It knows paths and bytes, and nothing of what is in them.
+A full disk or a kill never leaves half a file. It knows paths and bytes, and no formats.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def replace_text(path: Place, text: str) -> None:
 
     Raises:
         OSError: it could not be written; what was there before is still there.
-        InputError, RunError: likewise, of a store; see `RemotePath`.
+        InputError, RunError: the same in an object store; see `RemotePath`.
     """
     if isinstance(path, RemotePath):  # an object store puts a file there whole by itself
         path.write_text(text)

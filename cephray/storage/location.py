@@ -68,7 +68,7 @@ def fetched(file: RemotePath, sha256: str) -> Path:
 
 
 def remove_folder(folder: Place) -> None:
-    """Delete a folder with all that is in it, as far as that is possible; nothing is raised."""
+    """Delete a folder with its content. What cannot be deleted stays, and nothing is raised."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
         return

@@ -1,4 +1,4 @@
-"""Which settings a resumed run may change: those that do not change what it computes next.
+"""Settings that a resumed run may change, because they do not change its results.
 
 It compares configurations, and knows no files.
 """

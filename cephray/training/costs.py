@@ -1,4 +1,4 @@
-"""What training costs beside its computation: the exchange of gradients, and memory.
+"""Time of the gradient exchange, and memory of a worker.
 
 It knows TensorFlow and this process, and nothing of films or epochs.
 """

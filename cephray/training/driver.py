@@ -1,7 +1,7 @@
 """The driver's side of Ray Train: films to the cluster, workers, rows back, one clear line.
 
 It has the films of a plan decoded on the cluster and hands references to the workers, which run
-`worker.run`; rank 0's rows come back through a queue, a second one tells it to stop.
+`worker.run`. Rank 0 sends its rows back through a queue, and stops on request by a second one.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def launch(
     Raises:
         InputError: a film cannot be used, or is not the run's; nothing was written.
         RunError: the cluster cannot hold the workers, or the run failed.
-        Stopped: a signal came; says what to go on from.
+        Stopped: a signal came; the message says what can be resumed.
     """
     config, output = plan.config, plan.output
     if plan.is_finished:

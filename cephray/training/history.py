@@ -1,6 +1,6 @@
-"""What a run says of itself: one line an epoch, `history.csv`, and TensorBoard events.
+"""The history of a run: a line for each epoch, `history.csv`, and TensorBoard events.
 
-It is written by the driver from the rows that workers report, and knows neither.
+The driver writes it from the rows that workers report. It knows neither driver nor workers.
 """
 
 from __future__ import annotations

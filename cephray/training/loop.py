@@ -3,8 +3,8 @@
 What ends a run early is agreed upon by all workers, in the sum that they take of each step's
 report: a loss that is not finite, or a wish to stop. None leaves the others waiting for it.
 
-The context says who this worker is, takes reports and checkpoints, and hands back the last one;
-`worker.py` gives Ray's. The loop knows no Ray and no folder.
+The context names this worker, takes reports and checkpoints, and returns the last checkpoint;
+`worker.py` has the one for Ray. The loop knows neither Ray nor folders.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Context(Protocol):
         """Tell whether this worker was asked to stop; asked at every step."""
 
     def last_checkpoint(self) -> Checkpoint | None:
-        """Open the checkpoint to go on from; none for a new run."""
+        """Return the checkpoint to resume from, or None for a new run."""
 
 
 def train(config: Config, films: Films, context: Context) -> Progress:

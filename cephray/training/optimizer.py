@@ -20,12 +20,13 @@ Tensor = Any
 
 @keras.saving.register_keras_serializable("cephray")
 class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
-    """Learning rate: a linear rise, then constant or half a cosine down to zero.
+    """Learning rate with a linear warm-up, then constant or half a cosine down to zero.
 
     Args:
-        peak: the highest learning rate.
-        warmup_steps: length of the rise.
-        cosine_steps: all steps of the run, the rise included; none: constant after the rise.
+        peak: highest learning rate.
+        warmup_steps: number of steps of the warm-up.
+        cosine_steps: number of steps in the run, including the warm-up. If None, the rate stays
+            constant after the warm-up.
     """
 
     def __init__(self, peak: float, warmup_steps: int, cosine_steps: int | None) -> None:
@@ -61,12 +62,13 @@ class DistributedAdam(keras.optimizers.Adam):
     a variable and its moments, where Keras takes a pass for each operation of the formula.
 
     Args:
-        sum_clip_norm: largest global norm of the summed gradients; none: no clipping.
+        sum_clip_norm: maximum global norm of the summed gradients, or None to disable clipping.
         exchange_dtype: type that gradients travel in.
-        kernel_decay: share of the learning rate by which kernels shrink at each step (AdamW,
+        kernel_decay: fraction of the learning rate by which kernels shrink at each step (AdamW,
             Loshchilov & Hutter 2019); biases and normalisation do not.
-        average_decay: of the exponential moving average of the weights; none: no average. The
-            first steps decay faster, by (1 + step) / (10 + step), to forget the fresh weights.
+        average_decay: decay of the exponential moving average of the weights, or None to keep no
+            average. The first steps decay faster, by (1 + step) / (10 + step), to forget the
+            initial weights.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class DistributedAdam(keras.optimizers.Adam):
         self._is_exchanged = False
 
     def build(self, var_list: list[keras.Variable]) -> None:
-        """Create the moments, and the averages where they are wanted, equal to the weights."""
+        """Create the moments and, with `average_decay`, the averages, equal to the weights."""
         if self.built:
             return
         super().build(var_list)
@@ -97,10 +99,10 @@ class DistributedAdam(keras.optimizers.Adam):
                 average.assign(variable)
 
     def swap_averages(self) -> None:
-        """Exchange the weights with their averages; nothing where there are none.
+        """Exchange the weights with their averages, if there are any.
 
         Validation and checkpoints see the averages in the weights' place, and the weights in
-        the averages'. A second call takes it back.
+        the averages'. A second call undoes it.
         """
         for average, variable in zip(self._averages, self._trainable_variables, strict=False):
             weights = variable.numpy()

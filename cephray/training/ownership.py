@@ -1,4 +1,4 @@
-"""Whose an output folder is: the last command that began to train into it.
+"""The owner of an output folder: the last command that began to train into it.
 
 The driver leaves a token there. A worker whose driver was killed, and whose run was taken over
 by another command meanwhile, finds another token and writes nothing more. It knows no Ray.

@@ -1,4 +1,4 @@
-"""An end to waiting: a run whose lost workers find no room again ends, in one line.
+"""A limit on waiting: a run ends if its lost workers cannot be started again.
 
 Ray Train asks for room without an end. This callback sits in its controller, and knows the
 controller's states, but nothing of what is trained.

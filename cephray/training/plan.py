@@ -1,4 +1,4 @@
-"""What a run will do, checked before anything is started or written.
+"""The plan of a run, checked before anything is started or written.
 
 The output folder may be used, the data set can be read, every worker gets a film in each batch,
 and a resumed run has something to go on from. It knows no Ray and no TensorFlow.

@@ -1,4 +1,4 @@
-"""One worker's network with all that moves it: optimiser, compiled steps, strategy.
+"""One worker's network with its optimizer, steps and strategy.
 
 It knows the configuration and the number of workers, and neither films nor epochs.
 """
@@ -28,7 +28,7 @@ from cephray.training.step import TrainStep, build_sum_over_workers, build_train
 
 @dataclass(frozen=True)
 class Replica:
-    """One worker's network with all that moves it."""
+    """One worker's network with its optimizer, steps and strategy."""
 
     strategy: tf.distribute.Strategy
     model: keras.Model
@@ -40,7 +40,7 @@ class Replica:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Put the averages in the weights' place, where there are averages."""
+        """Use the averages of the weights, if there are any, in place of the weights."""
         self.optimizer.swap_averages()
         try:
             yield
@@ -55,10 +55,11 @@ def build_replica(
 
     Args:
         config: of the run.
-        training: gives the length of an epoch, and the mean shape where it is the prior.
+        training: training films; they determine the length of an epoch and, if it is the prior,
+            the mean shape.
         rank: number of this worker, from 0.
         world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
-        show: takes what there is to say about compilation.
+        show: takes lines about compilation.
     """
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:

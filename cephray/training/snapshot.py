@@ -1,7 +1,7 @@
-"""Ray Train's note of the checkpoints that it keeps, and what to do when that note is damaged.
+"""Ray Train's list of the checkpoints that it keeps, and its removal if it is damaged.
 
-A full disk or a kill can cut the note short, or leave folders in it that are gone; Ray then
-refuses to start. Our own manifests say which checkpoints are complete; nothing is lost with it.
+A full disk or a kill can cut the list short, or leave folders in it that are gone. Ray then
+refuses to start. cephray's manifests say which checkpoints are complete, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ SNAPSHOT = "checkpoint_manager_snapshot.json"
 
 
 def forget_damaged_snapshot(run: Place) -> None:
-    """Remove Ray's note from a run's folder where Ray could not start from it.
+    """Remove Ray's list from a run's folder if Ray could not start from it.
 
     Args:
         run: output folder.

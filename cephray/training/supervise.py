@@ -1,4 +1,4 @@
-"""The driver's watch over a run: what workers say, what signals ask, and an end in bounded time.
+"""The driver's supervision of a run: messages of workers, signals, and an end in bounded time.
 
 It knows queues and threads, and nothing of Ray Train or of what is trained.
 """

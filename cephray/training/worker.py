@@ -1,7 +1,7 @@
-"""What runs in a worker process: the loop, and Ray Train's answers to what it asks.
+"""The worker process of Ray Train: it runs the training loop and reports to the driver.
 
-Rank 0 says what there is to say: its rows, notices, and a failure that has a clear line, go into
-one queue; another tells it to stop. Its checkpoints go through Ray into the output folder.
+Rank 0 sends its rows, notices and failures to one queue, and reads requests to stop from another.
+Its checkpoints go through Ray into the output folder.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ENVIRONMENT = {
 
 
 class Notice(NamedTuple):
-    """A line for the user, which is no failure."""
+    """A line for the user that is not an error."""
 
     line: str
 
@@ -79,7 +79,7 @@ class _RayContext:
         self._report(f"epoch-{int(row['epoch']):04d}", row, save)
 
     def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
-        """Save within an epoch, likewise; without a score, so that it is never the best."""
+        """Save within an epoch, without a score, so that the checkpoint is never the best."""
         self._report(
             f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}",
             {"epoch": progress.epoch, "step": progress.step},

@@ -1,4 +1,4 @@
-"""What is wrong with a data set, and what is worth knowing of it before a network is trained.
+"""The check of a data set: its faults, and what is worth knowing before training.
 
 It looks at every film and every mark; how that is said on the screen, `text.py` knows.
 """
@@ -241,7 +241,7 @@ def check_dataset(
 
 
 def mean(distances_mm: Any) -> float | None:
-    """Return the mean of the distances that are there; none where there are none."""
+    """Return the mean of the distances that are not NaN, or None if there are none."""
     present = distances_mm[~np.isnan(distances_mm)]
     return float(present.mean()) if present.size else None
 

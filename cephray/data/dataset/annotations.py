@@ -28,7 +28,7 @@ def read_annotation(path: Path, count: int) -> tuple[NDArray[np.float64], tuple[
         count: K.
 
     Returns:
-        [K, 2] pixels, NaN where missing; and the class labels, None where there are none.
+        [K, 2] pixels, NaN where missing; and the class labels, or None if there are none.
 
     Raises:
         InputError: names the file, the line and what it holds.
@@ -74,7 +74,7 @@ def read_spacings(folder: Path) -> dict[str, float] | None:
     """Read each film's spacing from `spacing.csv`, columns film and spacing_mm.
 
     Returns:
-        film: millimetres per pixel; None where the folder has no such file.
+        Millimetres per pixel by film, or None if the folder has no such file.
 
     Raises:
         InputError: names the file, the line and what it holds.

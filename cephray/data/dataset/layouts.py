@@ -84,7 +84,7 @@ LAYOUTS = (
 
 
 def match_layout(folder: Path) -> Layout | None:
-    """Return the layout of which `folder` holds a film folder; None where there is none."""
+    """Return the layout of which `folder` holds a film folder, or None if there is none."""
     for layout in LAYOUTS:
         if any((folder / path).is_dir() for path in layout.images.values()):
             return layout

@@ -42,7 +42,7 @@ def compare_readers(records: Sequence[Record], ground_truth: str) -> tuple[Compa
         ground_truth: whose marks the truth is: a reader, or MEAN.
 
     Returns:
-        One comparison for each pair of different marks; none where fewer than two readers are.
+        One comparison for each pair of different marks; none if there are fewer than two readers.
         Of two readers each lies as far from their mean as the other: one comparison, of EACH.
     """
     readers = list(dict.fromkeys(reader for record in records for reader in record.readers_px))

@@ -231,7 +231,7 @@ def _truth(marks: Mapping[str, NDArray[np.float64]], reader: str) -> NDArray[np.
 def _common_spacing(
     folder: Path, layout: Layout, spacings_mm: Mapping[str, float] | None, data: DataConfig
 ) -> float | None:
-    """Return the spacing of all films; None where `spacing.csv` has that of each."""
+    """Return the spacing of all films, or None if `spacing.csv` has that of each."""
     if data.spacing_mm is not None:
         return data.spacing_mm
     if spacings_mm is not None:

@@ -18,7 +18,7 @@ Motion = Literal["skull", "jaw", "skin"]  # skin: skull above the mouth, jaw bel
 FILM_WIDTH_MM, FILM_HEIGHT_MM = 193.5, 240.0
 CONDYLE_MM = (70.5, 124.0)  # the jaw turns about it
 MOUTH_MM = (166.0, 181.0)  # heights between which skin passes from the skull to the jaw
-THROAT_MM = (55.0, 95.0)  # likewise from the neck, which stays, to the chin
+THROAT_MM = (55.0, 95.0)  # the same from the neck, which stays, to the chin
 
 LANDMARKS_MM: dict[str, tuple[float, float]] = {
     "S": (81.0, 104.0),
