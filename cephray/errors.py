@@ -1,4 +1,4 @@
-"""The ways in which a cephray command ends badly; each message is one line for the user.
+"""The errors of cephray. Each message is one line for the user.
 
 A message says what was given, what is allowed, and the cure. `cli/command.py` turns them into
 exit codes.

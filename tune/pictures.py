@@ -1,4 +1,4 @@
-"""Pictures of a search, drawn with matplotlib: history, curves, what values did, what they cost.
+"""Pictures of a search, drawn with matplotlib: history, curves, effects of values, cost.
 
 It knows the leaderboard's entries, and writes PNG files; the page that they stand on is not its
 concern.

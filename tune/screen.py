@@ -1,4 +1,4 @@
-"""A search on one screen: trials done, running, pruned, failed, the best so far, the time left.
+"""The terminal display of a search: numbers of trials, the best so far, the time left.
 
 On a terminal it is a table that stays in place; elsewhere a line for each trial that ends. It
 knows trials as Optuna keeps them, and runs nothing.

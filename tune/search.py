@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> Parser:
     parser = Parser(
         prog="python -m tune.search",
-        description="Search config keys of cephray for the least validation error.",
+        description="Search for the configuration with the lowest validation error.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -58,22 +58,56 @@ def _parser() -> Parser:
         metavar="FILE|NAME",
         help=f"what trials have in common: preset ({', '.join(preset_files())}) or YAML file",
     )
-    add("--set", action="append", default=[], metavar="a.b=c", help="one config key of it")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="a.b=c",
+        help="set a key of the configuration",
+    )
     add(
         "--space", type=Path, metavar="FILE", help="keys and their ranges; default tune/space.yaml"
     )
-    add("--trials", type=int, metavar="N", help="in the end, failed ones included; default 16")
-    add("--seed", type=int, metavar="S", help="of Optuna's sampler; default 0")
-    add("--validation", choices=("holdout", "test1"), help="films; default holdout, of Training")
-    add("--second-objective", choices=("latency", "parameters"), help="then the Pareto front")
-    add("--grace-epochs", type=int, metavar="N", help="no trial is pruned earlier; default 1/4")
-    add("--reduction-factor", type=int, metavar="N", help="one in N goes on; default 2")
+    add(
+        "--trials",
+        type=int,
+        metavar="N",
+        help="number of trials, failed ones included; default 16",
+    )
+    add("--seed", type=int, metavar="S", help="seed of Optuna's sampler; default 0")
+    add(
+        "--validation",
+        choices=("holdout", "test1"),
+        help="films to validate on; default: held-out Training films",
+    )
+    add(
+        "--second-objective",
+        choices=("latency", "parameters"),
+        help="minimise this too, and show the Pareto front",
+    )
+    add(
+        "--grace-epochs",
+        type=int,
+        metavar="N",
+        help="epochs before a trial can be pruned; default: a quarter",
+    )
+    add(
+        "--reduction-factor",
+        type=int,
+        metavar="N",
+        help="one trial in N goes on at each rung; default 2",
+    )
     add("--storage", metavar="URL", help="database of the study; default a journal in --output")
-    add("--num-workers", type=int, metavar="N", help="of each trial")
+    add("--num-workers", type=int, metavar="N", help="number of workers of each trial")
     add("--use-gpu", action="store_true", help="one GPU for each worker")
-    add("--max-concurrent", type=int, metavar="N", help="trials; default as many as have room")
-    add("--resume", action="store_true", help="go on with the search in --output")
-    add("--verbose", action="store_true", help="logs of Ray and TensorFlow too")
+    add(
+        "--max-concurrent",
+        type=int,
+        metavar="N",
+        help="trials at a time; default: as many as there is room for",
+    )
+    add("--resume", action="store_true", help="resume the search in --output")
+    add("--verbose", action="store_true", help="show the logs of Ray and TensorFlow")
     parser.set_defaults(command=_run)
     return parser
 

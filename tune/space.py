@@ -1,4 +1,4 @@
-"""What a search varies: config keys, each with its range, read from YAML.
+"""The space of a search: keys of the configuration, each with its range, read from YAML.
 
 A file maps dotted config keys to one rule each:
 

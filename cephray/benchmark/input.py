@@ -1,4 +1,4 @@
-"""`cephray benchmark input`: films prepared a second, and what an epoch waits for them.
+"""`cephray benchmark input`: films prepared per second, and how long an epoch waits for them.
 
 Ours decodes each film once, at the network's size, and augments it from memory on every epoch;
 the other decodes and augments the film at its full size each time. Both do every augmentation.

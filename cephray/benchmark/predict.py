@@ -1,4 +1,4 @@
-"""`cephray benchmark predict`: films a second, and what they would be head by head as published.
+"""`cephray benchmark predict`: films per second, beside the published way, head by head.
 
 The network takes a batch of films, beside the same network with features anew for each head and
 beside its backbone alone; nothing is timed that finds other landmarks. Then a folder is predicted

@@ -1,4 +1,4 @@
-"""What the prediction of a folder spends its time on: the whole of it, and each part alone.
+"""The time that the prediction of a folder takes: the whole, and each part alone.
 
 In the whole, reading and drawing go on beside the network, on the same processors: what the parts
 take alone can add up to more than the whole, because a part alone may leave processors idle.

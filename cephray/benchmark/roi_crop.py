@@ -1,4 +1,4 @@
-"""`cephray benchmark roi-crop`: the crop against what else would do it, and against memory itself.
+"""`cephray benchmark roi-crop`: the crop against its alternatives and against a memory copy.
 
 Correctness comes first: nothing is timed that is wrong. Then each case is timed forward (crops)
 and backward (gradient of the features). `floor` copies as many bytes as the case must move at

@@ -1,4 +1,4 @@
-"""What the ROI crop is measured on: the grid of cases, their arrays, the bytes they must move.
+"""Cases of the ROI crop's benchmark: sizes, boxes, and the bytes that must be moved.
 
 Sizes are the paper's: 256 channels a level, strides 32, 16, 8 and 4 of an 800 × 640 film, windows
 of 3, 5, 7 and 9 cells. Needs NumPy only.

@@ -1,4 +1,4 @@
-"""How every benchmark measures and reports: facts of the machine, interleaved times, JSON rows.
+"""Measurement and report of all benchmarks: machine, interleaved times, JSON rows.
 
 Subjects of one case take turns, so that a machine that slows down slows all of them down. Knows
 nothing of what is measured, and needs NumPy only.

@@ -1,4 +1,4 @@
-"""What the training step is measured on: backbones, sizes of films, and the names of subjects."""
+"""Cases of the training step's benchmark: backbones, film sizes, and names of subjects."""
 
 from __future__ import annotations
 

@@ -12,13 +12,17 @@ from cephray.errors import InputError
 def add_commands(commands: Commands) -> None:
     """Add this command to the command line."""
     benchmark = commands.add(
-        "benchmark", run_benchmark, "time what cephray is made of, both sides in one run"
+        "benchmark", run_benchmark, "benchmark a part of cephray against alternatives"
     )
-    benchmark.add_argument("what", choices=("roi-crop", "train-step", "input", "predict"))
-    benchmark.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
-    benchmark.add_argument("--picture", type=Path, metavar="FILE", help="draw a PNG")
-    benchmark.add_argument("--full", action="store_true", help="every combination; takes hours")
-    benchmark.add_argument("--data", type=Path, metavar="DIR", help="films of input and predict")
+    benchmark.add_argument(
+        "what", choices=("roi-crop", "train-step", "input", "predict"), help="part"
+    )
+    benchmark.add_argument("--json", type=Path, metavar="FILE", help="file to write the rows to")
+    benchmark.add_argument("--picture", type=Path, metavar="FILE", help="PNG file to draw")
+    benchmark.add_argument(
+        "--full", action="store_true", help="run every combination, which takes hours"
+    )
+    benchmark.add_argument("--data", type=Path, metavar="DIR", help="films for input and predict")
 
 
 def run_benchmark(options: argparse.Namespace) -> None:

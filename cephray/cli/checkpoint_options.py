@@ -1,4 +1,4 @@
-"""What the commands on a checkpoint share: its options, and opening it.
+"""Options that the commands on a checkpoint share, and opening it.
 
 Heavy packages are imported by the command that needs them.
 """
@@ -28,22 +28,32 @@ def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:
         command: parser of a command that works on a checkpoint.
         ensemble: whether `--checkpoint` may be repeated.
     """
-    told = "default: comes with cephray"
+    default = "checkpoint or run; default: the one that comes with cephray"
     command.add_argument(
         "--checkpoint",
         type=place,
         action="append",
         metavar="DIR|URI",
-        help=f"{told}; repeated: an ensemble" if ensemble else told,
+        help=f"{default}; repeat it for an ensemble" if ensemble else default,
     )
     command.add_argument(
-        "--set", action="append", default=[], metavar="inference.a=b", help="how it is used"
+        "--set",
+        action="append",
+        default=[],
+        metavar="inference.a=b",
+        help="set a key of the section inference",
     )
 
 
 def add_split_option(command: Parser, default: str | None = None) -> None:
     """Add `--split`, required if there is no default."""
-    command.add_argument("--split", choices=SPLITS, default=default, required=default is None)
+    command.add_argument(
+        "--split",
+        choices=SPLITS,
+        default=default,
+        required=default is None,
+        help="films to measure on",
+    )
 
 
 def checkpoint_of(options: argparse.Namespace) -> Checkpoint:

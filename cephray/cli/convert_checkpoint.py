@@ -13,10 +13,16 @@ from cephray.progress import import_tensorflow
 def add_commands(commands: Commands) -> None:
     """Add these commands to the command line."""
     compact = commands.add(
-        "compact", run_compact, "write what prediction needs of a checkpoint, in half"
+        "compact", run_compact, "write a checkpoint for prediction alone, in half precision"
     )
     add_checkpoint_options(compact)
-    compact.add_argument("--output", type=Path, required=True, metavar="DIR", help="of it")
+    compact.add_argument(
+        "--output",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="folder for the compact checkpoint",
+    )
     compact.add_argument(
         "--data",
         type=Path,
@@ -26,7 +32,9 @@ def add_commands(commands: Commands) -> None:
 
     export = commands.add("export", run_export, "write a checkpoint as a TensorFlow SavedModel")
     add_checkpoint_options(export)
-    export.add_argument("--output", type=Path, required=True, metavar="DIR", help="of the model")
+    export.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the model"
+    )
 
 
 def run_compact(options: argparse.Namespace) -> None:

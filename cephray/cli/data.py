@@ -13,19 +13,27 @@ from cephray.errors import RunError
 def add_commands(commands: Commands) -> None:
     """Add these commands to the command line."""
     synthesize = commands.add("synthesize", run_synthesize, "draw films with known landmarks")
-    synthesize.add_argument("--output", type=Path, required=True, metavar="DIR")
-    synthesize.add_argument("--count", type=int, required=True, metavar="N", help="films")
-    synthesize.add_argument("--seed", type=int, default=0, metavar="S")
-    synthesize.add_argument("--height", type=int, default=2400, metavar="H", help="pixels")
-    synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="pixels")
-
-    check = commands.add(
-        "data-check", run_data_check, "say what is wrong with a data set, or worth knowing"
+    synthesize.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder for the data set"
     )
-    check.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
-    check.add_argument("--config", metavar="FILE|NAME", help=f"of the run to come: {CONFIG_HELP}")
-    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as for train")
-    check.add_argument("--json", type=Path, metavar="FILE", help="write what was found")
+    synthesize.add_argument(
+        "--count", type=int, required=True, metavar="N", help="number of films"
+    )
+    synthesize.add_argument("--seed", type=int, default=0, metavar="S", help="random seed")
+    synthesize.add_argument(
+        "--height", type=int, default=2400, metavar="H", help="height in pixels"
+    )
+    synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="width in pixels")
+
+    check = commands.add("data-check", run_data_check, "check a data set")
+    check.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the data set"
+    )
+    check.add_argument(
+        "--config", metavar="FILE|NAME", help=f"configuration of the run to come: {CONFIG_HELP}"
+    )
+    check.add_argument("--set", action="append", default=[], metavar="a.b=c", help="as in train")
+    check.add_argument("--json", type=Path, metavar="FILE", help="file to write the findings to")
 
 
 def run_synthesize(options: argparse.Namespace) -> None:

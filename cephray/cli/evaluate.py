@@ -18,6 +18,8 @@ from cephray.cli.command import Commands, make_folder
 from cephray.errors import InputError
 from cephray.progress import import_tensorflow
 
+DATA_HELP = "folder of the data set"
+
 
 def add_commands(commands: Commands) -> None:
     """Add these commands to the command line."""
@@ -25,23 +27,31 @@ def add_commands(commands: Commands) -> None:
         "evaluate", run_evaluate, "measure a checkpoint on films with known landmarks"
     )
     add_checkpoint_options(evaluate, ensemble=True)
-    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR")
+    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
     add_split_option(evaluate)
-    evaluate.add_argument("--reader", choices=("mean", "senior", "junior"), help="whose marks")
-    evaluate.add_argument("--json", type=Path, metavar="FILE", help="write the errors")
-    evaluate.add_argument("--output", type=Path, metavar="DIR", help="of report and overlays")
+    evaluate.add_argument(
+        "--reader",
+        choices=("mean", "senior", "junior"),
+        help="reader whose marks are the truth; default as in training",
+    )
+    evaluate.add_argument("--json", type=Path, metavar="FILE", help="file to write the errors to")
+    evaluate.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder for the report and the overlays"
+    )
 
     robustness = commands.add(
         "robustness", run_robustness, "measure a checkpoint on disturbed films"
     )
     add_checkpoint_options(robustness, ensemble=True)
-    robustness.add_argument("--data", type=Path, required=True, metavar="DIR")
+    robustness.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
     add_split_option(robustness)
-    robustness.add_argument("--json", type=Path, metavar="FILE", help="write the rows")
+    robustness.add_argument("--json", type=Path, metavar="FILE", help="file to write the table to")
 
-    calibrate = commands.add("calibrate", run_calibrate, "learn how sure a checkpoint may be")
+    calibrate = commands.add(
+        "calibrate", run_calibrate, "calibrate the confidence of a checkpoint"
+    )
     add_checkpoint_options(calibrate)
-    calibrate.add_argument("--data", type=Path, required=True, metavar="DIR")
+    calibrate.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
     add_split_option(calibrate, default=VALIDATION)
 
 

@@ -11,7 +11,7 @@ from cephray.progress import import_tensorflow
 
 def add_commands(commands: Commands) -> None:
     """Add this command to the command line."""
-    info = commands.add("info", run_info, "versions, devices, and what the op was built for")
+    info = commands.add("info", run_info, "show versions, devices and build of the op")
     info.add_argument("--json", action="store_true", help="print JSON")
 
 

@@ -22,11 +22,20 @@ def add_commands(commands: Commands) -> None:
         type=Path,
         default=Path("predictions"),
         metavar="DIR",
-        help="default: %(default)s",
+        help="folder for the results; default: %(default)s",
     )
-    predict.add_argument("--spacing", type=float, metavar="MM", help="per pixel, where unknown")
-    predict.add_argument("--num-workers", type=int, metavar="N", help="networks at work at once")
-    predict.add_argument("films", type=Path, nargs="+", metavar="IMAGE|FOLDER")
+    predict.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help="millimetres per pixel of films that do not know their own",
+    )
+    predict.add_argument(
+        "--num-workers", type=int, metavar="N", help="number of networks that work at a time"
+    )
+    predict.add_argument(
+        "films", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="films, or folders of films"
+    )
 
 
 def run_predict(options: argparse.Namespace) -> None:

@@ -12,20 +12,26 @@ from cephray.storage import place
 def add_commands(commands: Commands) -> None:
     """Add this command to the command line."""
     train = commands.add("train", run_train, "train on a Ray cluster")
-    train.add_argument("--data", type=Path, required=True, metavar="DIR", help="data set")
-    train.add_argument("--output", type=place, required=True, metavar="DIR|URI", help="of the run")
+    train.add_argument(
+        "--data", type=Path, required=True, metavar="DIR", help="folder of the data set"
+    )
+    train.add_argument(
+        "--output", type=place, required=True, metavar="DIR|URI", help="folder of the run"
+    )
     train.add_argument("--config", metavar="FILE|NAME", help=CONFIG_HELP)
     train.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="a.b=c",
-        help="one config key; may be repeated",
+        help="set a key of the configuration; may be repeated",
     )
-    train.add_argument("--num-workers", type=int, metavar="N")
+    train.add_argument("--num-workers", type=int, metavar="N", help="number of workers")
     train.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
-    train.add_argument("--resume", action="store_true", help="go on with the run in --output")
-    train.add_argument("--verbose", action="store_true", help="logs of Ray and TensorFlow too")
+    train.add_argument("--resume", action="store_true", help="resume the run in --output")
+    train.add_argument(
+        "--verbose", action="store_true", help="show the logs of Ray and TensorFlow"
+    )
 
 
 def run_train(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The whole configuration: its sections together, and what they must agree on."""
+"""The whole configuration: its sections, and the rules that join them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Configurations from YAML and dotted overrides, and back; what is wrong with one, in a line."""
+"""Configurations from YAML files and dotted overrides, and back, with errors of one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section `inference`: what is done with a trained network on a film."""
+"""The section `inference`: how a trained network is used."""
 
 from __future__ import annotations
 

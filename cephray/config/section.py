@@ -1,4 +1,4 @@
-"""What all sections of the configuration share: their base, and the types of their values."""
+"""The base class of all sections of the configuration, and types of their values."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Where the first windows of a training film stand: around the truth, off by chance, or around
-the network's own estimate.
+"""Centres of a training film's first windows: the truth with random noise, or the own estimate.
 
 It knows NumPy and landmarks, and no film or network.
 """

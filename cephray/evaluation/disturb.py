@@ -1,4 +1,4 @@
-"""Films as other scanners and other hands would have made them, their landmarks moved along.
+"""Changes of films, as by other scanners and other framings; landmarks move with the films.
 
 Each disturbance takes a film and changes one thing. It knows pictures and points, and no network.
 """

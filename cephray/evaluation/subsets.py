@@ -1,5 +1,4 @@
-"""Parts of a measurement that are fairer than the whole: no film seen in training, none twice,
-and no landmark on whose place the data set disagrees.
+"""Subsets of an evaluation: films that are not in Training, each film once, agreed landmarks.
 
 It chooses films and landmarks, and knows no errors.
 """

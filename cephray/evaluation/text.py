@@ -1,4 +1,4 @@
-"""An evaluation in lines for the screen."""
+"""Text of an evaluation for the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure the figures are: bootstrap intervals over films.
+"""Bootstrap intervals of errors over films.
 
 Landmarks of one film err together, so that films are drawn, not landmarks: as many as there are,
 with replacement. It knows radial errors as NumPy arrays, and nothing of where they come from.

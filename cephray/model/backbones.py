@@ -1,4 +1,4 @@
-"""Backbones: an image becomes a pyramid of features, by name.
+"""Backbones by name: each turns an image into a pyramid of features.
 
 Every backbone gives the same pyramid: C2, C3, C4 and C5 with strides 4, 8, 16 and 32, each the
 last feature of its stride. Sides that a stride does not divide are rounded up, except where a

@@ -1,4 +1,4 @@
-"""Semantic fusion block: fine features gain the meaning of coarse ones.
+"""Semantic fusion block: coarse features are added to finer ones, from the top down.
 
 It knows the pyramid, and neither landmarks nor windows.
 """

@@ -1,4 +1,4 @@
-"""The type of coordinates: that of the weights, whatever type the features have.
+"""The data type of coordinates, which is that of the weights.
 
 It knows Keras's dtype policy, and no layer.
 """

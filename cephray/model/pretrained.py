@@ -1,4 +1,4 @@
-"""Pretrained weights from files: PyTorch's archives of tensors, read without PyTorch.
+"""Pretrained weights from PyTorch's files, read without PyTorch.
 
 Nothing of a file is run: of all that pickle can do, only tensors in ordered dictionaries are
 rebuilt, and anything else is refused. It knows no network.

@@ -1,4 +1,4 @@
-"""The ROI crop twice more: as NumPy loops to test against, and in keras.ops for any backend.
+"""The ROI crop as NumPy loops, to test against, and in keras.ops, for any backend.
 
 The loops share nothing with csrc/: they weigh every cell of a level with a hat function instead of
 picking four. Shapes and conventions are those of `cephray.ops.roi_crop`. Knows no C++.

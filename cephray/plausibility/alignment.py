@@ -1,4 +1,4 @@
-"""The usual shape of a set of marks, and how one film's marks fit onto it.
+"""The usual shape of many sets of marks, and robust fits of single sets onto it.
 
 A point (x, y) is written as the complex number x + iy. A similarity, which turns, enlarges and
 moves, is then z -> a z + b. All fits are robust: up to almost half of a film's marks may be wrong

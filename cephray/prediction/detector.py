@@ -1,4 +1,4 @@
-"""Checkpoints at work: films in, landmarks of both stages out.
+"""The detector: films in, landmarks of both stages out.
 
 It knows checkpoints and decoded films, and neither the truth nor what becomes of the landmarks.
 TensorFlow is imported where a Detector is made: Detections go to processes that do without it.

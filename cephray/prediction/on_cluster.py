@@ -1,4 +1,4 @@
-"""Prediction over Ray Data: films are read, detected and drawn on all machines there are.
+"""Prediction with Ray Data: films are read, detected and drawn on all nodes.
 
 Three stages, each on many films at a time: tasks read, a pool of actors holds the network, tasks
 draw. Results come back to the driver, which alone writes. What is done with a film is

@@ -1,4 +1,4 @@
-"""The landmarks that were found on one film, and what follows from them.
+"""The result of one film: landmarks, measurements, picture.
 
 It knows one film, and neither networks nor files.
 """

@@ -1,4 +1,4 @@
-"""Figures as they stand in the report's tables: a number, and its interval in brackets."""
+"""Numbers and intervals as the tables of the report show them."""
 
 from __future__ import annotations
 

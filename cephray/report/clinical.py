@@ -1,4 +1,4 @@
-"""What the report says of use in the clinic: classes of measurements, and how sure one may be.
+"""Sections of the report on measurements' classes and on confidence.
 
 It makes two sections of an evaluation; each is left out where nothing is known of it.
 """

@@ -1,4 +1,4 @@
-"""What is installed: versions, devices, and what the op was built for."""
+"""Installed versions, devices, and the build of the op."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the report says of single landmarks and single films: where the errors are, and how.
+"""Sections of the report on single landmarks and on the worst films.
 
 It makes two sections of an evaluation, and draws their pictures into a folder.
 """

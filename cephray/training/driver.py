@@ -1,4 +1,4 @@
-"""The driver's side of Ray Train: films to the cluster, workers, rows back, one clear line.
+"""The driver of a run: it decodes films on the cluster, starts the workers and collects rows.
 
 It has the films of a plan decoded on the cluster and hands references to the workers, which run
 `worker.run`. Rank 0 sends its rows back through a queue, and stops on request by a second one.

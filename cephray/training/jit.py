@@ -1,4 +1,4 @@
-"""Compilation of the steps by XLA: when it is used, for which batch sizes, and what is reported.
+"""The choice of what XLA compiles in a run.
 
 XLA compiles a function anew for each batch size, which takes up to minutes. An epoch's batches
 have two sizes at most; the rare one is left to the plain step. This file knows steps as functions,

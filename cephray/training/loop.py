@@ -1,4 +1,4 @@
-"""The training loop: epochs, validation, best epoch, early stop, against a small context.
+"""The training loop: epochs, validation, checkpoints and early stopping.
 
 What ends a run early is agreed upon by all workers, in the sum that they take of each step's
 report: a loss that is not finite, or a wish to stop. None leaves the others waiting for it.

@@ -1,4 +1,4 @@
-"""Adam over all workers: gradients summed in one exchange, clipped as a whole, averaged weights.
+"""Adam over all workers, with one sum of gradients, global clipping and averaged weights.
 
 It knows the optimisation settings, and no model, loss or file.
 """

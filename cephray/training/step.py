@@ -1,4 +1,4 @@
-"""One training step: forward, loss, gradients, update; and the sums that report on it.
+"""The training step: forward pass, loss, gradients and update, with sums for the report.
 
 It knows TensorFlow's distribution strategies, and no Ray, no files and no order of films. Each
 worker passes its own films; the gradients, and nothing else, travel between them.

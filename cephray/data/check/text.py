@@ -1,4 +1,4 @@
-"""The check of a data set in lines for the screen."""
+"""Text of a data set's check for the terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of films: their natural order, and a few of many for a message."""
+"""Names of films in natural order, and lists of a few names for messages."""
 
 from __future__ import annotations
 

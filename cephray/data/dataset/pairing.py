@@ -1,4 +1,4 @@
-"""Whether films and annotation files belong together: each film marked, each file of a film.
+"""Pairs of films and annotation files: each film has its marks, each file its film.
 
 It knows names and folders, and reads neither films nor marks.
 """

@@ -1,4 +1,4 @@
-"""How far readers lie from each other, and from what is taken for the truth.
+"""Distances between readers, and from the readers to the truth.
 
 No system can be told to be better than its readers agree. It knows records, and nothing of what
 the distances are used for.

@@ -1,4 +1,4 @@
-"""Drawing: contours on a film become the grey values of a radiograph.
+"""Grey values of a drawn radiograph, from contours on a film.
 
 Every contour adds its attenuation, as tissue in a beam does; an exposure curve, texture and noise
 make the sum a film. It knows no anatomy.
