@@ -6,27 +6,29 @@ exit codes.
 
 
 class InputError(ValueError):
-    """The user gave something that cannot be used: data, option, config key or checkpoint.
+    """Raised if the user's input cannot be used: data, option, config key or checkpoint.
 
-    Exit code 2. Raised before anything is written.
+    It is raised before anything is written. The command's exit code is 2.
     """
 
 
 class RunError(RuntimeError):
-    """A run that started with valid input failed: resources, a lost worker, a diverged loss.
+    """Raised if a run fails although its input is valid.
 
-    Exit code 1.
+    Examples are missing resources, a lost worker and a diverged loss. The command's exit code
+    is 1.
     """
 
 
 class Stopped(BaseException):
-    """A signal ended the command: SIGTERM (pre-emption, `ray job stop`) or Ctrl-C.
+    """Raised if a signal ends the command: SIGTERM (pre-emption, `ray job stop`) or Ctrl-C.
 
-    Exit code 143 or 130, 128 and the signal's number. No `except Exception` may swallow it.
+    The command's exit code is 128 plus the signal's number: 143 or 130. The class derives from
+    `BaseException`, so that `except Exception` does not catch it.
 
     Args:
-        signal: its number.
-        message: what was saved, and how to go on.
+        signal: number of the signal.
+        message: what was saved, and how to continue.
     """
 
     def __init__(self, signal: int, message: str) -> None:
@@ -35,5 +37,5 @@ class Stopped(BaseException):
 
     @property
     def code(self) -> int:
-        """Exit code of the command."""
+        """Exit code of the command: 128 plus the signal's number."""
         return 128 + self.signal

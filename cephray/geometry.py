@@ -1,17 +1,17 @@
-"""Coordinates: the only place that converts between pixels, normalised units and millimetres.
+"""Conversions between pixels, normalised coordinates and millimetres.
 
-Conventions, referred to from everywhere else:
+All conversions are in this module. The rest of cephray refers to its conventions:
 
 - Points are (x, y). Pixel (0, 0) is the *centre* of the first pixel of the film, as in the
-  annotation files; a film of width W covers the continuous range [-0.5, W - 0.5].
-- Normalised coordinates run from 0 at the left (top) edge of the film, or of the frame that the
-  network sees of it, to 1 at the right (bottom) edge: of a whole film `norm = (px + 0.5) / W`.
-  Resizing leaves them as they are; mirroring maps x to 1 - x.
+  annotation files. A film of width W covers the continuous range [-0.5, W - 0.5].
+- Normalised coordinates run from 0 at the left (top) edge to 1 at the right (bottom) edge of
+  the frame that the network sees. If the frame is the whole film, `norm = (px + 0.5) / W`.
+  Resizing does not change them. Mirroring maps x to 1 - x.
 - A feature map of stride s has the centre of its cell i at image coordinate `(i + 0.5) s`.
 - Boxes are [y1, x1, y2, x2] in the units of `tf.image.crop_and_resize`: 0 is the centre of the
-  first cell of a feature map, 1 the centre of its last.
+  first cell of a feature map, 1 the centre of its last cell.
 
-It knows NumPy and keras.ops, no files and no model.
+It knows NumPy and keras.ops, but no files and no model.
 """
 
 from __future__ import annotations
@@ -24,19 +24,21 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
 
-# Boxes end this little before the centre of the last cell. If one ended at 1, its last sample
-# would lie within one rounding of the border, and beyond it count as 0: the crop would jump.
+# Upper bound of boxes, just below the centre of the last cell. If a box ended at 1, rounding could
+# put its last sample beyond the border, where samples are 0, and the crop would jump.
 _BOX_END = 1 - 2**-20
 
-# The mean of two readers often lies on an edge between two cells (x.5 pixels), and comes back from
-# normalised float32 up to 1.3e-4 pixels off. What lies this near to an edge, in cells, is on it.
-_ON_EDGE = 2.5e-4
+# Tolerance in cells within which a point counts as lying on the edge of a cell. The mean of two
+# readers often lies on such an edge (x.5 pixels). A round trip through normalised float32
+# coordinates moves it by up to 1.3e-4 pixels.
+_EDGE_TOLERANCE = 2.5e-4
 
 
 class Frame(NamedTuple):
-    """The part of a film that the network sees, in whole pixels; it may reach beyond the film.
+    """The part of a film that the network sees, in whole pixels. It may extend beyond the film.
 
-    `left` and `top` number the first pixel; the frame's edge lies half a pixel before its centre.
+    `left` and `top` are the indices of the first pixel. The frame's edge lies half a pixel before
+    the centre of that pixel.
     """
 
     left: int
@@ -51,16 +53,21 @@ class Frame(NamedTuple):
 
 
 def whole(size_px: tuple[int, int]) -> Frame:
-    """Return the frame of a whole film of this width and height."""
+    """Return the frame that covers a whole film.
+
+    Args:
+        size_px: (width, height) of the film, pixels.
+    """
     return Frame(0, 0, *size_px)
 
 
 def letterbox(size_px: tuple[int, int], aspect: float) -> Frame:
-    """Return the smallest frame of a shape that holds a film, in its middle.
+    """Return the smallest frame with a given aspect ratio that contains a film, centred on it.
 
     Args:
         size_px: (width, height) of the film, pixels.
-        aspect: height of the frame over its width, met to half a pixel.
+        aspect: height of the frame divided by its width. The frame's sides are rounded to whole
+            pixels.
     """
     width, height = size_px
     frame_width = max(width, round(height / aspect))
@@ -75,7 +82,7 @@ def normalise(points_px: FloatArray, frame: Frame) -> FloatArray:
 
     Args:
         points_px: [..., 2], pixels (x, y) of the film.
-        frame: that the coordinates are of.
+        frame: the frame that the normalised coordinates refer to.
 
     Returns:
         [..., 2], normalised.
@@ -85,11 +92,11 @@ def normalise(points_px: FloatArray, frame: Frame) -> FloatArray:
 
 
 def to_pixels(points_norm: FloatArray, frame: Frame) -> FloatArray:
-    """Convert normalised coordinates to pixels of the film: the inverse of `normalise`.
+    """Convert normalised coordinates to pixels of the film. This is the inverse of `normalise`.
 
     Args:
         points_norm: [..., 2], normalised (x, y).
-        frame: that the coordinates are of.
+        frame: the frame that the normalised coordinates refer to.
 
     Returns:
         [..., 2], pixels.
@@ -99,14 +106,15 @@ def to_pixels(points_norm: FloatArray, frame: Frame) -> FloatArray:
 
 
 def outside(points_px: FloatArray, size_px: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell which points lie outside a film; a missing point (NaN) does not.
+    """Return which points lie outside a film.
 
     Args:
         points_px: [..., 2], pixels (x, y).
-        size_px: (width, height) of the film.
+        size_px: (width, height) of the film, pixels.
 
     Returns:
-        [...], True where a point lies beyond an edge of the film.
+        [...], True where a point lies beyond an edge of the film. It is False for missing points
+        (NaN).
     """
     norm = normalise(points_px, whole(size_px))
     beyond: NDArray[np.bool_] = np.any((norm < 0) | (norm > 1), axis=-1)
@@ -114,19 +122,20 @@ def outside(points_px: FloatArray, size_px: tuple[int, int]) -> NDArray[np.bool_
 
 
 def to_grid(points_px: FloatArray, cell_px: FloatArray | float) -> FloatArray:
-    """Move points to the centres of the cells that they lie in, of a grid from the film's edge.
+    """Move points to the centres of the grid cells that they lie in.
 
-    With cells of one pixel this rounds half up to whole pixels. The grid moves with the film
-    when it is resized, and so do its points.
+    The grid starts at the film's left and top edges. With cells of one pixel, coordinates are
+    rounded half up to whole pixels. If the film and the cells are resized by the same factor,
+    the result is the resized result.
 
     Args:
         points_px: [..., 2], pixels (x, y).
-        cell_px: side of a cell, pixels; broadcast against the points.
+        cell_px: side of a cell, pixels. It is broadcast against the points.
 
     Returns:
         [..., 2], pixels.
     """
-    cells = np.floor((points_px + 0.5) / cell_px + _ON_EDGE)
+    cells = np.floor((points_px + 0.5) / cell_px + _EDGE_TOLERANCE)
     centres_px: FloatArray = (cells + 0.5) * cell_px - 0.5
     return centres_px
 
@@ -134,7 +143,7 @@ def to_grid(points_px: FloatArray, cell_px: FloatArray | float) -> FloatArray:
 def offsets_mm(
     predicted_norm: FloatArray, truth_norm: FloatArray, extent_mm: FloatArray
 ) -> FloatArray:
-    """Ways from true to predicted landmarks.
+    """Return the offsets from true to predicted landmarks.
 
     Args:
         predicted_norm: [B, K, 2], normalised.
@@ -142,7 +151,8 @@ def offsets_mm(
         extent_mm: [B, 2], width and height of each film in millimetres (pixels × spacing).
 
     Returns:
-        [B, K, 2], millimetres, x to the right and y down; NaN where a landmark is missing.
+        [B, K, 2], millimetres. Positive x is to the right, positive y is down. The offset is NaN
+        where a landmark is missing.
     """
     return (predicted_norm - truth_norm) * extent_mm[:, None, :]
 
@@ -150,7 +160,7 @@ def offsets_mm(
 def radial_errors_mm(
     predicted_norm: FloatArray, truth_norm: FloatArray, extent_mm: FloatArray
 ) -> FloatArray:
-    """Distances between predicted and true landmarks.
+    """Return the distances between predicted and true landmarks.
 
     Args:
         predicted_norm, truth_norm, extent_mm: as in `offsets_mm`.
@@ -171,18 +181,18 @@ def windows(
     image_size: tuple[int, int],
     window_cells: Sequence[int],
 ) -> Any:
-    """Boxes around points, one per pyramid level, clipped to just inside the image.
+    """Return boxes around points, one for each pyramid level, clipped to just inside the image.
 
     Args:
         points_norm: tensor [B, K, 2], normalised (x, y).
         level_sizes: (H_l, W_l) of each of the L feature maps, cells.
-        strides: stride of each feature map, image pixels per cell.
+        strides: L strides of the feature maps, image pixels per cell.
         image_size: (H, W) of the image, pixels.
-        window_cells: side of the window on each level, cells of that level.
+        window_cells: L window sides, each in cells of its level.
 
     Returns:
-        float32 tensor [B, K, L, 4], boxes [y1, x1, y2, x2]. A point that is not finite gives a
-        box that is not finite.
+        float32 tensor [B, K, L, 4], boxes [y1, x1, y2, x2]. If a point is not finite, neither is
+        its box.
     """
     from keras import ops
 

@@ -1,6 +1,6 @@
-"""Landmark sets: which points are marked on a film, in which order, and which lines join them.
+"""Landmark sets: the points marked on a film, their order, and the lines drawn through them.
 
-A set is data. Nothing else in cephray knows how many landmarks there are.
+The number of landmarks is defined here only; all other code takes it from the set.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from cephray.errors import InputError
 
 @dataclass(frozen=True)
 class Landmark:
-    """One anatomical point: its full name, and the abbreviation used on tracings."""
+    """An anatomical point, with its full name and the abbreviation used on tracings."""
 
     name: str
     abbreviation: str
@@ -20,7 +20,12 @@ class Landmark:
 
 @dataclass(frozen=True)
 class TracingLine:
-    """A line that orthodontists draw through two landmarks, which their abbreviations name."""
+    """A line that orthodontists draw through two landmarks.
+
+    Args:
+        name: name of the line.
+        start, end: abbreviations of the two landmarks.
+    """
 
     name: str
     start: str
@@ -29,17 +34,16 @@ class TracingLine:
 
 @dataclass(frozen=True)
 class LandmarkSet:
-    """An ordered set of landmarks; the order is that of the annotation files.
+    """An ordered set of landmarks, in the order of the annotation files.
 
-    A lateral film shows the mid-sagittal plane from the side, so that no landmark changes its
-    name when the film is mirrored.
+    A lateral film shows the head from the side. Mirroring it therefore does not swap landmarks.
 
     Args:
-        name: of the set.
-        landmarks: in order.
-        lines: that are drawn through its landmarks.
-        contested: abbreviations of those that are not marked alike throughout the data set;
-            errors are reported with and without them.
+        name: name of the set.
+        landmarks: the landmarks, in order.
+        lines: tracing lines through pairs of the landmarks.
+        contested: abbreviations of the landmarks that are not marked by the same convention
+            throughout the data set. Errors are reported with and without them.
     """
 
     name: str
@@ -53,12 +57,12 @@ class LandmarkSet:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Full names in order."""
+        """Full names of the landmarks, in order."""
         return tuple(landmark.name for landmark in self.landmarks)
 
     @property
     def abbreviations(self) -> tuple[str, ...]:
-        """Abbreviations in order."""
+        """Abbreviations of the landmarks, in order."""
         return tuple(landmark.abbreviation for landmark in self.landmarks)
 
 
@@ -95,7 +99,7 @@ ISBI2015 = LandmarkSet(
         TracingLine("Mandibular plane", "Go", "Gn"),
         TracingLine("Facial line", "N", "Pog"),
     ),
-    contested=("Pog'",),  # marked by another convention in Test2 than in Training
+    contested=("Pog'",),  # Test2 marks it by another convention than Training
 )
 
 LANDMARK_SETS = {landmark_set.name: landmark_set for landmark_set in (ISBI2015,)}
@@ -105,7 +109,7 @@ def landmark_set(name: str) -> LandmarkSet:
     """Return the landmark set called `name`.
 
     Raises:
-        InputError: no set has this name.
+        InputError: If no set has this name.
     """
     try:
         return LANDMARK_SETS[name]

@@ -1,7 +1,7 @@
-"""The multi-head refinement loss (Khalid et al. 2024), and robust forms of it.
+"""The multi-head refinement loss (Khalid et al. 2024), and robust variants of it.
 
-It knows both stages' landmarks and the truth, in normalised coordinates, and no model; it runs on
-any Keras backend.
+It knows the landmarks of both stages and the truth, in normalised coordinates, but no model. It
+runs on every Keras backend.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Tensor = Any
 
 
 class LossTerms(NamedTuple):
-    """Scalars: the whole loss, and its two terms before their weights."""
+    """The total loss and its two terms before weighting, each a scalar."""
 
     total: Tensor
     detection: Tensor
@@ -26,13 +26,13 @@ class LossTerms(NamedTuple):
 
 
 def count_visible(truth: Tensor) -> Tensor:
-    """Count the films that show each landmark.
+    """Count the films on which each landmark is marked.
 
     Args:
-        truth: [B, K, 2]; NaN where a landmark is missing.
+        truth: [B, K, 2], normalised; NaN where a landmark is missing.
 
     Returns:
-        [K], of the type of the truth.
+        [K], of the same dtype as `truth`.
     """
     return ops.sum(ops.cast(_visible(truth), _dtype(truth)), axis=(0, 2))
 
@@ -47,33 +47,35 @@ def two_stage_loss(
     spread: Tensor | None = None,
     heatmap: Tensor | None = None,
 ) -> LossTerms:
-    """Mean error of both stages' coordinates, summed over the refinement heads.
+    """Compute the loss of both stages' coordinates.
 
     total = w_d · E(coarse, truth) + w_r · Σ_k w_k · E(refined_k, truth_k)
 
-    E is the mean over films and both coordinates: in the paper of squares, in widths and heights
-    of the film. With `every_pass` it is the mean over the refinement passes too, otherwise the
-    last pass counts alone.
+    E is the mean error over films and both coordinates. The paper uses the squared error of
+    normalised coordinates. If `config.every_pass` is True, E is also the mean over the refinement
+    passes. Otherwise only the last pass contributes.
 
-    Where there is a heatmap, w_h · its cross-entropy with a Gaussian around each true landmark is
-    added, the mean over landmarks.
+    If a heatmap is given, its cross-entropy with a Gaussian around each true landmark is added.
+    It is averaged over the landmarks and weighted by w_h.
 
-    Missing landmarks do not contribute. A worker that holds a part of a batch gives the counts of
-    the whole batch; its loss is then its share, and the workers' shares sum to the whole.
+    Missing landmarks do not contribute. A worker that holds a part of a batch passes the counts
+    of the whole batch. The losses of all workers then sum to the loss of the whole batch.
 
     Args:
-        coarse: [B, K, 2], normalised. All floating tensors have one type.
-        passes: [B, P, K, 2], normalised, after each refinement pass.
+        coarse: [B, K, 2], normalised. All floating tensors must have the same dtype.
+        passes: [B, P, K, 2], normalised, the landmarks after each refinement pass.
         truth: [B, K, 2], normalised; NaN where a landmark is missing.
         config: error, unit and weights.
-        counts: [K], number of films of the whole batch that show each landmark. If None, they are
-            counted from `truth`.
-        extent_mm: [B, 2], width and height of the films; needed if the unit is millimetres.
-        spread: [B, P, K], heights of the film; needed if the error is Laplace's.
-        heatmap: [B, h, w, K], logits of each landmark's place.
+        counts: [K], number of films in the whole batch on which each landmark is marked. If None,
+            they are counted from `truth`.
+        extent_mm: [B, 2], width and height of the films, millimetres. Required if `config.unit`
+            is "mm".
+        spread: [B, P, K], scale of Laplace's distribution as a fraction of the film's height.
+            Required if `config.error` is "laplace".
+        heatmap: [B, h, w, K], logits of the position of each landmark, or None.
 
     Returns:
-        The loss and its terms.
+        The total loss and its two terms.
     """
     weights = config.landmark_weights or (1.0,) * truth.shape[1]
     if counts is None:
@@ -88,12 +90,12 @@ def two_stage_loss(
     else:
         extent, height = 1.0, 1.0
     visible = _visible(truth)
-    # NaN is cut off before it meets a product.
+    # NaN is masked before any product: masked later, it would reach the gradient as 0 · NaN.
     of_coarse = ops.where(visible, coarse - truth, 0.0) * extent
     of_passes = ops.where(visible[:, None], passes - truth[:, None], 0.0)
     of_passes = of_passes * (extent if config.unit == "film" else extent[:, None])
 
-    # A landmark that no film shows has no errors to divide.
+    # At least 1, so that a landmark that is missing on all films does not divide by 0.
     per_head = 1.0 / (2.0 * ops.maximum(counts, 1.0))  # [K]
     overall = 1.0 / (2.0 * ops.maximum(ops.sum(counts), 1.0))
     detection = ops.sum(_penalty(of_coarse, config)) * overall
@@ -113,9 +115,9 @@ def two_stage_loss(
 
 
 def _heatmap_entropy(logits: Tensor, truth: Tensor, sigma: float) -> Tensor:
-    """Return the cross-entropy of places with Gaussians around the truth: [B, K].
+    """Return the cross-entropy of heatmaps with Gaussians around the truth: [B, K].
 
-    It is 0 for landmarks that are missing or beyond the image.
+    It is 0 for landmarks that are missing or outside the image.
     """
     inside = _visible(truth)[..., 0] & ops.all((truth >= 0) & (truth <= 1), axis=-1)
     truth = ops.where(inside[..., None], truth, 0.5)
@@ -127,10 +129,19 @@ def _heatmap_entropy(logits: Tensor, truth: Tensor, sigma: float) -> Tensor:
     return ops.where(inside, entropy, 0.0)
 
 
-def _gaussian(place: Tensor, cells: int, sigma: float) -> Tensor:
-    """Return the shares of each cell in a Gaussian around places [...], in cells: [..., cells]."""
-    centres = ops.arange(cells, dtype=_dtype(place)) + 0.5
-    return ops.softmax(-0.5 * ops.square((centres - place[..., None]) / sigma), axis=-1)
+def _gaussian(mean: Tensor, cells: int, sigma: float) -> Tensor:
+    """Return a Gaussian over the cells of one axis, normalised to a sum of 1.
+
+    Args:
+        mean: [...], cells, counted from the edge of the first cell.
+        cells: number of cells.
+        sigma: standard deviation, cells.
+
+    Returns:
+        [..., cells].
+    """
+    centres = ops.arange(cells, dtype=_dtype(mean)) + 0.5
+    return ops.softmax(-0.5 * ops.square((centres - mean[..., None]) / sigma), axis=-1)
 
 
 def _dtype(array: Tensor) -> str:
@@ -139,18 +150,18 @@ def _dtype(array: Tensor) -> str:
 
 
 def _visible(truth: Tensor) -> Tensor:
-    """Tell which landmarks are not missing: [B, K, 1]."""
+    """Return which landmarks are not missing: [B, K, 1]."""
     return ops.all(ops.isfinite(truth), axis=-1, keepdims=True)
 
 
 def _penalty(difference: Tensor, config: LossConfig) -> Tensor:
-    """Return the penalty of each coordinate's difference."""
+    """Return the penalty of each coordinate's difference, elementwise."""
     if config.error == "squared":
         return ops.square(difference)
     distance = ops.abs(difference)
-    if config.error != "wing":  # of Laplace's likelihood, stage one knows no spread
+    if config.error != "wing":  # also for "laplace": stage one has no spread
         return distance
-    # Feng et al. 2018, equation 5: logarithmic below the width, continued by a line.
+    # Feng et al. 2018, equation 5: logarithmic below the width, linear above it.
     width, curvature = config.wing_width, config.wing_curvature
     height = width * math.log1p(width / curvature)
     near = width * ops.log1p(distance / curvature)
@@ -158,5 +169,5 @@ def _penalty(difference: Tensor, config: LossConfig) -> Tensor:
 
 
 def _laplace(difference: Tensor, scale: Tensor) -> Tensor:
-    """Return the negative logarithm of Laplace's density."""
+    """Return the negative log-likelihood of Laplace's distribution, elementwise."""
     return ops.abs(difference) / scale + ops.log(2.0 * scale)

@@ -1,4 +1,4 @@
-"""Conversions against exact cases."""
+"""Tests conversions of coordinates against exact cases."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_edges_of_a_film_are_zero_and_one() -> None:
     st.integers(1, 4000),
     st.integers(1, 4000),
 )
-def test_pixels_come_back(
+def test_to_pixels_inverts_normalise(
     x: float, y: float, left: int, top: int, width: int, height: int
 ) -> None:
     point = np.array([x, y])
@@ -42,13 +42,15 @@ def test_edges_of_a_frame_are_zero_and_one() -> None:
 
 
 @given(st.integers(1, 4000), st.integers(1, 4000), st.floats(0.3, 3))
-def test_a_letterbox_is_the_smallest_of_its_shape(width: int, height: int, aspect: float) -> None:
+def test_a_letterbox_is_the_smallest_frame_of_its_aspect(
+    width: int, height: int, aspect: float
+) -> None:
     frame = geometry.letterbox((width, height), aspect)
     assert frame.width >= width
     assert frame.height >= height
     assert frame.width == width or frame.height == height
     assert abs(frame.height - frame.width * aspect) <= max(aspect, 1) / 2 + 1e-6
-    # In the middle: what is left over on both sides differs by a pixel at most.
+    # Centred: the margins on both sides differ by one pixel at most.
     assert 0 <= -frame.left - (frame.width - width) / 2 < 1
     assert 0 <= -frame.top - (frame.height - height) / 2 < 1
 
@@ -64,7 +66,7 @@ def test_errors_are_in_millimetres_of_the_original() -> None:
 
 
 def test_a_window_is_centred_on_its_point_in_cells() -> None:
-    """A point at image pixel 100, 60 of stride 8 lies at cell 12, 7 (counted from centres)."""
+    """At stride 8, image coordinate (100, 60) is cell (12, 7), counted from cell centres."""
     point = np.array([[[100 / 160, 60 / 96]]], np.float32)
     box = geometry.windows(point, [(12, 20)], [8], (96, 160), [5])
     y1, x1, y2, x2 = np.asarray(box)[0, 0, 0]
@@ -72,7 +74,7 @@ def test_a_window_is_centred_on_its_point_in_cells() -> None:
     assert np.array([y1, y2]) * 11 == pytest.approx([7 - 2.5, 7 + 2.5], abs=1e-4)
 
 
-def test_windows_are_clipped_to_the_image_and_nan_stays() -> None:
+def test_windows_are_clipped_to_the_image_and_keep_nan() -> None:
     points = np.array([[[0.0, 1.0], [np.nan, 0.5]]], np.float32)
     boxes = np.asarray(geometry.windows(points, [(10, 10), (5, 5)], [8, 16], (80, 80), [7, 5]))
     assert boxes.shape == (1, 2, 2, 4)
@@ -84,7 +86,7 @@ def test_windows_are_clipped_to_the_image_and_nan_stays() -> None:
 @pytest.mark.parametrize("cells", [1, 2, 3, 5, 10, 13, 50, 400])
 @pytest.mark.parametrize("samples", [3, 5, 7, 9])
 def test_no_sample_of_a_clipped_window_falls_outside(cells: int, samples: int) -> None:
-    """On a map of ones every sample inside is 1, and one beyond the border would be 0."""
+    """On a map of ones, samples inside are 1 and samples beyond the border are 0."""
     points = np.linspace(-0.5, 1.5, 2001, dtype=np.float32)
     points = np.stack([points, points[::-1]], axis=-1)[None]
     boxes = geometry.windows(points, [(cells, cells)], [8], (8 * cells, 8 * cells), [samples])
@@ -101,7 +103,7 @@ def test_a_grid_of_pixels_rounds_half_up() -> None:
     np.testing.assert_array_equal(geometry.to_grid(points, 1.0), expected)
 
 
-def test_a_half_that_went_through_float32_is_still_a_half() -> None:
+def test_half_pixels_round_up_after_a_float32_round_trip() -> None:
     halves = np.stack([np.arange(1935) + 0.5, np.arange(1935) + 0.5], axis=-1)
     back = geometry.to_pixels(geometry.normalise(halves.astype(np.float32), ISBI), ISBI)
     np.testing.assert_array_equal(geometry.to_grid(back, 1.0), halves + 0.5)

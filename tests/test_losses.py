@@ -1,4 +1,4 @@
-"""The loss against its formula in NumPy, with missing landmarks and shared batches."""
+"""Tests the loss against its formula in NumPy, with missing landmarks and split batches."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ def test_equals_the_formula(points: Points) -> None:
     assert float(terms.total) == pytest.approx(0.5 * detection + 2.0 * refinement, rel=1e-6)
 
 
-@pytest.mark.parametrize("share", [0, 2, 5])
-def test_shares_of_a_batch_sum_to_the_whole(share: int, points: Points) -> None:
+@pytest.mark.parametrize("split", [0, 2, 5])
+def test_losses_of_parts_sum_to_the_loss_of_the_batch(split: int, points: Points) -> None:
     coarse, passes, truth = points
     counts = count_visible(truth)
     whole = two_stage_loss(*points, LossConfig())
     parts = [
         two_stage_loss(coarse[part], passes[part], truth[part], LossConfig(), counts)
-        for part in (slice(None, share), slice(share, None))
+        for part in (slice(None, split), slice(split, None))
     ]
     np.testing.assert_allclose(np.sum(parts, axis=0), whole, rtol=1e-6)
 
 
 def scalar_loss(difference: float, spread: float, config: LossConfig) -> float:
-    """Count one coordinate's error, by the definition of each kind."""
+    """Return the error of one coordinate by the definition of each kind of error."""
     size = abs(difference)
     if config.error == "squared":
         return size**2
@@ -109,7 +109,7 @@ def test_every_kind_of_error_equals_a_loop(
 
 
 def test_laplace_likelihood_is_best_at_the_mean_error() -> None:
-    """Its minimum over the spread lies where the spread is the mean absolute error."""
+    """The best spread is the mean absolute error."""
     truth = np.zeros((4, 1, 2), np.float32)
     passes = np.array([1, -2, 3, 6], np.float32).reshape(4, 1, 1, 1) * np.ones((1, 1, 1, 2))
     config = LossConfig(error="laplace", unit="mm")
@@ -135,21 +135,21 @@ def test_missing_landmarks_have_no_gradient(
         total = two_stage_loss(coarse, passes, truth, LossConfig()).total
     missing = np.isnan(points[2]).any(axis=-1)
     of_coarse, of_passes = tape.gradient(total, [coarse, passes])
-    assert not np.any(of_passes[:, :-1])  # the last pass counts alone
+    assert not np.any(of_passes[:, :-1])  # only the last pass contributes
     for gradient in (of_coarse, of_passes[:, -1]):
         assert np.all(gradient.numpy()[missing] == 0)
         assert np.all(gradient.numpy()[~missing] != 0)
 
 
-def test_a_landmark_that_no_film_shows() -> None:
+def test_the_loss_of_landmarks_missing_on_all_films_is_zero() -> None:
     truth = np.full((2, K, 2), np.nan, np.float32)
     assert float(two_stage_loss(truth, truth[:, None], truth, LossConfig()).total) == 0.0
 
 
-def test_the_heatmaps_entropy_equals_a_loop(points: Points) -> None:
+def test_the_cross_entropy_of_heatmaps_equals_a_loop(points: Points) -> None:
     coarse, passes, truth = points
     truth = truth.copy()
-    truth[0, 0] = (1.2, 0.5)  # beyond the image
+    truth[0, 0] = (1.2, 0.5)  # outside the image
     config = LossConfig(heatmap_weight=0.7, heatmap_sigma=0.8)
     height, width = 5, 4
     logits = np.random.default_rng(1).normal(size=(B, height, width, K))

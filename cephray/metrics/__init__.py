@@ -1,6 +1,6 @@
-"""Radial errors, their intervals, and the calibration of confidence.
+"""Radial errors, their bootstrap intervals, and the calibration of confidence.
 
-It knows arrays of errors, and neither films nor networks.
+It knows arrays of errors, but no films and no networks.
 """
 
 import lazy_loader

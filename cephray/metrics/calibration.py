@@ -1,7 +1,7 @@
 """Confidence: the probability that a landmark lies within 2 mm of the truth.
 
-The network gives a spread with each landmark; how often errors of a given spread stay within the
-limit is learned from films that were not trained on. It knows errors and spreads, and no network.
+The network predicts a spread for each landmark. Calibration learns, from films that were not
+trained on, how the probability depends on the spread. It knows errors and spreads, but no network.
 """
 
 from __future__ import annotations
@@ -19,16 +19,20 @@ from cephray.errors import InputError
 FloatArray = NDArray[np.floating[Any]]
 
 LIMIT_MM = 2.0
-RADIUS_PROBABILITY = 0.95
-BOUNDS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0)
-"""Of the bands; the last but one is around 90 %."""
+"""Radial error up to which a landmark counts as found, millimetres."""
 
-_STEPS = 50
-_LEAST = 20  # errors on either side of the limit, for two numbers to be learned
+RADIUS_PROBABILITY = 0.95
+"""Probability that a landmark lies within its radius of the truth."""
+
+BOUNDS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0)
+"""Bounds of the confidence bands. The last band but one is centred on 90 %."""
+
+_MAX_STEPS = 50
+_MIN_ERRORS = 20  # on either side of the limit
 
 
 class Calibration(NamedTuple):
-    """The confidence's logit: offset − slope · log(spread in millimetres)."""
+    """Parameters of the calibration: logit(confidence) = offset − slope · log(spread in mm)."""
 
     offset: float
     slope: float
@@ -36,26 +40,32 @@ class Calibration(NamedTuple):
 
 @dataclass(frozen=True)
 class Band:
-    """Landmarks whose confidence lies from `low` up to, not including, `high`.
+    """The landmarks whose confidence is at least `low` and below `high`.
 
-    `sure` is their mean confidence, and `within` the share that lies within `LIMIT_MM`: of a
-    calibrated network they are equal up to chance. Both are NaN if there is no landmark.
+    If the network is calibrated, `mean_confidence` and `fraction_within` differ by chance only.
+    Both are NaN if the band has no landmarks.
+
+    Args:
+        low, high: bounds of the confidence, 0 to 1. The last band includes `high`.
+        landmarks: number of landmarks in the band.
+        mean_confidence: their mean confidence.
+        fraction_within: fraction of them within `LIMIT_MM` of the truth.
     """
 
     low: float
     high: float
     landmarks: int
-    sure: float
-    within: float
+    mean_confidence: float
+    fraction_within: float
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values, None if there is no landmark."""
+        """Return the band as JSON values. Percentages are None if it has no landmarks."""
         return {
             "from_percent": round(100 * self.low),
             "to_percent": round(100 * self.high),
             "landmarks": self.landmarks,
-            "mean_confidence_percent": 100 * self.sure if self.landmarks else None,
-            "within_percent": 100 * self.within if self.landmarks else None,
+            "mean_confidence_percent": 100 * self.mean_confidence if self.landmarks else None,
+            "within_percent": 100 * self.fraction_within if self.landmarks else None,
         }
 
 
@@ -63,11 +73,11 @@ def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
     """Return the probability that each landmark lies within `LIMIT_MM` of the truth.
 
     Args:
-        spread_mm: any shape; NaN where the film's spacing is unknown.
-        calibration: of the network.
+        spread_mm: spreads in millimetres, of any shape; NaN where the film's spacing is unknown.
+        calibration: calibration of the network.
 
     Returns:
-        The same shape, 0 to 1; NaN where the spread is.
+        Probabilities from 0 to 1, of the same shape; NaN where the spread is NaN.
     """
     logit = calibration.offset - calibration.slope * np.log(spread_mm)
     probability: FloatArray = 1 / (1 + np.exp(-logit))
@@ -75,39 +85,47 @@ def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
 
 
 def radius_factor(calibration: Calibration) -> float:
-    """Return the radius that holds 95 % of the errors, in units of the spread.
+    """Return the ratio of the radius that contains 95 % of the errors to the spread.
 
-    The calibration is learned at one distance, `LIMIT_MM`. It is taken to depend on the error in
-    units of the spread alone, so that the factor needs no millimetres.
+    The calibration is learned at one distance, `LIMIT_MM`. The factor assumes that the
+    probability depends only on the ratio of distance to spread. It therefore also holds for
+    films of unknown spacing.
 
     Args:
-        calibration: of the network.
+        calibration: calibration of the network.
+
+    Returns:
+        The factor. The radius is the factor times the spread, in the unit of the spread.
     """
     logit = np.log(RADIUS_PROBABILITY / (1 - RADIUS_PROBABILITY))
     return float(LIMIT_MM * np.exp((logit - calibration.offset) / calibration.slope))
 
 
 def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:
-    """Learn the calibration that makes the errors most likely: logistic regression.
+    """Fit the calibration to known errors by logistic regression.
 
     Args:
-        spread_mm: of landmarks on films that were not trained on.
-        errors_mm: of the same; NaN where the truth is missing.
+        spread_mm: spreads of landmarks on films that were not trained on, millimetres.
+        errors_mm: radial errors of the same landmarks; NaN where the truth is missing.
+
+    Returns:
+        The calibration of maximum likelihood.
 
     Raises:
-        InputError: too few errors within or beyond the limit to learn from.
+        InputError: If too few errors lie within the limit, or too few beyond it.
     """
-    there = np.isfinite(errors_mm) & np.isfinite(spread_mm)
-    within = (errors_mm[there] <= LIMIT_MM).astype(np.float64)
-    if min(within.sum(), (1 - within).sum()) < _LEAST:
+    known = np.isfinite(errors_mm) & np.isfinite(spread_mm)
+    within = (errors_mm[known] <= LIMIT_MM).astype(np.float64)
+    if min(within.sum(), (1 - within).sum()) < _MIN_ERRORS:
         raise InputError(
-            f"{within.sum():.0f} of {within.size} landmarks lie within {LIMIT_MM:g} mm; at least "
-            f"{_LEAST} on either side are needed to calibrate: give more films"
+            f"{within.sum():.0f} of {within.size} landmarks lie within {LIMIT_MM:g} mm of the "
+            f"truth; calibration needs at least {_MIN_ERRORS} within and {_MIN_ERRORS} beyond: "
+            "give more films"
         )
-    inputs = np.stack([np.ones(within.size), -np.log(spread_mm[there])], axis=-1)  # [n, 2]
+    inputs = np.stack([np.ones(within.size), -np.log(spread_mm[known])], axis=-1)  # [n, 2]
     weights = np.zeros(2)
-    ridge = 1e-6 * np.eye(2)  # holds the weights where the spread tells all errors apart
-    for _ in range(_STEPS):  # Newton's: the likelihood has one maximum
+    ridge = 1e-6 * np.eye(2)  # keeps the weights finite if the spread separates the errors
+    for _ in range(_MAX_STEPS):  # Newton's method; the likelihood has a single maximum
         probability = 1 / (1 + np.exp(-inputs @ weights))
         curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
         slope = inputs.T @ (within - probability) - ridge @ weights
@@ -118,29 +136,34 @@ def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:
     return Calibration(*weights.tolist())
 
 
-def bands(sure: FloatArray, errors_mm: FloatArray) -> tuple[Band, ...]:
-    """Compare confidence and errors, band by band.
+def bands(probability: FloatArray, errors_mm: FloatArray) -> tuple[Band, ...]:
+    """Compare confidence with errors in each band of confidence.
 
     Args:
-        sure: confidence, 0 to 1; NaN where unknown.
-        errors_mm: the same shape; NaN where the truth is missing.
+        probability: confidence of each landmark, 0 to 1, of any shape; NaN where unknown.
+        errors_mm: radial errors, of the same shape; NaN where the truth is missing.
+
+    Returns:
+        The bands between `BOUNDS`, in order.
     """
-    there = np.isfinite(sure) & np.isfinite(errors_mm)
-    sure, within = sure[there], errors_mm[there] <= LIMIT_MM
+    known = np.isfinite(probability) & np.isfinite(errors_mm)
+    probability, within = probability[known], errors_mm[known] <= LIMIT_MM
     found = []
     for low, high in pairwise(BOUNDS):
-        some = (sure >= low) & ((sure < high) | (high == BOUNDS[-1]))
-        count = int(some.sum())
-        means = (float(sure[some].mean()), float(within[some].mean())) if count else (np.nan,) * 2
+        inside = (probability >= low) & ((probability < high) | (high == BOUNDS[-1]))
+        count = int(inside.sum())
+        means = (np.nan, np.nan)
+        if count:
+            means = float(probability[inside].mean()), float(within[inside].mean())
         found.append(Band(low, high, count, *means))
     return tuple(found)
 
 
 def format_bands(found: Sequence[Band]) -> str:
-    """Format bands as a table."""
+    """Format bands as a table for the terminal."""
     lines = [f"{'confidence':<14}{'landmarks':>10}{'mean':>10}{f'within {LIMIT_MM:g} mm':>16}"]
     for band in found:
         name = f"{band.low:.0%} to {band.high:.0%}"
-        shares = f"{band.sure:>10.1%}{band.within:>16.1%}" if band.landmarks else ""
-        lines.append(f"{name:<14}{band.landmarks:>10}{shares}")
+        rates = f"{band.mean_confidence:>10.1%}{band.fraction_within:>16.1%}"
+        lines.append(f"{name:<14}{band.landmarks:>10}{rates if band.landmarks else ''}")
     return "\n".join(lines)

@@ -1,7 +1,7 @@
-"""Bootstrap intervals of errors over films.
+"""Bootstrap intervals of error figures.
 
-Landmarks of one film err together, so that films are drawn, not landmarks: as many as there are,
-with replacement. It knows radial errors as NumPy arrays, and nothing of where they come from.
+The bootstrap resamples films, since the errors of landmarks on one film are correlated. It knows
+radial errors as NumPy arrays, but not where they come from.
 """
 
 from __future__ import annotations
@@ -15,17 +15,24 @@ from numpy.typing import NDArray
 from cephray.metrics.radial_error import SDR_RANGES_MM, Summary, summarise
 
 RESAMPLES, LEVEL_PERCENT, SEED = 10_000, 95.0, 0
-_BLOCK = 2**20  # draws at a time
+_BLOCK = 2**20  # films drawn at a time
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A summary of the errors on some films, and the interval of each of its means.
+    """A summary of the errors on a set of films, with bootstrap intervals.
 
-    The intervals are percentiles of the same figure over resampled films; they are missing where
-    fewer than two films have landmarks.
+    The intervals are percentiles over the resampled sets. They are missing if fewer than two
+    films have landmarks.
+
+    Args:
+        films: number of films.
+        summary: summary of all errors.
+        mre_mm: interval of the mean radial error, or None.
+        sdr_percent: interval of each success detection rate, by its range in millimetres; empty
+            if missing.
     """
 
     films: int
@@ -34,7 +41,7 @@ class Estimate:
     sdr_percent: dict[float, Interval]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; what is missing is null."""
+        """Return the estimate as JSON values. Missing figures are None."""
         return {
             "films": self.films,
             **self.summary.to_json(),
@@ -46,12 +53,15 @@ class Estimate:
 def estimate(
     errors_mm: NDArray[np.floating[Any]], resamples: int = RESAMPLES, seed: int = SEED
 ) -> Estimate:
-    """Summarise radial errors with intervals.
+    """Summarise radial errors with bootstrap intervals.
 
     Args:
         errors_mm: [N, K], millimetres; NaN where a landmark is missing.
-        resamples: times that films are drawn.
-        seed: of the draws.
+        resamples: number of resampled sets of films.
+        seed: seed of the random numbers.
+
+    Returns:
+        The summary and its intervals, at a level of `LEVEL_PERCENT`.
     """
     summary = summarise(errors_mm)
     present = ~np.isnan(errors_mm)
@@ -83,16 +93,17 @@ def estimate(
 def resampled_sums(
     sums: NDArray[np.float64], resamples: int, seed: int, block: int = _BLOCK
 ) -> NDArray[np.float64]:
-    """Draw films with replacement, and add up what each has.
+    """Draw n of n films with replacement, and add up their values.
 
     Args:
-        sums: [n, m], of each film.
-        resamples: times that n films are drawn.
-        seed: of the draws.
-        block: films drawn at a time; it bounds the memory, and changes nothing else.
+        sums: [n, m], m values of each film.
+        resamples: number of times that n films are drawn.
+        seed: seed of the random numbers.
+        block: number of films drawn at a time. It limits the memory and does not affect the
+            result.
 
     Returns:
-        [resamples, m].
+        [resamples, m], the sums over the drawn films.
     """
     count = len(sums)
     rng = np.random.default_rng(seed)

@@ -1,6 +1,6 @@
-"""Errors of landmark detection: mean radial error, its spread, and success detection rates.
+"""Figures of landmark detection: mean radial error, standard deviation, success detection rates.
 
-It knows radial errors in millimetres as NumPy arrays, and no model, file or screen.
+It knows radial errors in millimetres as NumPy arrays, but no models or files.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ SDR_RANGES_MM = (2.0, 2.5, 3.0, 4.0)
 
 @dataclass(frozen=True)
 class Summary:
-    """Summary of a set of radial errors. Missing landmarks are not counted.
+    """Summary of a set of radial errors, without missing landmarks.
 
-    `sd_mm` is the population standard deviation over all errors; `sdr_percent` maps each range
-    in millimetres to the percentage of errors within it, the bound included.
+    Args:
+        mre_mm: mean radial error, millimetres.
+        sd_mm: population standard deviation of the errors, millimetres.
+        sdr_percent: success detection rates, by their range in millimetres: the percentage of
+            errors that are smaller than the range or equal to it.
     """
 
     mre_mm: float
@@ -30,7 +33,7 @@ class Summary:
     sdr_percent: dict[float, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; what is not a number becomes null."""
+        """Return the summary as JSON values. NaN becomes None."""
         return {
             "mre_mm": _finite(self.mre_mm),
             "sd_mm": _finite(self.sd_mm),
@@ -42,10 +45,10 @@ def summarise(errors_mm: NDArray[np.floating[Any]]) -> Summary:
     """Summarise radial errors.
 
     Args:
-        errors_mm: any shape, millimetres; NaN where a landmark is missing.
+        errors_mm: errors in millimetres, of any shape; NaN where a landmark is missing.
 
     Returns:
-        The summary; all its values are NaN if all landmarks are missing.
+        The summary. All its values are NaN if all landmarks are missing.
     """
     present = errors_mm[~np.isnan(errors_mm)].astype(np.float64)
     if present.size == 0:
@@ -58,16 +61,25 @@ def summarise(errors_mm: NDArray[np.floating[Any]]) -> Summary:
 
 
 def summarise_landmarks(errors_mm: NDArray[np.floating[Any]]) -> list[Summary]:
-    """Summarise each landmark: errors [N, K] give K summaries."""
+    """Summarise the radial errors of each landmark.
+
+    Args:
+        errors_mm: [N, K], millimetres; NaN where a landmark is missing.
+
+    Returns:
+        K summaries.
+    """
     return [summarise(column) for column in errors_mm.T]
 
 
 def format_table(names: Sequence[str], errors_mm: NDArray[np.floating[Any]]) -> str:
-    """Format errors as the published test script does: a row for each landmark, then the average.
+    """Format errors as a table with a row for each landmark and a row for the average.
+
+    The columns are those of the published test script.
 
     Args:
         names: K landmark names.
-        errors_mm: [N, K], millimetres.
+        errors_mm: [N, K], millimetres; NaN where a landmark is missing.
     """
     width = max(len("Landmark"), *(len(name) for name in names))
     header = f"{'Landmark':<{width}}  {'MRE ± SD (mm)':>15}" + "".join(

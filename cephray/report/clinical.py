@@ -71,8 +71,8 @@ def _confidence(found: Sequence[Band]) -> Section:
         (
             Cell(f"{band.low:.0%} to {band.high:.0%}"),
             Cell(str(band.landmarks)),
-            Cell(number(100 * band.sure, 1)),
-            Cell(number(100 * band.within, 1)),
+            Cell(number(100 * band.mean_confidence, 1)),
+            Cell(number(100 * band.fraction_within, 1)),
         )
         for band in found
     )

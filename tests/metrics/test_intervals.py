@@ -1,4 +1,4 @@
-"""Bootstrap intervals against a slow loop, normal theory, and a published model's."""
+"""Tests bootstrap intervals against a loop, normal theory, and a published model's errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cephray.metrics.radial_error import SDR_RANGES_MM
 NAN = float("nan")
 
 
-def test_a_slow_loop_over_the_same_films() -> None:
+def test_intervals_equal_a_loop_over_the_same_draws() -> None:
     rng = np.random.default_rng(3)
     errors_mm = rng.gamma(2.0, 1.0, (7, 5))
     errors_mm[[0, 2, 2], [1, 3, 4]] = NAN
@@ -35,28 +35,28 @@ def test_a_slow_loop_over_the_same_films() -> None:
         assert found.sdr_percent[limit] == pytest.approx(expected)
 
 
-def test_normal_theory_on_many_films() -> None:
-    """Films of one landmark: the mean is normal with standard error s / sqrt(n)."""
+def test_intervals_of_many_films_agree_with_normal_theory() -> None:
+    """With one landmark a film, the mean is normal with standard error s / sqrt(n)."""
     errors_mm = np.random.default_rng(0).gamma(4.0, 0.5, (2000, 1))
     found = estimate(errors_mm)
     assert found.mre_mm is not None
     half_mm = 1.96 * errors_mm.std() / np.sqrt(2000)
     expected = errors_mm.mean() + np.array([-half_mm, half_mm])
     assert found.mre_mm == pytest.approx(expected, abs=0.05 * half_mm)
-    share = np.mean(errors_mm <= 2)
-    half = 196 * np.sqrt(share * (1 - share) / 2000)
+    fraction = np.mean(errors_mm <= 2)
+    half = 196 * np.sqrt(fraction * (1 - fraction) / 2000)
     assert found.sdr_percent[2.0] == pytest.approx(
-        100 * share + np.array([-half, half]), abs=0.05 * half
+        100 * fraction + np.array([-half, half]), abs=0.05 * half
     )
 
 
-def test_films_are_drawn_and_not_landmarks() -> None:
-    """Landmarks that err alike within a film say no more than one of them."""
+def test_films_are_resampled_and_not_landmarks() -> None:
+    """Landmarks with the same error on each film give the interval of one landmark."""
     one = np.random.default_rng(1).gamma(2.0, 1.0, (40, 1))
     assert estimate(np.repeat(one, 19, axis=1)).mre_mm == pytest.approx(estimate(one).mre_mm)
 
 
-def test_the_same_draws_whatever_the_block() -> None:
+def test_draws_do_not_depend_on_the_block() -> None:
     sums = np.random.default_rng(2).uniform(size=(6, 3))
     whole = resampled_sums(sums, 50, seed=4)
     assert whole.shape == (50, 3)
@@ -70,7 +70,7 @@ def test_the_interval_is_the_same_every_time() -> None:
     assert estimate(errors_mm).mre_mm != estimate(errors_mm, seed=1).mre_mm
 
 
-def test_films_without_landmarks_do_not_count() -> None:
+def test_films_without_landmarks_are_ignored() -> None:
     errors_mm = np.random.default_rng(6).gamma(2.0, 1.0, (9, 4))
     with_empty = np.insert(errors_mm, 3, NAN, axis=0)
     found, expected = estimate(with_empty), estimate(errors_mm)

@@ -1,4 +1,4 @@
-"""Metrics against published figures and by hand."""
+"""Tests error summaries by hand and against published figures."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cephray.landmarks import ISBI2015
 from cephray.metrics.radial_error import format_table, summarise, summarise_landmarks
 
 
-def test_by_hand() -> None:
+def test_summary_by_hand() -> None:
     summary = summarise(np.array([[1.0, 2.0], [2.5, np.nan]]))
     assert summary.mre_mm == pytest.approx(5.5 / 3)
     assert summary.sd_mm == pytest.approx(np.std([1.0, 2.0, 2.5]))
     assert summary.sdr_percent == pytest.approx({2.0: 200 / 3, 2.5: 100, 3.0: 100, 4.0: 100})
 
 
-def test_nothing_to_summarise_is_null() -> None:
+def test_the_summary_of_missing_landmarks_is_null() -> None:
     assert summarise(np.full((2, 3), np.nan)).to_json()["mre_mm"] is None
 
 
