@@ -1,6 +1,6 @@
-"""Clinical measurements of landmarks, their classes, and how far classes agree.
+"""Clinical measurements of landmarks, their classes, and the agreement of classes.
 
-It knows landmarks in pixels, and no network.
+It knows landmarks in pixels, but no networks.
 """
 
 import lazy_loader

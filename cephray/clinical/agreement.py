@@ -1,6 +1,6 @@
-"""Agreement of the classes of measurements: of two readers, or of predictions with the truth.
+"""Agreement of measurement classes between two readers, or between predictions and the truth.
 
-It knows class numbers and what they mean, and no landmarks.
+It knows class numbers and their meanings, but no landmarks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,14 @@ from cephray.clinical.measures import MEASUREMENTS, UNKNOWN, Measurement
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """One class of one measurement: of the films that are of it, how many were put into it."""
+    """Recall of one class: how many of its films were predicted as such.
+
+    Args:
+        number: number of the class, from 1.
+        meaning: meaning of the class in words.
+        films: number of films whose true class this is, and whose predicted class is known.
+        agreeing: number of these films that are predicted to be in this class.
+    """
 
     number: int
     meaning: str
@@ -24,7 +31,7 @@ class ClassRecall:
     agreeing: int
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; the recall of a class without films is null."""
+        """Return the recall as JSON values. It is None if the class has no films."""
         return {
             "class": self.number,
             "meaning": self.meaning,
@@ -35,28 +42,33 @@ class ClassRecall:
 
 @dataclass(frozen=True)
 class MeasurementAgreement:
-    """How far the classes of one measurement agree."""
+    """Agreement of the classes of one measurement.
+
+    Args:
+        name: name of the measurement.
+        classes: recall of each class, in order.
+    """
 
     name: str
     classes: tuple[ClassRecall, ...]
 
     @property
     def films(self) -> int:
-        """Films whose class is known on both sides."""
+        """Number of films whose class is known on both sides."""
         return sum(recall.films for recall in self.classes)
 
     @property
     def agreeing(self) -> int:
-        """Those of them whose class is the same."""
+        """Number of films whose class is the same on both sides."""
         return sum(recall.agreeing for recall in self.classes)
 
     @property
     def agreement_percent(self) -> float | None:
-        """Fraction of films with the same class, or None if no film has a class on both sides."""
+        """Percentage of films with the same class, or None if `films` is 0."""
         return _percent(self.agreeing, self.films)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; null where no film counts."""
+        """Return the agreement as JSON values. Percentages without films are None."""
         return {
             "name": self.name,
             "films": self.films,
@@ -67,20 +79,20 @@ class MeasurementAgreement:
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """How far the classes of all measurements agree."""
+    """Agreement of the classes of all measurements, in the order of `MEASUREMENTS`."""
 
     measurements: tuple[MeasurementAgreement, ...]
 
     @property
     def agreement_percent(self) -> float | None:
-        """Fraction of equal classes among those known on both sides, or None if there are none."""
+        """Percentage of equal classes among those known on both sides, or None if none are."""
         return _percent(
             sum(measurement.agreeing for measurement in self.measurements),
             sum(measurement.films for measurement in self.measurements),
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values; null where no film counts."""
+        """Return the agreement as JSON values. Percentages without films are None."""
         return {
             "agreement_percent": self.agreement_percent,
             "measurements": [measurement.to_json() for measurement in self.measurements],
@@ -88,15 +100,19 @@ class ClassAgreement:
 
 
 def class_agreement(predicted_classes: NDArray[Any], true_classes: NDArray[Any]) -> ClassAgreement:
-    """Compare classes: overall, for each measurement and for each class.
+    """Compare predicted with true classes.
+
+    A film is left out of a measurement if its predicted or its true class is `UNKNOWN` or NaN.
 
     Args:
-        predicted_classes: [..., 8], in the order of `MEASUREMENTS`.
-        true_classes: the same shape. A film counts in a measurement where neither is `UNKNOWN`
-            (or NaN).
+        predicted_classes: [..., 8], class numbers in the order of `MEASUREMENTS`.
+        true_classes: class numbers, of the same shape.
+
+    Returns:
+        The agreement overall, of each measurement and of each class.
 
     Raises:
-        ValueError: the shapes differ or do not end in 8, or a number is not that of a class.
+        ValueError: If the shapes differ or do not end in 8, or if a class does not exist.
     """
     predicted, true = (
         np.where(np.isnan(classes), UNKNOWN, classes)
@@ -122,11 +138,11 @@ def _agreement(
 ) -> MeasurementAgreement:
     count = len(measurement.meanings)
     for classes in (predicted, true):
-        foreign = set(classes.tolist()) - set(range(count + 1))
-        if foreign:
+        invalid = set(classes.tolist()) - set(range(count + 1))
+        if invalid:
             raise ValueError(
-                f"classes of {measurement.name} must be 1 to {count}, or {UNKNOWN} where not"
-                f" known; got {', '.join(f'{number:g}' for number in sorted(foreign))}"
+                f"classes of {measurement.name} must be 1 to {count}, or {UNKNOWN} if"
+                f" unknown; got {', '.join(f'{number:g}' for number in sorted(invalid))}"
             )
     recalls = []
     for number, meaning in enumerate(measurement.meanings, 1):

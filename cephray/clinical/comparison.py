@@ -1,7 +1,6 @@
-"""How far the classes of clinical measurements agree: predictions with the truth, and, for
-comparison, reader with reader.
+"""Agreement of measurement classes on films: predictions with the truth, readers with each other.
 
-It knows records and landmarks in pixels, and no network.
+It knows records and landmarks in pixels, but no networks.
 """
 
 from __future__ import annotations
@@ -26,36 +25,42 @@ Points = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class ClassComparison:
-    """Classes from one set of marks against those from another, taken for the right ones."""
+    """Comparison of the classes from one set of marks with those from a reference.
 
-    subject: str  # PREDICTION, or a reader
-    against: str  # TRUTH, or a reader
+    Args:
+        subject: `PREDICTION`, or the name of a reader.
+        against: the reference: `TRUTH`, or the name of a reader.
+        agreement: agreement of the classes.
+    """
+
+    subject: str
+    against: str
     agreement: ClassAgreement
 
     @property
     def title(self) -> str:
-        """What is compared, in words."""
+        """Heading of the comparison: the two sides in words."""
         if self.subject == PREDICTION:
             return "prediction against the truth"
         return f"{self.subject} reader against {self.against} reader"
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
+        """Return the comparison as JSON values."""
         return {"subject": self.subject, "against": self.against, **self.agreement.to_json()}
 
 
 def compare_classes(
     records: Sequence[Record], predicted_px: Points, landmarks: LandmarkSet
 ) -> tuple[ClassComparison, ...]:
-    """Compare the classes of predictions with the truth's, then the readers' with each other's.
+    """Compare the classes of predictions with the truth, and the classes of each pair of readers.
 
     Args:
-        records: N films with their truth, and the marks of their readers.
-        predicted_px: [N, K, 2], pixels of the films.
-        landmarks: K landmarks.
+        records: N films with their true landmarks and the marks of their readers.
+        predicted_px: [N, K, 2], predicted landmarks, pixels of the films.
+        landmarks: set of the K landmarks.
 
     Returns:
-        The comparisons; empty if the measurements need other landmarks.
+        The comparisons. The tuple is empty if the set lacks landmarks that the measurements need.
     """
     if not measurable(landmarks):
         return ()
@@ -66,10 +71,10 @@ def compare_classes(
 
     truth = classes([record.landmarks_px for record in records])
     found = [ClassComparison(PREDICTION, TRUTH, class_agreement(classes(predicted_px), truth))]
-    nothing = np.full((len(landmarks), 2), np.nan)
+    missing = np.full((len(landmarks), 2), np.nan)
     readers = dict.fromkeys(reader for record in records for reader in record.readers_px)
     by_reader = {
-        reader: classes([record.readers_px.get(reader, nothing) for record in records])
+        reader: classes([record.readers_px.get(reader, missing) for record in records])
         for reader in readers
     }
     for first, second in itertools.combinations(readers, 2):

@@ -1,8 +1,8 @@
-"""The eight measurements of the ISBI 2015 challenge, and the classes that they put a film into.
+"""The eight clinical measurements of the ISBI 2015 challenge, and their classes.
 
-It knows landmarks in pixels, of faces that look to the right, and no model, file or screen.
+It knows landmarks in pixels, on films of faces that look to the right, but no models or files.
 Source: Wang et al., A benchmark for comparison of dental radiography analysis algorithms,
-Medical Image Analysis, 2016; the classes are those in the challenge's own annotations.
+Medical Image Analysis, 2016. The classes are those of the challenge's annotations.
 """
 
 from __future__ import annotations
@@ -21,21 +21,28 @@ from cephray.landmarks import ISBI2015, LandmarkSet
 FloatArray = NDArray[np.floating[Any]]
 
 UNKNOWN = 0
-"""The class of a measurement that lacks a landmark or the film's spacing."""
+"""Class of a measurement that cannot be made, since a landmark or the spacing is missing."""
 
 GRID_MM = 0.1
-"""Landmarks are rounded to this before they are classified; see `rounded`."""
+"""Grid that landmarks are rounded to before they are classified, millimetres; see `rounded`."""
 
-# A value that arithmetic alone carries across a bound still lies on it.
-_ARITHMETIC = 1e-9
+# Values this close to a bound count as equal to it, since they differ by rounding alone.
+_TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measurement, and how its values fall into classes 1, 2, …
+    """A measurement and its classes, which are numbered from 1.
 
-    `normal` holds the bounds of class 1, which belong to it; `below` and `above` are the classes
-    beside it. Where `zero` is given, a value of exactly 0 is of that class.
+    Args:
+        name: abbreviation of the measurement.
+        title: what is measured.
+        unit: unit of its values.
+        normal: lowest and highest value of class 1, both included.
+        below: class of lower values.
+        above: class of higher values.
+        meanings: meaning of each class, in order.
+        zero: class of a value of exactly 0, or None if 0 has no class of its own.
     """
 
     name: str
@@ -48,7 +55,7 @@ class Measurement:
     zero: int | None = None
 
     def meaning(self, number: int) -> str:
-        """Say in words what a class means; 0 is "not known"."""
+        """Return the meaning of a class in words. The meaning of `UNKNOWN` is "not known"."""
         return "not known" if number == UNKNOWN else self.meanings[number - 1]
 
 
@@ -89,20 +96,21 @@ MEASUREMENTS = (
         ),
     ),
 )  # fmt: skip
-"""The challenge's measurements in the order of its class labels.
+"""The measurements, in the order of the challenge's class labels.
 
-FMA is measured against the sella–nasion line, in spite of its name, and class 3 of MW, the
-anterior cross-bite, takes in overjets between 0 and 2 mm: so the challenge's labels have it.
+Two definitions differ from the textbooks, since the challenge's labels require it. FMA is measured
+against the sella–nasion line instead of the Frankfort horizontal. Class 3 of MW, the anterior
+cross-bite, includes overjets between 0 and 2 mm.
 """
 
 LANDMARKS = (
     "S", "N", "Or", "Po", "A", "B", "Pog", "Me", "Gn", "Go", "LI", "UI", "PNS", "ANS",
 )  # fmt: skip
-"""The landmarks that the measurements need, by abbreviation."""
+"""Abbreviations of the landmarks that the measurements need."""
 
 
 def measurable(landmarks: LandmarkSet) -> bool:
-    """Tell whether a set has the landmarks that the measurements need."""
+    """Return whether a landmark set has all landmarks that the measurements need."""
     return set(LANDMARKS) <= set(landmarks.abbreviations)
 
 
@@ -111,31 +119,32 @@ def measure(
     spacing_mm: FloatArray | float | None = None,
     landmarks: LandmarkSet = ISBI2015,
 ) -> NDArray[np.float64]:
-    """Measure films.
+    """Compute the eight measurements of films.
 
-    The formulas hold for faces that look to the right: mirror other films first.
+    The formulas assume faces that look to the right. Mirror other films first.
 
     Args:
-        landmarks_px: [..., K, 2], pixels (x, y), y down; not finite where missing.
-        spacing_mm: millimetres per pixel, one for all films or [...]; None or NaN where unknown.
-            Only MW needs it.
-        landmarks: the set that the K landmarks are of.
+        landmarks_px: [..., K, 2], pixels (x, y), with y down. Missing landmarks are NaN or
+            infinite.
+        spacing_mm: millimetres per pixel: a number for all films, or an array [...]. It is None
+            or NaN if unknown. Only MW needs it.
+        landmarks: set of the K landmarks.
 
     Returns:
-        [..., 8], in the order and units of `MEASUREMENTS`; NaN where a landmark or the spacing
-        is missing, or where two landmarks coincide and an angle has no direction.
+        [..., 8], in the order and units of `MEASUREMENTS`. A measurement is NaN if a landmark or
+        the spacing that it needs is missing, or if coincident landmarks leave an angle undefined.
 
     Raises:
-        InputError: the set lacks a landmark that the measurements need.
-        ValueError: a shape or a spacing is wrong.
+        InputError: If the set lacks a landmark that the measurements need.
+        ValueError: If a shape or a spacing is invalid.
     """
     spacings_mm = _spacings(landmarks_px, spacing_mm)
     p = _by_abbreviation(landmarks_px, landmarks)
 
     sna = _degrees(p["S"] - p["N"], p["A"] - p["N"])
     snb = _degrees(p["S"] - p["N"], p["B"] - p["N"])
-    # Positive where the palatal plane sinks towards the face, against the Frankfort horizontal,
-    # and where the A–B line runs forwards as it sinks, against the facial line.
+    # Positive if the palatal plane slopes down towards the face, relative to the Frankfort
+    # horizontal, and if the A–B line runs forwards as it descends, relative to the facial line.
     palatal = _signed_degrees(p["Or"] - p["Po"], p["ANS"] - p["PNS"])
     ab_line = _signed_degrees(p["B"] - p["A"], p["Pog"] - p["N"])
     face = _length(p["Me"] - p["N"])
@@ -156,23 +165,23 @@ def measure(
 def rounded(
     landmarks_px: FloatArray, spacing_mm: FloatArray | float | None = None
 ) -> NDArray[np.float64]:
-    """Round landmarks half up to whole tenths of a millimetre, still given in pixels.
+    """Round landmarks half up to tenths of a millimetre, in units of pixels.
 
-    The challenge's labels come from both readers' mean rounded half up to whole pixels, which
-    are 0.1 mm on its films. Without that, MW would never be exactly 0 (edge to edge). The grid
-    is one of millimetres from the film's edge (`geometry.to_grid`), so that the class of a head
-    does not depend on its film's resolution.
+    The challenge's labels were computed from the readers' mean, rounded half up to whole pixels
+    of 0.1 mm. Without this rounding, MW would hardly ever be exactly 0 (edge to edge). The grid
+    is fixed in millimetres from the film's edge (`geometry.to_grid`), so that classes do not
+    depend on the film's resolution.
 
     Args:
         landmarks_px: [..., K, 2], pixels.
-        spacing_mm: millimetres per pixel, one for all films or [...]. Films whose spacing is
-            None or NaN stay as they are: nothing says what a tenth of a millimetre is there.
+        spacing_mm: millimetres per pixel: a number for all films, or an array [...]. It is None
+            or NaN if unknown.
 
     Returns:
-        [..., K, 2], pixels.
+        [..., K, 2], pixels. Landmarks on films of unknown spacing are not rounded.
 
     Raises:
-        ValueError: a shape or a spacing is wrong.
+        ValueError: If a shape or a spacing is invalid.
     """
     points = np.asarray(landmarks_px, np.float64)
     cell_px = GRID_MM / _spacings(landmarks_px, spacing_mm)[..., None, None]
@@ -184,25 +193,28 @@ def classify(
     spacing_mm: FloatArray | float | None = None,
     landmarks: LandmarkSet = ISBI2015,
 ) -> NDArray[np.int64]:
-    """Put films into the classes of each measurement, as the challenge's labels do.
+    """Classify films by each measurement, as the challenge's labels do.
 
-    Classes are those of the `rounded` landmarks. The value that `measure` gives for landmarks as
-    they are may lie across a bound from its class, by what a tenth of a millimetre makes.
+    The classes are those of the `rounded` landmarks. Near a bound, a class may therefore differ
+    from that of the value that `measure` returns for the unrounded landmarks.
 
+    Example:
         classes = classify(landmarks_px, 0.1)  # [8]
         print(*(m.meaning(number) for m, number in zip(MEASUREMENTS, classes)), sep=", ")
 
     Args:
-        landmarks_px: [..., K, 2], pixels (x, y), y down; not finite where missing.
-        spacing_mm: millimetres per pixel, one for all films or [...]; None or NaN where unknown.
-        landmarks: the set that the K landmarks are of.
+        landmarks_px: [..., K, 2], pixels (x, y), with y down. Missing landmarks are NaN or
+            infinite.
+        spacing_mm: millimetres per pixel: a number for all films, or an array [...]. It is None
+            or NaN if unknown.
+        landmarks: set of the K landmarks.
 
     Returns:
-        [..., 8], from 1; `UNKNOWN` where `measure` gives NaN.
+        [..., 8], class numbers from 1, or `UNKNOWN` where `measure` returns NaN.
 
     Raises:
-        InputError: the set lacks a landmark that the measurements need.
-        ValueError: a shape or a spacing is wrong.
+        InputError: If the set lacks a landmark that the measurements need.
+        ValueError: If a shape or a spacing is invalid.
     """
     values = measure(rounded(landmarks_px, spacing_mm), spacing_mm, landmarks)
     return np.stack(
@@ -236,23 +248,23 @@ def _spacings(
     films = np.shape(landmarks_px)[:-2]
     if spacings_mm.ndim and spacings_mm.shape != films:
         raise ValueError(
-            f"spacing_mm must be one number, or one for each film, {list(films)};"
-            f" got shape {list(spacings_mm.shape)}"
+            f"spacing_mm must be one number, or an array of one number for each film, of shape"
+            f" {list(films)}; got shape {list(spacings_mm.shape)}"
         )
     if (spacings_mm <= 0).any() or np.isinf(spacings_mm).any():
         raise ValueError(
-            "spacing_mm must be millimetres per pixel above 0, or NaN where unknown;"
+            "spacing_mm must be a number of millimetres per pixel above 0, or NaN if unknown;"
             f" got {spacing_mm}"
         )
     return spacings_mm
 
 
 def _signed_degrees(u: FloatArray, v: FloatArray) -> FloatArray:
-    """Angle between vectors, negative where v lies anticlockwise of u on the screen."""
+    """Return the angle from u to v, positive if clockwise on the screen; NaN if undefined."""
     cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
     dot = (u * v).sum(axis=-1)
     angle = np.degrees(np.arctan2(cross, dot))
-    # Opposite vectors: the definition gives +180, arctan2 the sign of a zero.
+    # For opposite vectors the definition gives +180; arctan2 takes the sign of the zero.
     angle = np.where(cross == 0, np.abs(angle), angle)
     return np.where((cross == 0) & (dot == 0), np.nan, angle)
 
@@ -268,10 +280,10 @@ def _length(vector: FloatArray) -> FloatArray:
 def _classes(values: FloatArray, measurement: Measurement) -> NDArray[np.int64]:
     low, high = measurement.normal
     classes = np.select(
-        [np.isnan(values), values < low - _ARITHMETIC, values > high + _ARITHMETIC],
+        [np.isnan(values), values < low - _TOLERANCE, values > high + _TOLERANCE],
         [UNKNOWN, measurement.below, measurement.above],
         default=1,
     )
     if measurement.zero is not None:
-        classes = np.where(np.abs(values) < _ARITHMETIC, measurement.zero, classes)
+        classes = np.where(np.abs(values) < _TOLERANCE, measurement.zero, classes)
     return classes.astype(np.int64)

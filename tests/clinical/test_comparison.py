@@ -1,4 +1,4 @@
-"""Classes of predictions and readers: who is compared with whom, and what is missing."""
+"""Tests the comparison of classes: which sides are compared, and missing landmarks."""
 
 from __future__ import annotations
 
@@ -37,28 +37,28 @@ def test_the_truth_agrees_with_itself(records: list[Record]) -> None:
     assert readers.agreement.agreement_percent == pytest.approx(expected)
 
 
-def test_one_wrong_incisor_costs_one_class(records: list[Record]) -> None:
-    """MW alone hangs on the incisors."""
+def test_a_wrong_incisor_changes_one_class(records: list[Record]) -> None:
+    """Only MW depends on the incisors."""
     predicted = marks(records)
     spacing_mm = records[0].spacing_mm
     predicted[0, 11] = predicted[0, 10] + (20 / spacing_mm, 0)  # an overjet of 20 mm
     (ours, _) = compare_classes(records, predicted, ISBI2015)
-    was = classify(records[0].landmarks_px, spacing_mm)
-    now = classify(predicted[0], spacing_mm)
-    assert now[-1] == 4
-    assert was[-1] != 4
+    before = classify(records[0].landmarks_px, spacing_mm)
+    after = classify(predicted[0], spacing_mm)
+    assert after[-1] == 4
+    assert before[-1] != 4
     by_name = {m.name: m for m in ours.agreement.measurements}
     assert by_name["MW"].agreeing == len(records) - 1
     assert all(m.agreeing == m.films for name, m in by_name.items() if name != "MW")
 
 
-def test_what_is_missing_does_not_count(records: list[Record]) -> None:
+def test_missing_landmarks_are_ignored(records: list[Record]) -> None:
     predicted = marks(records)
     predicted[0] = np.nan
     (ours, _) = compare_classes(records, predicted, ISBI2015)
     assert {m.films for m in ours.agreement.measurements} == {len(records) - 1}
 
 
-def test_other_landmarks_have_no_classes(records: list[Record]) -> None:
+def test_landmark_sets_without_measurements_give_no_comparisons(records: list[Record]) -> None:
     few = LandmarkSet("few", ISBI2015.landmarks[:3])
     assert compare_classes(records, marks(records)[:, :3], few) == ()

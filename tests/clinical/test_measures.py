@@ -1,4 +1,4 @@
-"""Measurements against complex numbers and by hand; classes at their bounds and on real films."""
+"""Tests measurements against complex numbers and by hand, and classes on the challenge's films."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from cephray.landmarks import ISBI2015, Landmark, LandmarkSet
 
 NAMES = [measurement.name for measurement in MEASUREMENTS]
 
-# A head of round numbers: x + iy, y down, Frankfort horizontal and palatal plane level, the
-# facial line and the A–B line upright.
+# Landmarks of a head as x + iy, with y down. The Frankfort horizontal and the palatal plane are
+# horizontal, the facial line and the A–B line vertical.
 HEAD = dict.fromkeys(ISBI2015.abbreviations, 0j) | {
     "S": 800 + 800j, "N": 1500 + 800j, "Or": 1400 + 1000j, "Po": 700 + 1000j,
     "A": 1450 + 1400j, "B": 1450 + 1900j, "Pog": 1500 + 2100j, "Me": 1500 + 1800j,
@@ -41,9 +41,9 @@ def turned(vector: complex, degrees: float) -> complex:
 
 
 def with_value(name: str, value: float) -> NDArray[np.float64]:
-    """Move one landmark of the head so that one measurement has this value (spacing 0.1 mm)."""
+    """Move landmarks of the head so that a measurement has this value at a spacing of 0.1 mm."""
     h = dict(HEAD)
-    if name in ("SNB", "SNA", "ANB"):  # the face lies anticlockwise of nasion–sella on the screen
+    if name in ("SNB", "SNA", "ANB"):  # A and B lie anticlockwise of nasion–sella on the screen
         anchor = 80.0 if name == "ANB" else 0.0
         h["B"] = h["N"] + 1.5 * turned(h["S"] - h["N"], -(anchor or value))
         h["A"] = h["N"] + turned(h["S"] - h["N"], -(anchor + value))
@@ -61,7 +61,7 @@ def with_value(name: str, value: float) -> NDArray[np.float64]:
 
 
 def oracle(points: NDArray[np.float64], spacing_mm: float) -> Iterator[float]:
-    """The challenge's measurements of one film: L1 to L19 as complex numbers."""
+    """Yield the challenge's measurements of one film, from L1 to L19 as complex numbers."""
     L = [complex(math.nan), *(complex(x, y) for x, y in points)]
 
     def turn(u: complex, v: complex) -> float:
@@ -88,21 +88,21 @@ def random_films(count: int) -> NDArray[np.float64]:
     return np.random.default_rng(count).uniform(0, 2000, (count, 19, 2))
 
 
-def test_against_complex_numbers() -> None:
+def test_measurements_equal_those_from_complex_numbers() -> None:
     films = random_films(300)
     expected = [list(oracle(points, 0.1)) for points in films]
     np.testing.assert_allclose(measure(films, 0.1), expected, rtol=0, atol=1e-9)
 
 
-def test_by_hand() -> None:
-    """Right angles and 3, 4, 5 triangles; palatal plane and A–B line tipped both ways."""
+def test_measurements_by_hand() -> None:
+    """Right angles and 3, 4, 5 triangles, with palatal plane and A–B line tipped both ways."""
     h = dict.fromkeys(ISBI2015.abbreviations, 0j) | {
         "S": 0j, "N": 400 + 0j, "A": 400 + 100j, "B": 300 + 100j,
         "Go": 180 + 240j, "Me": 400 + 400j, "Gn": 280 + 340j,
         "Po": 0j, "Or": 100 + 0j, "PNS": 0j, "ANS": 100 + 100j, "Pog": 400 + 900j,
         "LI": 0j, "UI": 3 - 4j,
     }  # fmt: skip
-    odi = math.degrees(math.atan2(160, -220))  # Me to Go against B to A, which is level
+    odi = math.degrees(math.atan2(160, -220))  # from Me–Go to B–A, which is horizontal
     values = dict(zip(NAMES, measure(film(h), 0.1), strict=True))
     assert values["SNA"] == pytest.approx(90)
     assert values["SNB"] == pytest.approx(45)
@@ -121,7 +121,7 @@ def test_by_hand() -> None:
 
 @pytest.mark.parametrize("porion", [700 + 1000j, 2100 + 1000j])
 def test_opposite_directions_are_180_degrees(porion: complex) -> None:
-    """Whatever the sign of the zero that their cross product is."""
+    """The sign of their cross product, which is 0 or -0, does not matter."""
     ahead = 1 if porion.real < 1400 else -1
     points = film(HEAD | {"Po": porion, "ANS": 950 - 500 * ahead + 1300j, "B": 1450 + 900j})
     values = dict(zip(NAMES, measure(points), strict=True))
@@ -131,7 +131,7 @@ def test_opposite_directions_are_180_degrees(porion: complex) -> None:
 
 @pytest.mark.parametrize("measurement", MEASUREMENTS, ids=NAMES)
 def test_bounds_belong_to_class_1(measurement: Any) -> None:
-    """Whatever arithmetic makes of a value on the bound; angles to a millionth beyond it."""
+    """A value on the bound is in class 1 in spite of rounding; one just beyond it is not."""
     index = NAMES.index(measurement.name)
     spacing_mm, beyond = (0.1, 0.1) if measurement.name == "MW" else (None, 1e-6)
     low, high = measurement.normal
@@ -145,8 +145,8 @@ def test_bounds_belong_to_class_1(measurement: Any) -> None:
 
 
 def test_classes_and_meanings_are_those_of_the_challenge() -> None:
-    beside = {m.name: (m.meaning(m.below), m.meaning(m.above)) for m in MEASUREMENTS}
-    assert beside == {
+    meanings = {m.name: (m.meaning(m.below), m.meaning(m.above)) for m in MEASUREMENTS}
+    assert meanings == {
         "ANB": ("skeletal class III", "skeletal class II"),
         "SNB": ("retrognathic mandible", "prognathic mandible"),
         "SNA": ("retrognathic maxilla", "prognathic maxilla"),
@@ -201,7 +201,7 @@ def test_only_mw_needs_the_spacing(spacing_mm: float | None) -> None:
     assert (classes[:, :7] > 0).all()
 
 
-def test_batches_of_any_shape() -> None:
+def test_batches_may_have_any_shape() -> None:
     films = random_films(6).reshape(2, 3, 19, 2)
     spacings_mm = np.array([[0.1, 0.2, np.nan], [0.05, 0.3, 0.1]])
     values, classes = measure(films, spacings_mm), classify(films, spacings_mm)
@@ -213,7 +213,7 @@ def test_batches_of_any_shape() -> None:
     assert classify(films[:0]).shape == (0, 3, 8)
 
 
-def test_shifting_turning_and_scaling() -> None:
+def test_measurements_are_invariant_to_shift_rotation_and_scale() -> None:
     films, angle = random_films(50), 0.3
     turn = np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
     values = measure(films, 0.1)
@@ -222,8 +222,8 @@ def test_shifting_turning_and_scaling() -> None:
     np.testing.assert_allclose(measure(films * 3)[:, :7], values[:, :7], atol=1e-8)
 
 
-def test_a_mirrored_film_is_another_face() -> None:
-    """Unsigned angles and lengths stay; what counts a side as forward changes its sign."""
+def test_mirroring_changes_the_sign_of_overjet() -> None:
+    """Mirroring keeps unsigned angles and lengths, but not what depends on the direction."""
     films = random_films(50)
     values, mirrored = measure(films, 0.1), measure(films * [-1, 1] + [1934, 0], 0.1)
     same = [NAMES.index(name) for name in ("ANB", "SNB", "SNA", "FHI", "FMA")]
@@ -243,18 +243,18 @@ NEEDED = {
 }
 
 
-@pytest.mark.parametrize("gone", [math.nan, math.inf, -math.inf])
-def test_a_missing_landmark_leaves_its_measurements_unknown(gone: float) -> None:
+@pytest.mark.parametrize("missing", [math.nan, math.inf, -math.inf])
+def test_measurements_of_a_missing_landmark_are_unknown(missing: float) -> None:
     assert set(LANDMARKS) == set().union(*NEEDED.values())
     for k, abbreviation in enumerate(ISBI2015.abbreviations):
         points = film(HEAD)
-        points[k, k % 2] = gone
+        points[k, k % 2] = missing
         unknown = [abbreviation in NEEDED[name] for name in NAMES]
         np.testing.assert_array_equal(np.isnan(measure(points, 0.1)), unknown)
         np.testing.assert_array_equal(classify(points, 0.1) == 0, unknown)
 
 
-def test_angles_without_a_direction_are_unknown() -> None:
+def test_angles_between_coincident_landmarks_are_unknown() -> None:
     values = measure(np.full((19, 2), 7.0), 0.1)
     np.testing.assert_array_equal(values, [np.nan] * 7 + [0.0])
 
@@ -269,7 +269,7 @@ def test_landmarks_are_found_by_abbreviation() -> None:
     np.testing.assert_array_equal(classify(moved, 0.1, other), classify(points, 0.1))
 
 
-def test_refusals() -> None:
+def test_invalid_input_is_refused() -> None:
     hand = LandmarkSet("hand", ISBI2015.landmarks[2:])
     with pytest.raises(InputError, match=r"'hand' has no S, N, which .* 'isbi2015' has them"):
         measure(np.ones((17, 2)), 0.1, hand)
@@ -277,10 +277,12 @@ def test_refusals() -> None:
         classify(np.ones((17, 2)), 0.1, hand)
     with pytest.raises(ValueError, match=r"\[\.\.\., 19, 2\] for .*; got \[4, 18, 2\]"):
         measure(np.ones((4, 18, 2)), 0.1)
-    with pytest.raises(ValueError, match=r"one for each film, \[4\]; got shape \[3\]"):
+    with pytest.raises(
+        ValueError, match=r"one number for each film, of shape \[4\]; got shape \[3\]"
+    ):
         classify(np.ones((4, 19, 2)), np.ones(3))
     for wrong in (0.0, -0.1, math.inf):
-        with pytest.raises(ValueError, match=f"above 0, or NaN where unknown; got {wrong}"):
+        with pytest.raises(ValueError, match=f"above 0, or NaN if unknown; got {wrong}"):
             classify(np.ones((19, 2)), wrong)
 
 
@@ -288,7 +290,7 @@ def test_refusals() -> None:
 def test_the_readers_mean_gives_every_label_of_the_challenge(
     shared: Path, spacing_mm: float
 ) -> None:
-    """8 labels of each film, also at another resolution of the films, and after float32."""
+    """This holds for all films, at other resolutions, and after a float32 round trip."""
     records = read_dataset(shared / "data" / "isbi2015", "all", DataConfig())
     labels = np.array([record.class_labels for record in records])
     mean_px = np.stack([record.landmarks_px for record in records])
