@@ -1,6 +1,6 @@
 """Pictures: films with landmarks, and plots of errors.
 
-It knows arrays and images, and neither networks nor pages.
+It knows arrays and images, but no networks and no report pages.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""Pictures: a film with its landmarks drawn on it, the truth where it is known, tracing lines.
+"""Overlays: films with landmarks, true landmarks, tracing lines and warnings drawn on them.
 
-It draws with OpenCV on a copy; it knows pixels and names, and no model.
+It draws with OpenCV on a copy of the film. It knows pixels and labels, but no models.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ ColourImage = NDArray[np.uint8]  # [H, W, 3], blue, green, red
 
 _PREDICTED, _TRUTH, _ERROR, _SHADOW = (80, 220, 255), (120, 255, 80), (60, 60, 255), (0, 0, 0)
 _LINE = (235, 170, 90)
-_WARNING = (40, 40, 190)  # ground of the strip of warnings
+_WARNING = (40, 40, 190)  # background of the warnings
 _AROUND = [(dx, dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1) if dx or dy]
 _SUBPIXEL_BITS = 4  # OpenCV draws at fractions of a pixel in fixed point
-_CROP_MARGIN = 0.08  # around landmarks, share of the film's height
+_CROP_MARGIN = 0.08  # around the landmarks, fraction of the film's height
 _JPEG_QUALITY = 82
-_FAR = 2**24  # a point that an untrained network throws beyond this would overflow
+_FAR = 2**24  # coordinates are clipped here: an untrained network's would overflow in OpenCV
 
 
 def draw_overlay(
@@ -40,25 +40,25 @@ def draw_overlay(
 ) -> ColourImage:
     """Draw landmarks on a film.
 
-    Predictions are yellow dots with their labels, the truth green crosses, and a red line joins
-    the two. Tracing lines are thin and blue, under all marks, and reach a little beyond their
-    landmarks. The film is drawn at the height asked for, so that marks and labels can be read.
+    Predicted landmarks are yellow dots with labels, and true landmarks are green crosses. A red
+    line joins each pair. Tracing lines are thin and blue. They lie under the marks and extend a
+    little beyond their landmarks.
 
     Args:
         image: uint8 [H, W].
         predicted_px: [K, 2], pixels of the film.
         labels: K short names.
-        truth_px: [K, 2], pixels; NaN where missing.
-        height: of the picture, pixels.
-        lines: drawn through the predicted landmarks whose labels they name; one that misses a
-            landmark is left out.
-        warnings: sentences for a red strip above the film, which then makes the picture higher.
+        truth_px: [K, 2], pixels of the film, NaN where missing. If None, no truth is drawn.
+        height: height that the film is resized to, pixels.
+        lines: tracing lines between predicted landmarks, which they name by their labels. A line
+            is not drawn if a landmark of it is missing.
+        warnings: sentences on a red strip, which is added above the film.
 
     Returns:
-        uint8 [h, w, 3], blue, green, red.
+        uint8 [h, w, 3], in the order blue, green, red.
 
     Raises:
-        ValueError: a line names a landmark that is not among the labels.
+        ValueError: If a line names a landmark that is not among the labels.
     """
     scale = height / image.shape[0]
     size = (round(image.shape[1] * scale), round(image.shape[0] * scale))
@@ -90,7 +90,8 @@ def draw_overlay(
             cv2.line(picture, (x, y - arm), (x, y + arm), _TRUTH, thickness, **line)
         cv2.circle(picture, centre, round(1.6 * unit * 2**_SUBPIXEL_BITS), _PREDICTED, -1, **line)
         left, base = (round(c / 2**_SUBPIXEL_BITS + 2.5 * unit) for c in centre)
-        # OpenCV 5 sets a thicker text wider too, so that it cannot serve as the text's outline.
+        # The outline is the same text, shifted. In OpenCV 5, thicker text is also wider, so that
+        # it does not lie around the thin text.
         for dx, dy in (*_AROUND, (0, 0)):
             cv2.putText(
                 picture, label, (left + dx * rim, base + dy * rim), cv2.FONT_HERSHEY_SIMPLEX,
@@ -103,7 +104,7 @@ def draw_overlay(
 
 
 def _banner(warnings: Sequence[str], width: int) -> ColourImage:
-    """Write warnings on a red strip, to stand above a film: it hides none of it."""
+    """Return a red strip of the given width with the warnings, to be placed above a film."""
     size = 0.55
     sample = "a sample of the letters of a sentence"
     (length, height), _ = cv2.getTextSize(sample, cv2.FONT_HERSHEY_SIMPLEX, size, 1)
@@ -126,14 +127,17 @@ def _ends(
     labels: Sequence[str],
     beyond_px: float,
 ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64]]]:
-    """End points of the lines whose landmarks are there, this far beyond each landmark."""
+    """Yield the end points of the lines whose landmarks are present.
+
+    The end points lie `beyond_px` beyond the landmarks.
+    """
     place = {label: index for index, label in enumerate(labels)}
     for line in lines:
         unknown = [name for name in (line.start, line.end) if name not in place]
         if unknown:
             raise ValueError(
-                f"line {line.name!r} needs {' and '.join(unknown)}, which the labels lack; give"
-                " the lines of the same landmark set as the labels"
+                f"line {line.name!r} needs {' and '.join(unknown)}, which the labels lack; pass"
+                " lines and labels of the same landmark set"
             )
         ends = points_px[[place[line.start], place[line.end]]].astype(np.float64)
         if not np.isfinite(ends).all():
@@ -148,15 +152,15 @@ def _ends(
 def crop_around(
     image: GrayImage, points_px: NDArray[np.floating[Any]]
 ) -> tuple[GrayImage, NDArray[np.float64]]:
-    """Cut out the part of a film where its landmarks are, with a margin.
+    """Crop a film to its landmarks, with a margin.
 
     Args:
         image: uint8 [H, W].
-        points_px: [n, 2], pixels; those that are missing or outside the film do not count.
+        points_px: [n, 2], pixels. Points that are missing or outside the film are ignored.
 
     Returns:
-        The part, uint8 [h, w], and its first pixel (x, y) in the film; the whole film where no
-        point counts.
+        The crop, uint8 [h, w], and the position (x, y) of its first pixel in the film. If no
+        point is inside the film, the crop is the whole film.
     """
     size = np.array(image.shape[::-1])
     inside = points_px[((points_px >= 0) & (points_px < size)).all(axis=-1)]
@@ -169,17 +173,17 @@ def crop_around(
 
 
 def encode_jpeg(picture: ColourImage) -> bytes:
-    """Return a picture as JPEG: a film takes a tenth of what it takes as PNG."""
+    """Encode a picture as JPEG. A film takes about a tenth of its size as PNG."""
     _, content = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
     encoded: bytes = content.tobytes()
     return encoded
 
 
 def save_picture(path: Path, picture: ColourImage) -> None:
-    """Write a picture as PNG.
+    """Write a picture to a PNG file.
 
     Raises:
-        RunError: it could not be written; the disk may be full.
+        RunError: If the file cannot be written, for example because the disk is full.
     """
     encoded, content = cv2.imencode(".png", picture)
     try:

@@ -1,7 +1,7 @@
-"""Pictures of an evaluation, drawn with matplotlib to PNG files.
+"""Plots of an evaluation, drawn with matplotlib and written to PNG files.
 
-It knows errors, offsets and a run's history as numbers; the page that pictures stand on is not
-its concern. It draws on figures of its own, without pyplot's global state.
+It knows errors, offsets and a run's history as numbers, but not the report page. It does not use
+the global state of pyplot.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from cephray.metrics import SDR_RANGES_MM
 
-FARTHEST_MM = 5.0  # of the success detection curve
-COVERED = 0.95  # share of the films that an ellipse goes around
+FARTHEST_MM = 5.0  # end of the success detection curve
+COVERED = 0.95  # fraction of the films inside an ellipse
 _ROUNDS = 10
-_LEAST_VARIANCE = 1e-9  # mm², of points that all lie on one line
+_MIN_VARIANCE = 1e-9  # mm², added so that points on a line have an invertible covariance
 BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#8592a0"
 
 Errors = NDArray[np.floating[Any]]
 
 
 def draw_success(path: Path, curves: Mapping[str, Errors]) -> None:
-    """Draw which share of landmarks lies within each distance.
+    """Draw the percentage of landmarks within each distance of the truth.
 
     Args:
-        path: of the PNG file.
-        curves: label: radial errors, millimetres, any shape; NaN where missing. Ours come first:
-            refined, stage one; then the readers.
+        path: path of the PNG file.
+        curves: radial errors by label, in millimetres, of any shape; NaN where missing. The
+            order is refined, stage one, then the readers: it determines colours and line styles.
     """
     figure = Figure(figsize=(5.6, 4.0), dpi=180, layout="constrained")
     axes = _plain(figure, "distance (mm)", "landmarks within (%)")
@@ -58,15 +58,16 @@ def draw_success(path: Path, curves: Mapping[str, Errors]) -> None:
 
 
 def draw_offsets(path: Path, offset_mm: Errors, limit_mm: float) -> None:
-    """Draw where one landmark was put around its true place, in the film's directions.
+    """Draw the offsets of one landmark from its true position, oriented as on the film.
 
     Args:
-        path: of the PNG file.
-        offset_mm: [N, 2], from truth to prediction; NaN where missing.
-        limit_mm: of both axes; what lies beyond is marked on the border.
+        path: path of the PNG file.
+        offset_mm: [N, 2], from truth to prediction, millimetres; NaN where missing.
+        limit_mm: upper limit of both axes, millimetres. Points beyond it are drawn as red crosses
+            on the border.
     """
     figure = Figure(figsize=(2.0, 2.0), dpi=200)
-    axes = figure.add_axes((0.16, 0.12, 0.81, 0.81))  # all alike, whatever their numbers
+    axes = figure.add_axes((0.16, 0.12, 0.81, 0.81))  # the same for all, whatever their labels
     axes.axhline(0, color="#d9dfe6", lw=0.8)
     axes.axvline(0, color="#d9dfe6", lw=0.8)
     axes.add_patch(Circle((0, 0), SDR_RANGES_MM[0], fill=False, ec="#1d2733", lw=1, ls=":"))
@@ -95,27 +96,28 @@ def draw_offsets(path: Path, offset_mm: Errors, limit_mm: float) -> None:
 def covering_ellipse(
     points: Errors,
 ) -> tuple[tuple[float, float], tuple[float, float], float] | None:
-    """Return the ellipse around most of the points, which the few far ones do not stretch.
+    """Fit an ellipse that contains 95 % of the points. A few outliers do not affect it much.
 
-    Its shape is that of the covariance of the share COVERED nearest to its centre, found in a few
-    rounds from the nearest half; its size is such that it covers that share.
+    Centre and shape come from the mean and the covariance of the 95 % of points nearest to the
+    centre. They are found iteratively, starting from the half nearest to the median. The size is
+    then chosen such that 95 % of the points lie inside.
 
     Args:
-        points: [n, 2].
+        points: [n, 2], (x, y).
 
     Returns:
-        Centre, full lengths of both axes, the longer first, and the angle of that one in degrees,
-        x to y; None for fewer than three points.
+        The centre, the lengths of the major and the minor axis, and the angle of the major axis
+        from x to y in degrees. None for fewer than three points.
     """
     if len(points) < 3:
         return None
     distance = np.linalg.norm(points - np.median(points, axis=0), axis=-1)
-    share = 0.5
+    fraction = 0.5
     for _ in range(_ROUNDS):
-        near = points[distance <= np.quantile(distance, share)]
-        share = COVERED
+        near = points[distance <= np.quantile(distance, fraction)]
+        fraction = COVERED
         centre = near.mean(axis=0)
-        covariance = np.cov(near.T) + _LEAST_VARIANCE * np.eye(2)
+        covariance = np.cov(near.T) + _MIN_VARIANCE * np.eye(2)
         away = points - centre
         distance = np.sqrt((away @ np.linalg.inv(covariance) * away).sum(axis=-1))
     variance, direction = np.linalg.eigh(covariance)
@@ -131,13 +133,13 @@ def covering_ellipse(
 def draw_history(
     path: Path, history: Sequence[Mapping[str, float]], labels: Mapping[str, str], title: str
 ) -> None:
-    """Draw columns of a run's history by epoch, on a logarithmic axis.
+    """Draw columns of a run's history against the epoch, on a logarithmic axis.
 
     Args:
-        path: of the PNG file.
-        history: a row an epoch.
-        labels: column: its label; what no row has is left out.
-        title: of the axis.
+        path: path of the PNG file.
+        history: one row for each epoch, with values by column.
+        labels: labels of the curves by column. Columns without values are left out.
+        title: title of the vertical axis.
     """
     figure = Figure(figsize=(5.6, 3.4), dpi=180, layout="constrained")
     axes = _plain(figure, "epoch", title)

@@ -1,4 +1,4 @@
-"""Overlays: marks lie where the landmarks are, at any size of film."""
+"""Tests that overlays show marks, lines, labels and warnings at the right positions."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from cephray.landmarks import ISBI2015, TracingLine
 
 
 @pytest.mark.parametrize("height", [200, 400, 1200])
-def test_marks_lie_on_their_points(height: int) -> None:
-    """The centre of mass of the yellow and green pixels, in pixels of the film."""
+def test_marks_are_centred_on_their_points(height: int) -> None:
+    """The centroids of the yellow and the green pixels are the points, in film pixels."""
     image = np.zeros((400, 300), np.uint8)
     predicted, truth = np.array([[80.0, 120.0]]), np.array([[220.0, 300.0]])
     picture = draw_overlay(image, predicted, [""], truth_px=truth, height=height)
@@ -31,7 +31,7 @@ def test_marks_lie_on_their_points(height: int) -> None:
         np.testing.assert_allclose(centre, point, atol=1.0)
 
 
-def test_points_that_are_missing_or_far_away() -> None:
+def test_missing_and_distant_points_are_accepted() -> None:
     image = np.full((40, 30), 9, np.uint8)
     points = np.array([[np.nan, 1.0], [1e12, -1e12]])
     picture = draw_overlay(image, points, ["A", "B"], truth_px=points, height=40)
@@ -42,7 +42,7 @@ LINE = TracingLine("Sella–nasion", "S", "N")
 
 
 @pytest.mark.parametrize("height", [400, 1200])
-def test_a_line_runs_through_its_landmarks_and_a_little_beyond(height: int) -> None:
+def test_a_line_extends_a_little_beyond_its_landmarks(height: int) -> None:
     image = np.zeros((400, 300), np.uint8)
     points = np.array([[80.0, 200.0], [220.0, 200.0]])
     bare = draw_overlay(image, points, ["S", "N"], height=height)
@@ -55,7 +55,7 @@ def test_a_line_runs_through_its_landmarks_and_a_little_beyond(height: int) -> N
 
 
 def test_lines_lie_under_dots_labels_and_truth() -> None:
-    """Whatever is yellow, green or red without lines has the same colour with them."""
+    """All pixels that are yellow, green or red without lines keep their colour with lines."""
     image = np.zeros((400, 300), np.uint8)
     angle = np.linspace(0, 2 * np.pi, 19, endpoint=False)
     points = np.stack([150 + 90 * np.cos(angle), 200 + 130 * np.sin(angle)], axis=-1)
@@ -70,8 +70,8 @@ def test_lines_lie_under_dots_labels_and_truth() -> None:
 
 
 @pytest.mark.parametrize("height", [800, 1200])
-def test_labels_have_a_dark_rim_on_any_ground(height: int) -> None:
-    """No pixel of the label's own colour touches the white film or a line."""
+def test_labels_have_a_dark_outline(height: int) -> None:
+    """No pixel of a label's colour touches the white film or a line."""
     image = np.full((400, 300), 255, np.uint8)
     points = np.array([[80.0, 200.0], [220.0, 206.0]])
     picture = draw_overlay(image, points, ["S", "N"], height=height, lines=[LINE]).astype(int)
@@ -92,7 +92,7 @@ def test_labels_have_a_dark_rim_on_any_ground(height: int) -> None:
         [[5.0, 5.0], [5.0, 5.0]],
     ],
 )
-def test_a_line_that_misses_a_landmark_or_has_no_direction_is_left_out(
+def test_lines_with_missing_or_coincident_landmarks_are_left_out(
     points: list[list[float]],
 ) -> None:
     image, labels = np.zeros((40, 30), np.uint8), ["S", "N"]
@@ -102,29 +102,29 @@ def test_a_line_that_misses_a_landmark_or_has_no_direction_is_left_out(
     )
 
 
-def test_a_line_to_a_landmark_far_away() -> None:
+def test_a_line_to_a_distant_landmark_is_accepted() -> None:
     points = np.array([[10.0, 10.0], [1e30, -1e30]], np.float32)
     picture = draw_overlay(np.zeros((40, 30), np.uint8), points, ["S", "N"], lines=[LINE])
     assert picture.any()
 
 
 @pytest.mark.parametrize("width", [120, 300, 900])
-def test_warnings_stand_above_the_film_and_hide_none_of_it(width: int) -> None:
+def test_warnings_are_added_above_the_film(width: int) -> None:
     image, points = np.full((400, width), 90, np.uint8), np.array([[20.0, 30.0]])
     plain = draw_overlay(image, points, ["S"], height=400)
     warned = draw_overlay(image, points, ["S"], height=400, warnings=["the head is turned " * 6])
     np.testing.assert_array_equal(warned[-400:], plain)
     strip = warned[:-400]
     assert (strip == 255).all(axis=-1).any()
-    assert (strip[:, -1] == strip[0, 0]).all()  # no text runs out of the picture
+    assert (strip[:, -1] == strip[0, 0]).all()  # the text ends before the right edge
 
 
-def test_a_line_of_another_landmark_set() -> None:
-    with pytest.raises(ValueError, match=r"'Sella–nasion' needs N, which the labels lack; give"):
+def test_lines_of_another_landmark_set_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'Sella–nasion' needs N, which the labels lack; pass"):
         draw_overlay(np.zeros((40, 30), np.uint8), np.ones((1, 2)), ["S"], lines=[LINE])
 
 
-def test_a_crop_holds_its_points_and_says_where_it_begins() -> None:
+def test_a_crop_contains_its_points_with_a_margin() -> None:
     image = (np.arange(100 * 80) % 256).astype(np.uint8).reshape(100, 80)
     points = np.array([[30.0, 40.0], [50.0, 44.5], [np.nan, np.nan], [900.0, 5.0]])
     part, origin = crop_around(image, points)
@@ -137,7 +137,7 @@ def test_a_crop_holds_its_points_and_says_where_it_begins() -> None:
     assert (part.shape, origin.tolist()) == ((100, 80), [0, 0])
 
 
-def test_jpeg_is_the_same_picture() -> None:
+def test_jpeg_decodes_to_nearly_the_same_picture() -> None:
     image = np.repeat(np.arange(0, 240, 2, dtype=np.uint8)[:, None], 90, axis=1)
     picture = draw_overlay(image, np.zeros((0, 2)), [], height=120)
     content = np.frombuffer(encode_jpeg(picture), np.uint8)
@@ -145,7 +145,9 @@ def test_jpeg_is_the_same_picture() -> None:
     assert np.abs(decoded.astype(int) - picture).max() < 12
 
 
-def test_a_picture_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(path: Path, content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 

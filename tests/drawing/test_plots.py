@@ -1,4 +1,4 @@
-"""Pictures: directions as on the film, ellipses that hold what they say, curves that rise."""
+"""Tests the directions of offsets, the coverage of ellipses, and plots of few data."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cephray.drawing.plots import covering_ellipse, draw_history, draw_offsets, 
 
 
 def pixels_like(path: Path, blue: int, green: int, red: int) -> np.ndarray[tuple[int, int]]:
-    """Return which pixels are near a colour."""
+    """Return which pixels of a picture have nearly the given colour."""
     image = np.asarray(cv2.imread(str(path))).astype(int)
     return np.asarray((np.abs(image - [blue, green, red]) < 70).all(axis=-1))
 
@@ -21,10 +21,10 @@ def pixels_like(path: Path, blue: int, green: int, red: int) -> np.ndarray[tuple
     ("offset_mm", "place"),
     [((900, -2), (5, -2)), ((-900, 2), (-5, 2)), ((1, 900), (1, 5)), ((0, -6), (0, -5))],
 )
-def test_right_is_right_and_down_is_down(
+def test_offsets_are_oriented_as_on_the_film(
     tmp_path: Path, offset_mm: tuple[float, float], place: tuple[float, float]
 ) -> None:
-    """What lies beyond the axes is marked in red where it leaves them."""
+    """A point beyond the limit is a red cross on the border in its direction."""
     path = tmp_path / "offsets.png"
     draw_offsets(path, np.array([[1.0, 1.0], offset_mm, [np.nan, np.nan]]), limit_mm=5)
     rows, columns = np.nonzero(pixels_like(path, 0x30, 0x30, 0xC5))
@@ -33,14 +33,14 @@ def test_right_is_right_and_down_is_down(
     assert [columns.mean(), rows.mean()] == pytest.approx(expected, abs=3)
 
 
-def test_what_lies_within_has_no_red(tmp_path: Path) -> None:
+def test_points_within_the_limit_are_not_red(tmp_path: Path) -> None:
     path = tmp_path / "offsets.png"
     draw_offsets(path, np.array([[1.0, 1.0], [-4.9, 4.9]]), limit_mm=5)
     assert not pixels_like(path, 0x30, 0x30, 0xC5).any()
 
 
-def test_the_ellipse_goes_around_95_percent() -> None:
-    """Of a normal distribution known in advance: lengths, direction, and the share inside."""
+def test_the_ellipse_of_a_normal_distribution() -> None:
+    """Axes and angle follow from the distribution, and 95 % of the points are inside."""
     angle = np.radians(30)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     drawn = np.random.default_rng(0).normal(size=(20_000, 2)) * (3.0, 1.0)
@@ -55,17 +55,17 @@ def test_the_ellipse_goes_around_95_percent() -> None:
     assert inside.mean() == pytest.approx(0.95, abs=0.003)
 
 
-def test_far_points_do_not_stretch_the_ellipse() -> None:
+def test_outliers_hardly_affect_the_ellipse() -> None:
     near = np.random.default_rng(1).normal(size=(147, 2))
-    alone = covering_ellipse(near)
-    beside = covering_ellipse(np.concatenate([near, [[30, 5], [-20, 9], [15, 15]]]))
-    assert alone is not None
-    assert beside is not None
-    assert beside[0] == pytest.approx(alone[0], abs=0.1)
-    assert beside[1] == pytest.approx(alone[1], rel=0.3)
+    without = covering_ellipse(near)
+    with_outliers = covering_ellipse(np.concatenate([near, [[30, 5], [-20, 9], [15, 15]]]))
+    assert without is not None
+    assert with_outliers is not None
+    assert with_outliers[0] == pytest.approx(without[0], abs=0.1)
+    assert with_outliers[1] == pytest.approx(without[1], rel=0.3)
 
 
-def test_ellipses_of_little() -> None:
+def test_ellipses_of_few_or_collinear_points() -> None:
     assert covering_ellipse(np.ones((2, 2))) is None
     for points in (np.ones((5, 2)), np.stack([np.arange(5.0), np.arange(5.0)], axis=1)):
         found = covering_ellipse(points)
@@ -74,8 +74,8 @@ def test_ellipses_of_little() -> None:
         assert found[1][1] < 0.01
 
 
-def test_pictures_of_little(tmp_path: Path) -> None:
-    """Nothing present, one film, one epoch: empty axes, no warning, no error."""
+def test_plots_of_few_data(tmp_path: Path) -> None:
+    """Missing offsets, a single error and a single epoch give plots without a warning."""
     draw_offsets(tmp_path / "none.png", np.full((3, 2), np.nan), 3)
     draw_success(
         tmp_path / "curve.png", {"refined": np.full((2, 3), np.nan), "stage one": np.ones(1)}
