@@ -1,6 +1,6 @@
-"""Local folders and object stores, and files that are written whole or not at all.
+"""Local folders, object stores, and files that are written completely or not at all.
 
-It knows paths and bytes, and nothing of what the files hold.
+It knows paths and bytes, but no file formats.
 """
 
 import lazy_loader

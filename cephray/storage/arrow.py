@@ -1,7 +1,7 @@
-"""Connections to object stores by pyarrow, with bounds on their waiting, and its errors explained.
+"""Connections to object stores through pyarrow, with timeouts, and explanations of its errors.
 
-pyarrow has no public way to change the bounds of a store that was opened by its URI, so this file
-uses a private one. tests/storage/test_arrow.py says if that changes.
+pyarrow has no public way to set all timeouts of a store that is opened by its URI. This module
+therefore uses a private one, and tests/storage/test_arrow.py fails if pyarrow changes it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from cephray.errors import InputError, RunError
 if TYPE_CHECKING:
     from pyarrow.fs import FileSystem
 
-# An answer that does not come is asked for three times: half a minute, then one clear line.
+# pyarrow sends a request up to three times, so that a silent store fails within half a minute.
 CONNECT_TIMEOUT_S, REQUEST_TIMEOUT_S = 5, 10
 GCS_RETRY_LIMIT_S = 30
 _DENIED = re.compile(
@@ -31,25 +31,35 @@ _UNREACHED = re.compile(r"NETWORK_CONNECTION|UNAVAILABLE|DEADLINE_EXCEEDED|timed
 
 @lru_cache(maxsize=16)
 def connect(bucket_uri: str) -> tuple[FileSystem, str]:
-    """Open a bucket's store with bounds on its waiting, and see that the bucket is there."""
+    """Connect to the store of a bucket, with timeouts.
+
+    Args:
+        bucket_uri: URI of the bucket, without a path in it.
+
+    Returns:
+        The store, and the name of the bucket in it.
+
+    Raises:
+        OSError: If the bucket does not exist.
+    """
     from pyarrow import fs
 
     system, bucket = fs.FileSystem.from_uri(bucket_uri)
-    system = with_bounds(system)
+    system = with_timeouts(system)
     bucket = bucket.strip("/")
-    # A store answers "nothing there" to a question within a bucket that is not there.
+    # Checked here, since a store answers requests in a missing bucket as if it were empty.
     if bucket and system.get_file_info(bucket).type == fs.FileType.NotFound:
         raise OSError(f"Bucket '{bucket}' not found")
     return system, bucket
 
 
-def with_bounds(system: FileSystem) -> FileSystem:
-    """Return a store of S3 or Google that gives up after a while; others as they are."""
+def with_timeouts(system: FileSystem) -> FileSystem:
+    """Return a copy of an S3 or Google Cloud store with timeouts. Other stores are unchanged."""
     from pyarrow import fs
 
     if not isinstance(system, (fs.S3FileSystem, fs.GcsFileSystem)):
         return system
-    # A URI cannot say all bounds; the parts that the store is pickled from can.
+    # A URI cannot set all timeouts, but the arguments that the store is pickled with can.
     settings: dict[str, Any] = system.__reduce__()[1][0]
     if isinstance(system, fs.S3FileSystem):
         settings |= {"connect_timeout": CONNECT_TIMEOUT_S, "request_timeout": REQUEST_TIMEOUT_S}
@@ -60,41 +70,45 @@ def with_bounds(system: FileSystem) -> FileSystem:
 
 
 def explain(where: str, uri: str, error: Exception) -> InputError | RunError:
-    """Return an error that says in one line what an object store answered, and what to do.
+    """Turn an error of pyarrow into an error with a one-line message for the user.
 
     Args:
-        where: the place as shown to the user, without secrets.
-        uri: of the place.
-        error: raised by pyarrow.
+        where: the location as shown to the user, without secrets.
+        uri: URI of the location.
+        error: error raised by pyarrow.
+
+    Returns:
+        An error that names the location, the answer of the store, and the cure.
     """
     said = (str(error).splitlines() or [type(error).__name__])[0]
     scheme = urlsplit(uri).scheme
     if "Unrecognized filesystem" in said:
         return InputError(
-            f"{where}: unknown scheme {scheme!r}; give a local folder, or a URI that begins with "
+            f"{where}: unknown scheme {scheme!r}; give a local folder, or a URI that starts with "
             "s3://, gs://, abfs:// or hdfs://"
         )
     if _NO_BUCKET.search(said):
         return InputError(
-            f"{where}: no such bucket; make it first, or look at the name, the region and "
+            f"{where}: there is no such bucket; create it, or check its name, the region and "
             "endpoint_override"
         )
     if _DENIED.search(said):
         return InputError(
-            f"{where}: no permission ({_brief(said)}); give credentials that may list, read, "
-            "write and delete there (s3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a role)"
+            f"{where}: permission denied ({_brief(said)}); provide credentials that allow to "
+            "list, read, write and delete there (s3: AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or a role)"
         )
     if _UNREACHED.search(said):
         return RunError(
-            f"{where}: the store cannot be reached ({_brief(said)}); look at the network and at "
+            f"{where}: the store cannot be reached ({_brief(said)}); check the network and "
             "endpoint_override"
         )
     if isinstance(error, ValueError):
-        return InputError(f"{where}: no valid URI ({said}); write s3://bucket/folder")
+        return InputError(f"{where}: invalid URI ({said}); write it like s3://bucket/folder")
     return RunError(f"{where}: {said}")
 
 
 def _brief(said: str) -> str:
-    """Return the code that an AWS error has, with what follows; or all that was said."""
+    """Return an AWS error from its code onwards, or the whole text of other errors."""
     match = re.search(r"AWS Error (.*?)(?: \(Request ID.*)?$", said)
     return match.group(1) if match else said

@@ -1,6 +1,7 @@
-"""Text files that are written whole or not at all, and empty folders.
+"""Text files that are written completely or not at all, and a check for empty folders.
 
-A full disk or a kill never leaves half a file. It knows paths and bytes, and no formats.
+A full disk or a killed process never leaves half a file. It knows paths and bytes, but no file
+formats.
 """
 
 from __future__ import annotations
@@ -13,17 +14,19 @@ from cephray.storage.remote import RemotePath
 
 
 def replace_text(path: Place, text: str) -> None:
-    """Write a small text file beside its place, and put it there in one step.
+    """Write a small text file atomically.
+
+    The text is written to a temporary file in the same folder, which then replaces the file.
 
     Args:
-        path: of the file; its folder must exist.
-        text: all of its content, written as UTF-8.
+        path: path of the file. Its folder must exist.
+        text: content of the file, which is written as UTF-8.
 
     Raises:
-        OSError: it could not be written; what was there before is still there.
-        InputError, RunError: the same in an object store; see `RemotePath`.
+        OSError: If the file cannot be written. An earlier file at this path is kept.
+        InputError, RunError: If the file cannot be written to an object store; see `RemotePath`.
     """
-    if isinstance(path, RemotePath):  # an object store puts a file there whole by itself
+    if isinstance(path, RemotePath):  # object stores write files atomically
         path.write_text(text)
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
@@ -36,5 +39,5 @@ def replace_text(path: Place, text: str) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether results may go into a folder: it is empty, or not there yet."""
+    """Return whether a folder is empty or does not exist, so that results may go into it."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

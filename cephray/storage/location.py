@@ -1,7 +1,7 @@
-"""A place that a user names: a local folder, or a folder in an object store named by its URI.
+"""Locations given by the user: local folders, and folders in an object store given by their URI.
 
-A local place is a plain `pathlib.Path`, a remote one a `RemotePath`, so that whatever writes or
-reads a run need not tell them apart.
+A local location is a `pathlib.Path`, and a remote one is a `RemotePath` with the same methods.
+Code that reads or writes a run therefore need not distinguish them.
 """
 
 from __future__ import annotations
@@ -26,31 +26,40 @@ Place = Path | RemotePath
 
 
 def place(text: str) -> Place:
-    """Return the place that a user names: a local path, or a URI with a scheme."""
+    """Return the location for a text given by the user.
+
+    Args:
+        text: local path, or URI with a scheme.
+
+    Returns:
+        A `Path` for local paths and file:// URIs, otherwise a `RemotePath`.
+    """
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
     return RemotePath(text) if re.match(r"[A-Za-z][\w+.-]+:/", text) else Path(text)
 
 
 def fetched(file: RemotePath, sha256: str) -> Path:
-    """Return a local copy of a remote file, fetched once on this machine.
+    """Return a local copy of a remote file. It is downloaded once on each machine.
 
-    The copy lies in the user's folder among the temporary files, under the digest of its
-    content, and is checked against it at every use. Copies that were not used for a day are
-    removed.
+    Copies are cached in a folder of the user in the system's temporary folder, and their digest
+    is verified on each use. Copies that were not used for a day are removed.
 
     Args:
-        file: to fetch.
-        sha256: of its content, hexadecimal.
+        file: file to download.
+        sha256: SHA-256 digest of the file's content, hexadecimal.
+
+    Returns:
+        Path of the local copy.
 
     Raises:
-        InputError: the content is another.
-        FileNotFoundError: there is no such file.
+        InputError: If the content of the file does not have this digest.
+        FileNotFoundError: If the file does not exist.
     """
     from filelock import FileLock
 
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise InputError(f"{file}: {sha256!r} is no SHA-256 digest")
+        raise InputError(f"{file}: {sha256!r} is not a SHA-256 digest")
     cache = Path(tempfile.gettempdir()) / f"cephray-{os.getuid()}"
     cache.mkdir(mode=0o700, exist_ok=True)
     copy = cache / sha256
@@ -68,7 +77,7 @@ def fetched(file: RemotePath, sha256: str) -> Path:
 
 
 def remove_folder(folder: Place) -> None:
-    """Delete a folder with its content. What cannot be deleted stays, and nothing is raised."""
+    """Delete a folder and its content. Errors are ignored: what cannot be deleted is kept."""
     if isinstance(folder, Path):
         shutil.rmtree(folder, ignore_errors=True)
         return
@@ -77,7 +86,7 @@ def remove_folder(folder: Place) -> None:
 
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a local file's content, hexadecimal."""
+    """Return the SHA-256 digest of a local file's content, hexadecimal."""
     total = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -1,6 +1,6 @@
-"""A file or folder in an object store, with those methods of `pathlib.Path` that a run needs.
+"""Files and folders in an object store, with the methods of `pathlib.Path` that a run needs.
 
-It knows paths and bytes, and nothing of what the files hold.
+It knows paths and bytes, but no file formats.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class RemotePath:
-    """A file or folder in an object store; what it shares with `pathlib.Path` does the same.
+    """A file or folder in an object store.
+
+    Methods with the name of a method of `pathlib.Path` behave like it. The store is contacted by
+    the first call of such a method.
 
     Args:
-        uri: as `pyarrow.fs.FileSystem.from_uri` takes it, with its query. Nothing is contacted
-            before the first use.
+        uri: URI with its query, as for `pyarrow.fs.FileSystem.from_uri`.
 
     Raises:
-        InputError: of every method: no such scheme or bucket, or no permission.
-        RunError: of every method: the store cannot be reached, or answers with another error.
+        InputError: By all methods, if the scheme is unknown, the bucket does not exist, or
+            permission is denied.
+        RunError: By all methods, if the store cannot be reached or answers with another error.
 
     Example:
         >>> str(RemotePath("s3://bucket/run?region=eu-west-1") / "history.csv")
@@ -41,11 +44,11 @@ class RemotePath:
     uri: str
 
     def __truediv__(self, name: str) -> RemotePath:
-        """Return a file or folder in this folder."""
+        """Return the path of a file or folder in this folder."""
         return self._at(f"{urlsplit(self.uri).path.rstrip('/')}/{quote(name)}")
 
     def __str__(self) -> str:
-        """Return the URI without what is secret in it."""
+        """Return the URI without credentials."""
         shown = re.sub(r"//[^/?@]*:[^/?@]*@", "//", self.uri)
         return re.sub(r"(?i)(\w*(?:key|secret|token)\w*)=[^&]*", r"\1=…", shown)
 
@@ -53,43 +56,43 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """Last part of the path; empty where the URI names a whole bucket."""
+        """Last part of the path. It is empty if the URI is that of a bucket."""
         return unquote(urlsplit(self.uri).path.rstrip("/").rpartition("/")[2])
 
     @property
     def parent(self) -> RemotePath:
-        """The folder that this lies in."""
+        """The folder that contains this file or folder."""
         return self._at(urlsplit(self.uri).path.rstrip("/").rpartition("/")[0])
 
     @property
     def in_store(self) -> tuple[FileSystem, str]:
-        """The store, and the path in it."""
+        """The store, and the path of this file or folder in it, starting with the bucket."""
         if not urlsplit(self.uri).netloc:
-            raise InputError(f"{self}: names no bucket; write s3://bucket/folder")
+            raise InputError(f"{self}: the bucket is missing; write it like s3://bucket/folder")
         with self._explained():
             system, bucket = connect(self._at("").uri)
         path = unquote(urlsplit(self.uri).path).strip("/")
         return system, f"{bucket}/{path}".rstrip("/")
 
     def exists(self) -> bool:
-        """Tell whether there is a file or folder of this name."""
+        """Return whether this file or folder exists."""
         return self.is_dir() or self.is_file()
 
     def is_dir(self) -> bool:
-        """Tell whether this is a folder; one that holds a file is one, marked as such or not."""
+        """Return whether this is a folder. A folder that contains a file needs no marker."""
         return bool(self._info().type.name == "Directory")
 
     def is_file(self) -> bool:
-        """Tell whether this is a file."""
+        """Return whether this is a file."""
         return bool(self._info().type.name == "File")
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return int(self._info().size or 0)
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """List what lies in the folder."""
+        """List the files and folders in this folder."""
         from pyarrow.fs import FileSelector
 
         system, path = self.in_store
@@ -98,7 +101,10 @@ class RemotePath:
         return iter([self / info.base_name for info in found])
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """List the files below the folder whose path in it matches a pattern, by one request."""
+        """List the files below this folder whose relative path matches a pattern.
+
+        The whole listing takes a single request.
+        """
         from pyarrow.fs import FileSelector
 
         system, path = self.in_store
@@ -110,7 +116,7 @@ class RemotePath:
         return iter([reduce(RemotePath.__truediv__, p.parts, self) for p in matching])
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
-        """Make the folder; in most stores, a mark of it."""
+        """Create the folder. Most stores create a marker for it."""
         system, path = self.in_store
         with self._explained():
             system.create_dir(path, recursive=parents)
@@ -119,41 +125,41 @@ class RemotePath:
         """Read a whole text file.
 
         Raises:
-            FileNotFoundError: there is none.
+            FileNotFoundError: If the file does not exist.
         """
         system, path = self.in_store
         with self._explained(), system.open_input_stream(path) as stream:
             return bytes(stream.read()).decode(encoding)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Write a whole text file: all of it or, if that fails, what was there before."""
+        """Write a whole text file atomically. If this fails, an earlier file is kept."""
         system, path = self.in_store
         with self._explained(), system.open_output_stream(path) as stream:
             stream.write(text.encode(encoding))
 
     def unlink(self) -> None:
-        """Delete a file."""
+        """Delete the file."""
         system, path = self.in_store
         with self._explained():
             system.delete_file(path)
 
     def rmtree(self) -> None:
-        """Delete a folder with all that is in it."""
+        """Delete the folder and its content."""
         system, path = self.in_store
         with self._explained():
             system.delete_dir(path)
 
     def upload(self, folder: Path) -> None:
-        """Copy a local folder's files here, over those of the same names."""
+        """Copy the content of a local folder into this folder. Existing files are replaced."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
         system, path = self.in_store
         with self._explained():
-            # One thread: uploads by several can hang in pyarrow (apache/arrow, issue 32372).
+            # A single thread, since uploads in several can hang (apache/arrow, issue 32372).
             copy_files(str(folder), path, LocalFileSystem(), system, use_threads=False)
 
     def download(self, target: Path) -> None:
-        """Copy this file to a local one."""
+        """Copy this file to a local file."""
         from pyarrow.fs import LocalFileSystem, copy_files
 
         system, path = self.in_store
@@ -170,7 +176,7 @@ class RemotePath:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Turn what the store says into one clear line."""
+        """Turn errors of the store into errors with a one-line message."""
         try:
             yield
         except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What cephray expects of pyarrow's private parts; a failure says what changed."""
+"""Tests what cephray expects of the private parts of pyarrow. A failure says what changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cephray.storage import arrow
 
 
 @pytest.mark.parametrize(
-    ("system", "bounds"),
+    ("system", "timeouts"),
     [
         (
             lambda: fs.S3FileSystem(anonymous=True, region="eu-west-1"),
@@ -25,25 +25,25 @@ from cephray.storage import arrow
         ),
     ],
 )
-def test_a_store_can_be_made_anew_with_bounds(system: object, bounds: dict[str, object]) -> None:
-    """Its settings are the arguments that it is pickled with, and it takes them back."""
+def test_a_store_can_be_rebuilt_with_timeouts(system: object, timeouts: dict[str, object]) -> None:
+    """A store is pickled with its settings, and can be built from them."""
     store = system()  # type: ignore[operator]
     settings = store.__reduce__()[1][0]
-    assert set(bounds) <= set(settings), f"{type(store).__name__} no longer pickles its settings"
-    bounded = arrow.with_bounds(store)
-    assert type(bounded) is type(store)
-    kept = bounded.__reduce__()[1][0]
-    assert {name: kept[name] for name in bounds} == bounds
-    others = set(settings) - set(bounds)
+    assert set(timeouts) <= set(settings), f"{type(store).__name__} no longer pickles its settings"
+    rebuilt = arrow.with_timeouts(store)
+    assert type(rebuilt) is type(store)
+    kept = rebuilt.__reduce__()[1][0]
+    assert {name: kept[name] for name in timeouts} == timeouts
+    others = set(settings) - set(timeouts)
     assert {name: kept[name] for name in others} == {name: settings[name] for name in others}
 
 
-def test_other_stores_stay_as_they_are() -> None:
+def test_other_stores_are_unchanged() -> None:
     local = fs.LocalFileSystem()
-    assert arrow.with_bounds(local) is local
+    assert arrow.with_timeouts(local) is local
 
 
-def test_one_thread_can_be_asked_for() -> None:
+def test_uploads_can_use_a_single_thread() -> None:
     assert "use_threads" in inspect.signature(fs.copy_files).parameters
 
 
@@ -52,7 +52,7 @@ def test_one_thread_can_be_asked_for() -> None:
     [
         ("Unrecognized filesystem type in URI", InputError, "unknown scheme 's3'"),
         ("When listing: Bucket 'x' not found", InputError, "no such bucket"),
-        ("AWS Error ACCESS_DENIED during HeadObject", InputError, "no permission"),
+        ("AWS Error ACCESS_DENIED during HeadObject", InputError, "permission denied"),
         ("AWS Error NETWORK_CONNECTION during", RunError, "cannot be reached"),
         ("AWS Error SLOW_DOWN: try later", RunError, "SLOW_DOWN: try later"),
     ],

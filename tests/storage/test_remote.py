@@ -1,4 +1,4 @@
-"""Places by URI, against an S3 server of the test's own: what comes back, what is refused."""
+"""Tests remote files and folders against a local S3 server, and the messages of failures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def silent() -> Iterator[str]:
-    """Serve a port that takes connections and never answers."""
+    """Yield the address of a port that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         yield f"127.0.0.1%3A{listener.getsockname()[1]}"
 
 
-def test_what_is_a_uri() -> None:
+def test_paths_and_uris_are_distinguished() -> None:
     assert place("runs/a") == Path("runs/a")
     assert place("file:///runs/a%20b") == Path("/runs/a b")
     assert place("s3://bucket/run") == RemotePath("s3://bucket/run")
@@ -42,13 +42,13 @@ def test_what_is_a_uri() -> None:
     assert str(run / "history.csv") == "s3://bucket/runs/a/history.csv?region=eu-west-1"
 
 
-def test_no_secret_is_shown() -> None:
+def test_secrets_are_not_shown() -> None:
     shown = str(RemotePath("s3://AKIA:hush@bucket/run?secret_key=hush&scheme=http"))
     assert shown == "s3://bucket/run?secret_key=…&scheme=http"
     assert repr(RemotePath("s3://AKIA:hush@bucket/run")) == "s3://bucket/run"
 
 
-def test_files_and_folders(store: Store, tmp_path: Path) -> None:
+def test_remote_files_and_folders_behave_like_local_ones(store: Store, tmp_path: Path) -> None:
     run = place(store.uri("files/run"))
     assert isinstance(run, RemotePath)
     assert not run.exists()
@@ -71,7 +71,7 @@ def test_files_and_folders(store: Store, tmp_path: Path) -> None:
     assert not (run / "config.yaml").exists()
 
 
-def test_a_file_is_fetched_once_and_checked_at_every_use(store: Store) -> None:
+def test_a_file_is_downloaded_once_and_verified_on_each_use(store: Store) -> None:
     file = RemotePath(store.uri("fetch/weights"))
     file.write_text("weights")
     sha256 = hashlib.sha256(b"weights").hexdigest()
@@ -86,7 +86,7 @@ def test_a_file_is_fetched_once_and_checked_at_every_use(store: Store) -> None:
     file.write_text("tampered")
     with pytest.raises(InputError, match=r"fetch/weights.* was changed after it was written"):
         fetched(file, sha256)
-    with pytest.raises(InputError, match="is no SHA-256 digest"):
+    with pytest.raises(InputError, match="is not a SHA-256 digest"):
         fetched(file, "../../weights")
 
 
@@ -104,13 +104,13 @@ def test_copies_that_were_not_used_for_a_day_are_removed(store: Store) -> None:
     ("uri", "error", "words"),
     [
         ("ftp://host/run", InputError, r"unknown scheme 'ftp'; give .* s3://, gs://"),
-        ("s3:/bucket/run", InputError, r"names no bucket; write s3://bucket/folder"),
-        ("s3://bucket/run?colour=red", InputError, r"no valid URI \(Unexpected query"),
+        ("s3:/bucket/run", InputError, r"the bucket is missing; write it like s3://bucket/folder"),
+        ("s3://bucket/run?colour=red", InputError, r"invalid URI \(Unexpected query"),
         ("s3://bucket/run?scheme=http&endpoint_override=127.0.0.1%3A1", RunError,
          r"cannot be reached \(NETWORK_CONNECTION .*Could not connect"),
     ],
 )  # fmt: skip
-def test_what_cannot_be_opened_is_one_line_soon(
+def test_locations_that_cannot_be_opened_give_one_line_quickly(
     uri: str, error: type[Exception], words: str
 ) -> None:
     started = time.monotonic()
@@ -120,7 +120,9 @@ def test_what_cannot_be_opened_is_one_line_soon(
     assert time.monotonic() - started < 20
 
 
-def test_a_store_that_never_answers(silent: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_never_answers_is_an_error(
+    silent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cephray.storage.arrow.REQUEST_TIMEOUT_S", 1)
     started = time.monotonic()
     with pytest.raises(RunError, match="cannot be reached"):
@@ -128,18 +130,18 @@ def test_a_store_that_never_answers(silent: str, monkeypatch: pytest.MonkeyPatch
     assert time.monotonic() - started < 20
 
 
-def test_no_such_bucket(store: Store) -> None:
+def test_a_missing_bucket_is_an_error(store: Store) -> None:
     elsewhere = RemotePath(store.uri("run").replace(store.bucket, "nowhere"))
     for use in (elsewhere.exists, elsewhere.iterdir, elsewhere.mkdir):
-        with pytest.raises(InputError, match=r"nowhere/run.*: no such bucket; make it first"):
+        with pytest.raises(InputError, match=r"nowhere/run.*: there is no such bucket; create it"):
             use()
 
 
-def test_no_permission(store: Store) -> None:
+def test_denied_permission_is_an_error(store: Store) -> None:
     run = RemotePath(store.uri("run"))
     run.mkdir()
     with store.closed():
-        with pytest.raises(InputError, match=r"run.*: no permission \(\w+.*\); give credentials"):
+        with pytest.raises(InputError, match=r"run.*: permission denied \(\w+.*\); provide cred"):
             list(run.iterdir())
-        with pytest.raises(InputError, match="no permission"):
+        with pytest.raises(InputError, match="permission denied"):
             (run / "config.yaml").write_text("")
