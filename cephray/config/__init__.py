@@ -1,7 +1,7 @@
-"""Every setting of a run: typed, validated and documented; YAML files, overrides and presets.
+"""All settings of a run, read from YAML files, overrides and presets, and validated.
 
-A `Config` is immutable. It travels in every checkpoint, so that a checkpoint alone suffices to
-rebuild its network. It knows no TensorFlow.
+A `Config` is immutable. Each checkpoint contains one, so that its network can be rebuilt from the
+checkpoint alone. The folder knows no TensorFlow.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""How an absent value is written: `none` or `null`, in any case, for every key that may be None.
+"""Absent values: `none` and `null`, in upper or lower case, mean None for keys that may be None.
 
-YAML itself reads `null` as None, but `none` as a word. One rule for all keys makes both the same.
+YAML itself reads `null` as None, but `none` as a string. This module treats both alike.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ WORDS = ("none", "null")
 
 
 def with_absent(section: type[BaseModel], tree: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a tree of plain values in which absent values are None.
+    """Replace `none` and `null` by None in a tree of plain values.
 
-    A key that may be None takes `none` and `null` as None, unless one of these words is a value of
-    the key itself. All other values are returned as they are, valid or not.
+    A word is replaced if its key may be None, unless one of the words is itself a value of the
+    key. All other values are returned unchanged and are not validated.
 
     Args:
         section: section of the configuration that the tree describes.
-        tree: values by key, sections as mappings.
+        tree: values by key, with sections as mappings.
+
+    Returns:
+        A copy of the tree.
 
     Example:
         >>> with_absent(Config, {"train": {"clip_norm": "none"}, "data": {"validation": "none"}})
@@ -46,7 +49,7 @@ def _read(annotation: Any, value: Any) -> Any:
 
 
 def _allowed(annotation: Any) -> Iterator[Any]:
-    """List what an annotation allows: the values of a Literal, None, and other types."""
+    """Yield what an annotation allows: values of a Literal, None, and other types."""
     origin = get_origin(annotation)
     if origin in (Union, UnionType):
         for part in get_args(annotation):

@@ -1,4 +1,4 @@
-"""The section `augment`: what is done to training films, each with its own switch and strength."""
+"""The section `augment`: random changes of the training films, with switches and strengths."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class UnsharpMaskConfig(Section):
 
     enabled: bool = False
     amount: NonNegativeFloat = Field(1.0, description="weight of the difference")
-    radius: PositiveFloat = Field(0.001, description="filter radius, share of the film height")
+    radius: PositiveFloat = Field(0.001, description="filter radius, fraction of the film height")
 
 
 class SolarizeConfig(Section):
-    """Inverts what is brighter than a threshold."""
+    """Inverts pixels that are brighter than a threshold."""
 
     enabled: bool = False
     threshold: Probability = Field(0.5, description="grey value, 0 black to 1 white")
@@ -44,10 +44,10 @@ class InvertConfig(Section):
 
 
 class ClaheConfig(Section):
-    """Equalises the histogram within tiles, its contrast limited."""
+    """Equalises the histogram within tiles, with limited contrast (CLAHE)."""
 
     enabled: bool = False
-    clip_limit: PositiveFloat = 1.0
+    clip_limit: PositiveFloat = Field(1.0, description="highest histogram bin, times the mean bin")
     tiles: PositiveInt = Field(16, description="tiles along each side of the film")
 
 
@@ -59,22 +59,32 @@ class FlipConfig(Section):
 
 
 class ShiftConfig(Section):
-    """Moves the film along both axes; landmarks keep a margin to its edges."""
+    """Shifts the film along both axes. The landmarks keep a margin to the film's edges."""
 
     enabled: bool = False
     probability: Probability = 0.5
-    vertical: Probability = Field(1.0, description="largest shift, share of the room there is")
-    horizontal: Probability = Field(1.0, description="the same for left and right")
-    margin: Probability = Field(0.04, description="least distance kept, share of the film height")
+    vertical: Probability = Field(
+        1.0, description="maximum vertical shift, fraction of the shift that keeps the margin"
+    )
+    horizontal: Probability = Field(
+        1.0, description="maximum horizontal shift, fraction of the shift that keeps the margin"
+    )
+    margin: Probability = Field(
+        0.04, description="minimum distance of landmarks to the edges, fraction of the film height"
+    )
 
 
 class CropConfig(Section):
-    """Cuts out the face, with a random margin around the landmarks."""
+    """Crops the film to its landmarks, with a random margin."""
 
     enabled: bool = False
     probability: Probability = 0.5
-    min_margin: Probability = Field(0.05, description="share of the film height")
-    max_margin: Probability = Field(0.08, description="share of the film height")
+    min_margin: Probability = Field(
+        0.05, description="minimum margin, fraction of the film height"
+    )
+    max_margin: Probability = Field(
+        0.08, description="maximum margin, fraction of the film height"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> CropConfig:
@@ -86,56 +96,85 @@ class CropConfig(Section):
 
 
 class JitterConfig(Section):
-    """Moves each landmark on its own, as readers differ. The image stays."""
+    """Moves each landmark independently, like the differences between readers.
+
+    The image is unchanged.
+    """
 
     enabled: bool = False
     probability: Probability = 0.25
-    max_shift: NonNegativeFloat = Field(0.004, description="each axis, share of the film height")
+    max_shift: NonNegativeFloat = Field(
+        0.004, description="maximum shift along each axis, fraction of the film height"
+    )
 
 
 class AffineConfig(Section):
-    """Turns, scales, stretches and moves the film; what it leaves behind is filled."""
+    """Rotates, scales, stretches and shifts the film. Uncovered pixels are filled."""
 
     enabled: bool = False
-    rotation_deg: NonNegativeFloat = Field(10.0, description="largest, either way")
-    scale: Annotated[float, Field(ge=0, lt=1)] = Field(0.12, description="largest change")
-    aspect: Annotated[float, Field(ge=0, lt=1)] = Field(0.04, description="width over height")
-    shift: Probability = Field(0.05, description="largest along each axis, share of the film")
+    rotation_deg: NonNegativeFloat = Field(
+        10.0, description="maximum rotation in both directions, degrees"
+    )
+    scale: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.12, description="maximum relative change of the size"
+    )
+    aspect: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.04, description="maximum relative change of width over height"
+    )
+    shift: Probability = Field(
+        0.05, description="maximum shift along each axis, fraction of the film's side"
+    )
     fill: Literal["black", "drawn"] = Field(
-        "black", description="drawn: the film's edge goes on, or black, grey or white, by chance"
+        "black",
+        description="value of uncovered pixels; drawn: the film's edge pixels are repeated, or "
+        "the fill is black, grey or white, at random",
     )
 
 
 class BandConfig(Section):
-    """Lays a dark or bright band along the upper and left edge, as collimators do."""
+    """Adds a dark or bright band along the top and left edges, like those of collimators."""
 
     enabled: bool = False
     probability: Probability = 0.5
-    max_share: Probability = Field(0.12, description="of the film's height and width")
+    max_share: Probability = Field(
+        0.12, description="maximum width of a band, fraction of the film's height or width"
+    )
 
 
 class ToneConfig(Section):
-    """Changes all grey values by a curve, and adds noise, as other scanners would."""
+    """Applies a random tone curve and adds noise, like the differences between scanners."""
 
     enabled: bool = False
-    gamma: NonNegativeFloat = Field(0.3, description="largest, of the exponent's logarithm")
-    contrast: NonNegativeFloat = Field(0.2, description="largest, of the factor's logarithm")
-    brightness: Probability = Field(0.1, description="largest, black to white is 1")
-    noise: Probability = Field(0.02, description="largest standard deviation")
+    gamma: NonNegativeFloat = Field(
+        0.3, description="maximum absolute logarithm of the gamma exponent"
+    )
+    contrast: NonNegativeFloat = Field(
+        0.2, description="maximum absolute logarithm of the contrast factor"
+    )
+    brightness: Probability = Field(
+        0.1, description="maximum change of brightness; from black to white is 1"
+    )
+    noise: Probability = Field(
+        0.02, description="maximum standard deviation of the noise; from black to white is 1"
+    )
     inversion: Probability = Field(0.1, description="probability that black and white are swapped")
 
 
 class WindowNoiseConfig(Section):
-    """Places the first windows around the truth, off by chance, and not around stage one.
+    """Centres the first windows on the true landmarks plus noise, instead of on stage one.
 
-    Stage one is soon better on the training films than it ever is on others; so the heads keep
-    meeting windows that are as far off as those of a new film.
+    Stage one soon becomes more accurate on training films than on new films. With this
+    augmentation, the heads still learn from windows that are as far off as on new films.
     """
 
     enabled: bool = False
-    probability: Probability = Field(0.5, description="of a film")
-    min_mm: NonNegativeFloat = Field(0.5, description="standard deviation along each axis, from")
-    max_mm: NonNegativeFloat = Field(4.0, description="to; one is drawn for a film")
+    probability: Probability = Field(0.5, description="probability for each film")
+    min_mm: NonNegativeFloat = Field(
+        0.5, description="minimum standard deviation along each axis, drawn for each film"
+    )
+    max_mm: NonNegativeFloat = Field(
+        4.0, description="maximum standard deviation along each axis, drawn for each film"
+    )
 
     @model_validator(mode="after")
     def _ordered(self) -> WindowNoiseConfig:
@@ -145,10 +184,11 @@ class WindowNoiseConfig(Section):
 
 
 class AugmentConfig(Section):
-    """Augmentations of the training films, each with its own switch and strength.
+    """Random changes of the training films, each with a switch and a strength.
 
-    At most one of the photometric ones (high-pass to CLAHE) is drawn for a film, with equal
-    chances for each that is enabled and for none. The others act independently.
+    At most one of the photometric changes (`high_pass` to `clahe`) is applied to a film. The
+    enabled ones, and no change at all, are equally likely. The other augmentations are applied
+    independently of each other.
     """
 
     high_pass: HighPassConfig = HighPassConfig()

@@ -1,4 +1,4 @@
-"""The whole configuration: its sections, and the rules that join them."""
+"""The whole configuration: its sections, and the rules across sections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cephray.landmarks import LANDMARK_SETS
 
 
 class Config(Section):
-    """Everything that a run depends on, apart from where its data and output lie."""
+    """All settings of a run, except the locations of its data and output."""
 
     data: DataConfig = DataConfig()
     augment: AugmentConfig = AugmentConfig()
@@ -24,43 +24,46 @@ class Config(Section):
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")
-    def _one_weight_a_landmark(self) -> Config:
+    def _check_landmarks(self) -> Config:
         known = LANDMARK_SETS.get(self.data.landmarks)
         if known is None:
             raise ValueError(
-                f"data.landmarks must be one of {', '.join(LANDMARK_SETS)}; "
+                f"data.landmarks must be one of: {', '.join(LANDMARK_SETS)}; "
                 f"got {self.data.landmarks}"
             )
         weights = self.loss.landmark_weights
         if weights is not None and len(weights) != len(known):
             raise ValueError(
-                f"loss.landmark_weights must have {len(known)} entries; got {len(weights)}"
+                f"loss.landmark_weights must have {len(known)} entries, one for each landmark; "
+                f"got {len(weights)}"
             )
         return self
 
     @model_validator(mode="after")
-    def _spread_is_learned(self) -> Config:
+    def _check_spread(self) -> Config:
         if self.model.spread != (self.loss.error == "laplace"):
             raise ValueError(
-                "loss.error=laplace and model.spread=true go together; got "
+                "loss.error=laplace and model.spread=true need each other; got "
                 f"loss.error={self.loss.error}, model.spread={str(self.model.spread).lower()}"
             )
         if self.loss.error == "laplace" and self.loss.unit != "mm":
-            raise ValueError("loss.error=laplace needs loss.unit=mm; got film")
+            raise ValueError("loss.error=laplace needs loss.unit=mm; got loss.unit=film")
         return self
 
     @model_validator(mode="after")
-    def _looks_compare(self) -> Config:
+    def _check_inference(self) -> Config:
         if self.inference.looks > 1 and (
             self.data.fit != "letterbox" or self.model.detection_prior != "mean_shape"
         ):
             raise ValueError(
                 f"inference.looks={self.inference.looks} needs data.fit=letterbox and "
-                f"model.detection_prior=mean_shape; got {self.data.fit}, "
-                f"{self.model.detection_prior}"
+                f"model.detection_prior=mean_shape; got data.fit={self.data.fit}, "
+                f"model.detection_prior={self.model.detection_prior}"
             )
         if self.inference.zooms != (1.0,) and self.data.fit != "letterbox":
-            raise ValueError("inference.zooms needs data.fit=letterbox; got stretch")
+            raise ValueError("inference.zooms needs data.fit=letterbox; got data.fit=stretch")
         if self.inference.confidence is not None and not self.model.spread:
-            raise ValueError("inference.confidence needs model.spread=true; got false")
+            raise ValueError(
+                "inference.confidence needs model.spread=true; got model.spread=false"
+            )
         return self

@@ -1,4 +1,4 @@
-"""The section `data`: which films are read, and how they become the network's input."""
+"""The section `data`: which films are read, and how they are fitted to the network's input."""
 
 from __future__ import annotations
 
@@ -12,29 +12,39 @@ Reader = Literal["mean", "senior", "junior"]
 
 
 class DataConfig(Section):
-    """Which films are read, and how they become the network's input."""
+    """Which films are read, and how they are fitted to the network's input."""
 
-    landmarks: str = Field("isbi2015", description="landmark set: names and order")
-    reader: Reader = Field("mean", description="whose marks are the truth")
+    landmarks: str = Field("isbi2015", description="name of the landmark set")
+    reader: Reader = Field("mean", description="reader whose marks are taken as the truth")
     spacing_mm: PositiveFloat | None = Field(
-        None, description="millimetres per pixel of all films; if none, the data set's own"
+        None,
+        description="millimetres per pixel of all films; if none, the spacing in the data set",
     )
-    image_height: Annotated[int, Field(ge=32)] = Field(800, description="network input, pixels")
-    image_width: Annotated[int, Field(ge=32)] = Field(640, description="network input, pixels")
+    image_height: Annotated[int, Field(ge=32)] = Field(
+        800, description="height of the network's input, pixels"
+    )
+    image_width: Annotated[int, Field(ge=32)] = Field(
+        640, description="width of the network's input, pixels"
+    )
     fit: Literal["stretch", "letterbox"] = Field(
-        "stretch", description="letterbox: keeps the film's proportions, and fills what is left"
+        "stretch",
+        description="stretch: resizes the film to the input; letterbox: keeps the film's aspect "
+        "ratio and fills the rest",
     )
     training: Literal["train", "all"] = Field(
-        "train", description="films to train on; all: of a data set without splits"
+        "train",
+        description="split to train on; all: every film, for data sets without splits",
     )
     validation: Literal["holdout", "test1", "test2", "none"] = Field(
-        "holdout", description="films that choose the best epoch: a part of Training, or a split"
+        "holdout",
+        description="films on which the best epoch is chosen: held out from the training films, "
+        "a split, or none",
     )
     holdout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.1, description="share of the Training films held out where validation is holdout"
+        0.1, description="fraction of the training films that is held out if validation is holdout"
     )
     separate_copies: bool = Field(
         True,
-        description="no film both trained on and validated on: one that occurs twice is held out "
-        "as a whole, or left out of training where it is in the validation split",
+        description="keep copies of a film on the same side of the split; training films that are "
+        "copies of validation films are left out of training",
     )

@@ -1,4 +1,4 @@
-"""Configurations from YAML files and dotted overrides, and back, with errors of one line."""
+"""Configurations from YAML files and dotted overrides, and back, with one-line error messages."""
 
 from __future__ import annotations
 
@@ -20,16 +20,21 @@ if TYPE_CHECKING:
 
 
 def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()) -> Config:
-    """Build a configuration from the defaults, a YAML file and dotted overrides, in that order.
+    """Build a configuration from the defaults, a YAML file and dotted overrides.
+
+    Values of the file replace the defaults, and overrides replace the values of the file.
 
     Args:
         source: YAML file with any subset of the keys. A string is the name of a preset, or the
-            path of a file. If None, the configuration starts from the defaults.
-        overrides: `section.key=value` each, the value in YAML.
+            path of a file. If None, there are only defaults and overrides.
+        overrides: strings `section.key=value`, with the value in YAML.
+
+    Returns:
+        The validated configuration.
 
     Raises:
-        InputError: there is no such preset or file, the file cannot be read, a key is unknown, or
-            a value is outside its range.
+        InputError: If there is no such preset or file, the file cannot be read, a key is unknown,
+            or a value is not allowed.
 
     Example:
         >>> load_config(overrides=["model.fusion_depth=2"]).model.fusion_depth
@@ -47,13 +52,16 @@ def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
-    """Read dotted overrides: values by dotted key; of two for a key the last one counts.
+    """Parse dotted overrides.
 
     Args:
-        overrides: `section.key=value` each, the value in YAML.
+        overrides: strings `section.key=value`, with the value in YAML.
+
+    Returns:
+        Values by dotted key. If a key is given twice, the last value is used.
 
     Raises:
-        InputError: one that has another form.
+        InputError: If an override does not have this form.
     """
     values = {}
     for text in overrides:
@@ -68,14 +76,14 @@ def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
 
 
 def override(config: Config, values: Mapping[str, Any]) -> Config:
-    """Return the configuration with some of its values replaced.
+    """Return a copy of a configuration with some values replaced.
 
     Args:
-        config: to start from.
-        values: by dotted key.
+        config: configuration to start from.
+        values: new values by dotted key.
 
     Raises:
-        InputError: an unknown key, or a value outside its range.
+        InputError: If a key is unknown, or a value is not allowed.
     """
     tree = config.model_dump()
     for key, value in values.items():
@@ -84,26 +92,27 @@ def override(config: Config, values: Mapping[str, Any]) -> Config:
 
 
 def with_inference(config: Config, overrides: Sequence[str]) -> Config:
-    """Change how a trained network is used; what it is stays.
+    """Return the configuration of a trained network with changed inference settings.
 
     Args:
-        config: of a checkpoint.
-        overrides: `inference.key=value` each, the value in YAML.
+        config: configuration of a checkpoint.
+        overrides: strings `inference.key=value`, with the value in YAML.
 
     Raises:
-        InputError: an override is of another section, or not valid.
+        InputError: If an override is of another section, or is not valid.
     """
     values = parse_overrides(overrides)
     for key in values:
         if not key.startswith("inference."):
             raise InputError(
-                f"--set {key}: is settled in a trained network; inference.… can be set"
+                f"--set {key}: a trained network cannot change it; only keys of the section "
+                "inference can be set"
             )
     return override(config, values)
 
 
 def plain_value(key: str, value: Any) -> Any:
-    """Return a value for a dotted key, or None if the value says that the key is absent.
+    """Return a value for a dotted key, or None if the value is the key's `none` or `null`.
 
     Example:
         >>> plain_value("train.clip_norm", "none")
@@ -119,7 +128,7 @@ def plain_value(key: str, value: Any) -> Any:
 
 
 def value_of(config: Config, key: str) -> Any:
-    """Return the value of a dotted key that the configuration has."""
+    """Return the value of a dotted key, which must exist."""
     value: Any = config
     for part in key.split("."):
         value = getattr(value, part)
@@ -127,10 +136,11 @@ def value_of(config: Config, key: str) -> Any:
 
 
 def parse_config(tree: Mapping[str, Any]) -> Config:
-    """Validate a tree of plain values, in which `none` and `null` stand for None.
+    """Build a configuration from a tree of plain values, in which `none` and `null` mean None.
 
     Raises:
-        InputError: names the first key at fault, what it was given and what is allowed.
+        InputError: If a key is unknown, or a value is not allowed. The message names the first
+            such key, its value, and what is allowed.
     """
     try:
         return Config.model_validate(with_absent(Config, tree))
@@ -139,20 +149,23 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
 
 
 def dump_config(config: Config) -> str:
-    """Return the whole configuration as YAML that `load_config` takes."""
+    """Return the whole configuration as YAML, which `load_config` can read."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return text
 
 
 def read_yaml(path: Place | Traversable, what: str) -> dict[str, Any]:
-    """Read a mapping from a YAML file; an empty file is an empty one.
+    """Read a mapping from a YAML file.
 
     Args:
-        path: of the file.
-        what: it is, in messages.
+        path: path of the file.
+        what: kind of file, for error messages.
+
+    Returns:
+        The mapping. It is empty if the file is empty.
 
     Raises:
-        InputError: the file cannot be read, or holds no mapping.
+        InputError: If the file cannot be read, or does not contain a mapping.
     """
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -201,6 +214,6 @@ def _explain(error: ValidationError) -> str:
         hint = f" (did you mean {close[0]!r}?)" if close else ""
         return f"unknown config key {dotted!r}{hint}; valid keys there: {', '.join(valid)}"
     message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "value_error":  # of our own validators, which say what they got
+    if first["type"] == "value_error":  # from our own validators, whose messages include the value
         return f"config {dotted}: {message}" if dotted else f"config: {message}"
     return f"config key {dotted!r}: {message}; got {first['input']!r}"

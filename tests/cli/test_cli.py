@@ -148,7 +148,8 @@ def test_what_cannot_be_calibrated(films: Path, checkpoint: Path) -> None:
     told = fails(2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
                  "--set", "model.head=dense")  # fmt: skip
     assert told.endswith(
-        "--set model.head: is settled in a trained network; inference.… can be set"
+        "--set model.head: a trained network cannot change it; only keys of the section "
+        "inference can be set"
     )
 
 

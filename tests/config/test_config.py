@@ -1,4 +1,4 @@
-"""Configuration: defaults, files, overrides, and what is refused in which words."""
+"""Tests configurations from defaults, files and overrides, and the messages of invalid ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cephray.config.absent import with_absent
 from cephray.config.presets import preset_files
 from cephray.errors import InputError
 
-# A value for every key that may be absent, with what else it needs.
+# A value for each key that may be None, with the other settings that the value needs.
 PRESENT: dict[str, dict[str, Any]] = {
     "data.spacing_mm": {"data.spacing_mm": 0.1},
     "model.backbone_weights": {"model.backbone_weights": "imagenet"},
@@ -47,7 +47,7 @@ def optional_keys(section: type[BaseModel] = Config, before: str = "") -> list[s
     return keys
 
 
-def test_overrides_come_after_the_file(tmp_path: Path) -> None:
+def test_overrides_replace_values_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("model: {fusion_depth: 2, roi_pool_size: 7}\ntrain: {epochs: 3}\n")
     config = load_config(file, ["model.fusion_depth=4", "augment.flip.enabled=true"])
@@ -58,7 +58,7 @@ def test_overrides_come_after_the_file(tmp_path: Path) -> None:
     assert config.data == Config().data
 
 
-def test_what_is_written_reads_back(tmp_path: Path) -> None:
+def test_a_dumped_configuration_can_be_loaded(tmp_path: Path) -> None:
     config = load_config(overrides=["augment.crop.max_margin=0.25", "data.reader=senior"])
     file = tmp_path / "config.yaml"
     file.write_text(dump_config(config))
@@ -70,13 +70,13 @@ def test_presets_are_valid(preset: str) -> None:
     assert load_config(preset) != Config()
 
 
-def test_every_key_that_may_be_absent_has_a_case() -> None:
+def test_every_optional_key_has_a_case() -> None:
     assert sorted(PRESENT) == sorted(optional_keys())
 
 
 @pytest.mark.parametrize("word", WORDS)
 @pytest.mark.parametrize("key", PRESENT)
-def test_none_and_null_are_absent(key: str, word: str, tmp_path: Path) -> None:
+def test_none_and_null_mean_none(key: str, word: str, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     needed = [f"{name}={json.dumps(value)}" for name, value in PRESENT[key].items()]
     present = load_config(overrides=needed)
@@ -90,7 +90,7 @@ def test_none_and_null_are_absent(key: str, word: str, tmp_path: Path) -> None:
 
 
 class Words(Section):
-    """Keys of all kinds that the words might be values of."""
+    """A section with all kinds of keys that `none` or `null` might be a value of."""
 
     listed: Literal["none", "some"] | None = "some"
     listed_null: Literal["NULL"] | int | None = 1
@@ -109,7 +109,7 @@ class Words(Section):
         ("listed_null", "null", "null"),
         ("needed", "none", "none"),
         ("needed", "null", "null"),
-        ("number", "none", "none"),  # for pydantic to refuse
+        ("number", "none", "none"),  # invalid, refused later by pydantic
         ("text", "none", None),
         ("text", "nonesuch", "nonesuch"),
         ("many", "none", None),
@@ -118,7 +118,7 @@ class Words(Section):
         ("unknown", "none", "none"),
     ],
 )
-def test_words_that_a_key_lists_stay(key: str, given: Any, read: Any) -> None:
+def test_words_that_are_values_of_a_key_are_kept(key: str, given: Any, read: Any) -> None:
     assert with_absent(Words, {key: given}) == {key: read}
 
 
@@ -151,21 +151,21 @@ def test_plain_values_of_dotted_keys(key: str, given: str, read: str | None) -> 
         ("train.epochs", "override must be section.key=value; got 'train.epochs'"),
         ("train.epochs=[1", "not valid YAML"),
         ("augment.crop.min_margin=0.5", r"min_margin must not exceed max_margin; got 0.5 > 0.08"),
-        ("loss.landmark_weights=[1, 2]", "landmark_weights must have 19 entries; got 2"),
-        ("data.landmarks=afhq", "data.landmarks must be one of isbi2015; got afhq"),
+        ("loss.landmark_weights=[1, 2]", "must have 19 entries, one for each landmark; got 2"),
+        ("data.landmarks=afhq", "data.landmarks must be one of: isbi2015; got afhq"),
         ("train.epochs=none", "'train.epochs': .*valid integer.*; got 'none'"),
         ("data.validation=null", "'data.validation': .* 'test2' or 'none'; got None"),
         ("model=none", "'model': .*; got 'none'"),
     ],
 )
-def test_wrong_overrides(override: str, message: str) -> None:
+def test_invalid_overrides_are_refused(override: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_config(overrides=[override])
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["[1, 2]", "train: [", "\xff"])
-def test_wrong_files(text: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(text: str, tmp_path: Path) -> None:
     file = tmp_path / "run.yaml"
     file.write_bytes(text.encode("latin-1"))
     with pytest.raises(InputError, match=f"config file {file}"):

@@ -1,4 +1,4 @@
-"""The presets: found by name from any folder, by every command that takes a configuration."""
+"""Tests that all commands with a configuration find presets by name, from any folder."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ COMMANDS = {
 }
 
 
-def test_they_come_with_the_package() -> None:
+def test_the_package_contains_the_presets() -> None:
     assert list(preset_files()) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_and_its_path_are_the_same(
+def test_name_and_path_load_the_same_preset(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -34,7 +34,7 @@ def test_a_name_and_its_path_are_the_same(
     assert load_config(str(preset_files()[name])) == by_name
 
 
-def test_a_preset_comes_before_a_file_of_its_name(
+def test_a_preset_takes_precedence_over_a_file_of_its_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -58,7 +58,7 @@ def test_a_preset_comes_before_a_file_of_its_name(
     ],
     ids=["typo", "case", "suffix", "old path", "unknown", "empty", "no path", "long"],
 )
-def test_what_is_neither_a_preset_nor_a_file(
+def test_neither_a_preset_nor_a_file_is_refused(
     given: str, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -71,7 +71,7 @@ def test_what_is_neither_a_preset_nor_a_file(
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_takes_names(
+def test_commands_find_presets_by_name(
     command: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -1,6 +1,6 @@
-"""The configurations that come with cephray, each found by its name from any folder.
+"""Presets: configurations that come with cephray and are found by their name.
 
-They are the YAML files of this folder, installed with the package.
+They are the YAML files in this folder, which are installed with the package.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ def preset_files() -> dict[str, Traversable]:
 def find_config(given: str) -> Path | Traversable:
     """Find a configuration file by the name of a preset, or by its path.
 
-    A preset's name comes first: a file of the same name in the current folder is `./best`.
+    Presets take precedence. A file `best` in the current folder is found as `./best`.
 
     Args:
         given: name of a preset, or path of a YAML file.
 
     Returns:
-        The file. It may be unreadable.
+        The file, which is not read yet.
 
     Raises:
-        InputError: `given` is neither a preset nor an existing path.
+        InputError: If `given` is neither a preset nor an existing path.
     """
     known = preset_files()
     if given in known:
