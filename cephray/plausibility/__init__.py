@@ -1,6 +1,6 @@
-"""What can be true of a film: its contrast, its spacing and the shape of its landmarks.
+"""Plausibility checks of a film: its contrast, its spacing and the shape of its landmarks.
 
-It knows arrays, and neither files nor networks.
+It knows arrays, but no files and no networks.
 """
 
 import lazy_loader

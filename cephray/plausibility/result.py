@@ -1,7 +1,7 @@
-"""Whether a predicted result can be true, and the reasons if it cannot.
+"""Checks whether a predicted result can be true, and gives the reasons if it cannot.
 
-The predicted shape is compared with the statistics of the training films' shapes. It knows arrays
-and no network.
+The predicted shape is compared with the statistics of the training films' shapes. It knows arrays,
+but no networks.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from cephray.plausibility.statistics import (
 
 FloatArray = NDArray[np.floating[Any]]
 
-# Margins around what the training films have. They were chosen with the distances of 150 upright
-# and 25 turned or mirrored training films in view, and before any other film was looked at.
+# Margins around the ranges of the training films. They were chosen on 150 upright and 25 turned or
+# mirrored training films, before any other film was examined.
 _DISTANCE_MARGIN = 1.2
 _TURN_MARGIN_DEG = 10.0
 _SIZE_MARGIN = 1.5
 
 LARGEST_RADIUS = 0.15
-"""Median 95 % radius, as a fraction of the shape's size, above which landmarks are guesses.
+"""Median 95 % radius, as a fraction of the shape's size, above which a result is doubtful.
 
-Twice the largest of the training films of the checkpoint that comes with cephray."""
+It is twice the largest such value on the training films of the checkpoint in the package.
+"""
 
 
 def doubts(
@@ -45,16 +46,20 @@ def doubts(
     radius_px: FloatArray | None,
     statistics: ShapeStatistics | None,
 ) -> tuple[str, ...]:
-    """Return the reasons why a predicted result is doubtful; empty if there is none.
+    """Return the reasons why a predicted result is doubtful.
 
     Args:
-        image: [h, w], the film as the network saw it.
-        landmarks_px: [K, 2], predicted, pixels of the film.
-        size_px: (width, height) of the film.
-        frame_height_px: height of what the network saw of it, pixels of the film.
-        spacing_mm: millimetres per pixel; NaN if unknown.
-        radius_px: [K], 95 % radius of each landmark; None if the network has no confidence.
-        statistics: of the training films; None leaves the checks of the shape out.
+        image: uint8 [h, w], the network's input.
+        landmarks_px: [K, 2], predicted landmarks, pixels of the film.
+        size_px: (width, height) of the film, pixels.
+        frame_height_px: height of the network's frame, pixels of the film.
+        spacing_mm: millimetres per pixel, or NaN if unknown.
+        radius_px: [K], 95 % radius of each landmark, pixels of the film. If None, it is not
+            checked.
+        statistics: statistics of the training films' shapes. If None, the shape is not checked.
+
+    Returns:
+        One clause for each reason. The tuple is empty if the result is plausible.
     """
     found = []
     if not has_contrast(image):

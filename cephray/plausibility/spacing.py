@@ -1,6 +1,7 @@
-"""Pixel spacing: which values are possible for a film, the one rule for every source of a spacing.
+"""Pixel spacing: which values are possible for a film.
 
-The sources are DICOM elements, `--spacing`, `spacing.csv` and `data.spacing_mm`.
+The rule is the same for all sources: DICOM elements, `--spacing`, `spacing.csv` and
+`data.spacing_mm`.
 """
 
 from __future__ import annotations
@@ -8,14 +9,14 @@ from __future__ import annotations
 import math
 
 FILM_HEIGHT_MM = (100.0, 600.0)
-"""Least and greatest height of a film. Cephalograms are 180 to 300 mm high."""
+"""Minimum and maximum height of a film, millimetres. Cephalograms are 180 to 300 mm high."""
 
-# Factors to millimetres per pixel for values that were written in another unit.
+# Factors to millimetres, for values that were given in another unit by mistake.
 _UNITS = {"micrometres": 1e-3, "metres": 1e3, "centimetres": 10.0}
 
 
 def spacing_fault(spacing_mm: float, height_px: int) -> str | None:
-    """Say why a spacing is impossible for a film.
+    """Return the reason why a spacing is impossible for a film.
 
     Args:
         spacing_mm: millimetres per pixel.
@@ -37,7 +38,7 @@ def spacing_fault(spacing_mm: float, height_px: int) -> str | None:
 
 
 def _hint(height_mm: float) -> str:
-    """Name the units in which the value would be possible."""
+    """Return a question that names the units in which the value would be possible, or ""."""
     low, high = FILM_HEIGHT_MM
     units = [name for name, factor in _UNITS.items() if low <= height_mm * factor <= high]
     return f" (was it written in {' or '.join(units)}?)" if units else ""

@@ -1,7 +1,8 @@
-"""Statistics of the shapes that the training films' landmarks form.
+"""Statistics of the shapes that the landmarks of the training films form.
 
-They are a mean shape and a few limits, which a checkpoint stores. All films count alike: training
-landmarks are taken to be right. `alignment.py` has the fits that do without that assumption.
+They consist of a mean shape and a few ranges, and are stored in the checkpoint. All films have the
+same weight, since the training landmarks are assumed to be correct. The fits in `alignment.py` do
+not need this assumption.
 """
 
 from __future__ import annotations
@@ -15,29 +16,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 FloatArray = NDArray[np.floating[Any]]
-Complex = NDArray[np.complex128]  # points as x + iy, so that a turn is a factor
+Complex = NDArray[np.complex128]  # points as x + iy, so that a rotation is a factor
 
 Range = tuple[float, float]
 
-_LEAST_LANDMARKS = 4  # fewer have no shape to compare
-_LEAST_FILMS = 3
+_MIN_LANDMARKS = 4  # fewer landmarks do not form a shape that can be compared
+_MIN_FILMS = 3
 _MEAN_STEPS = 5
 
 
 @dataclass(frozen=True)
 class ShapeStatistics:
-    """Statistics of the training films' landmarks, which alone tell no single film.
+    """Statistics of the training films' landmarks, from which no single film can be recovered.
 
     The size of a shape is the root mean square distance of its landmarks from their centre. The
-    distance of two shapes is that of Procrustes: 0 if they differ by place, turn and size only,
-    at most 1. A mirrored shape is another shape.
+    distance of two shapes is the Procrustes distance. It is at most 1, and it is 0 if the shapes
+    differ only by position, rotation and size. Mirrored shapes are different shapes.
+
+    Args:
+        films: number of films.
+        mean_shape: K points (x, y), with centre 0 and size 1.
+        largest_distance: maximum distance of a film's shape to the mean shape of the others.
+        turn_deg: range of the rotation from the mean shape to a film's shape, degrees clockwise.
+        size_of_film: range of the size as a fraction of the height of the network's frame.
+        size_mm: range of the size, millimetres.
     """
 
     films: int
-    mean_shape: tuple[tuple[float, float], ...]  # K points (x, y), centred, of size 1
-    largest_distance: float  # of a film's shape to the mean shape of the others
-    turn_deg: Range  # of a film's shape against the mean shape, clockwise
-    size_of_film: Range  # size as a fraction of the height of the network's frame
+    mean_shape: tuple[tuple[float, float], ...]
+    largest_distance: float
+    turn_deg: Range
+    size_of_film: Range
     size_mm: Range
 
     def to_json(self) -> str:
@@ -46,7 +55,7 @@ class ShapeStatistics:
 
     @classmethod
     def from_json(cls, text: str) -> ShapeStatistics:
-        """Read what `to_json` wrote."""
+        """Build the statistics from the JSON text that `to_json` returns."""
         content = json.loads(text)
         content["mean_shape"] = tuple(map(tuple, content["mean_shape"]))
         for name in ("turn_deg", "size_of_film", "size_mm"):
@@ -57,20 +66,21 @@ class ShapeStatistics:
 def shape_statistics(
     landmarks_px: FloatArray, frame_height_px: NDArray[Any], spacing_mm: FloatArray
 ) -> ShapeStatistics | None:
-    """Compute the statistics of training films.
+    """Compute the statistics of training films. Films with missing landmarks are ignored.
 
     Args:
-        landmarks_px: [N, K, 2]; NaN where missing. Films that lack a landmark are left out.
-        frame_height_px: [N], height of what the network sees of each film.
+        landmarks_px: [N, K, 2], pixels; NaN where missing.
+        frame_height_px: [N], height of the network's frame of each film, pixels of the film.
         spacing_mm: [N], millimetres per pixel.
 
     Returns:
-        The statistics, or None if fewer than three films have all landmarks.
+        The statistics, or None if fewer than three films have all landmarks, if there are fewer
+        than four landmarks, or if all landmarks of a film coincide.
     """
-    whole = np.isfinite(landmarks_px).all(axis=(1, 2))
-    if whole.sum() < _LEAST_FILMS or landmarks_px.shape[1] < _LEAST_LANDMARKS:
+    complete = np.isfinite(landmarks_px).all(axis=(1, 2))
+    if complete.sum() < _MIN_FILMS or landmarks_px.shape[1] < _MIN_LANDMARKS:
         return None
-    points = landmarks_px[whole].astype(np.float64)
+    points = landmarks_px[complete].astype(np.float64)
     sizes = np.array([shape_size(shape) for shape in points])
     if not sizes.all():
         return None
@@ -86,8 +96,8 @@ def shape_statistics(
         mean_shape=tuple((float(point.real), float(point.imag)) for point in mean),
         largest_distance=max(distances),
         turn_deg=(min(turns), max(turns)),
-        size_of_film=_range(sizes / frame_height_px[whole]),
-        size_mm=_range(sizes * spacing_mm[whole]),
+        size_of_film=_range(sizes / frame_height_px[complete]),
+        size_mm=_range(sizes * spacing_mm[complete]),
     )
 
 
@@ -101,27 +111,31 @@ def shape_size(points: FloatArray) -> float:
 
 
 def unit_shape(points: FloatArray) -> Complex:
-    """Return a shape centred and of size 1."""
+    """Return points [K, 2] as complex numbers [K], shifted to centre 0 and scaled to size 1."""
     centred = (points - points.mean(axis=0)) / shape_size(points)
     unit: Complex = centred[:, 0] + 1j * centred[:, 1]
     return unit
 
 
 def compare(shape: Complex, mean: Complex) -> tuple[float, float]:
-    """Return the Procrustes distance of two unit shapes, and the turn between them in degrees."""
+    """Compare two unit shapes [K].
+
+    Returns:
+        Their Procrustes distance, and the rotation from `mean` to `shape` in degrees clockwise.
+    """
     product = complex(np.vdot(mean, shape)) / len(mean)
     distance = math.sqrt(max(1 - abs(product) ** 2, 0.0))
     return distance, float(np.degrees(np.angle(product)))
 
 
 def _mean_shape(shapes: Complex) -> Complex:
-    """Return the Procrustes mean of unit shapes [N, K], turned as they are on average."""
-    upright = shapes.mean(axis=0)
-    mean = upright
+    """Return the Procrustes mean of unit shapes [N, K], in their average orientation."""
+    average = shapes.mean(axis=0)
+    mean = average
     for _ in range(_MEAN_STEPS):
         products = shapes @ mean.conj()
         mean = (shapes * (products.conj() / np.abs(products))[:, None]).mean(axis=0)
-    turn = np.vdot(mean, upright)
+    turn = np.vdot(mean, average)
     mean = mean * turn / abs(turn)
     unit: Complex = mean / np.sqrt((mean.real**2 + mean.imag**2).mean())
     return unit

@@ -1,4 +1,4 @@
-"""Fits of points onto a shape: exact answers, whatever a minority of the points does."""
+"""Tests that fits of points onto a shape are exact in spite of a minority of wrong points."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_a_similarity_is_found_in_spite_of_wrong_points(seed: int, wrong: int) -
     found_a, found_b = shapes.fit(points, shape)
     assert abs(found_a / a - 1) < 0.01
     fitted = found_a * points + found_b
-    right = np.delete(np.arange(len(points)), rows)
-    assert np.abs(fitted - shape)[right].max() < 0.02
+    correct = np.delete(np.arange(len(points)), rows)
+    assert np.abs(fitted - shape)[correct].max() < 0.02
     if wrong:
         assert np.abs(fitted - shape)[rows].min() > 2
 
@@ -37,7 +37,7 @@ def test_too_few_points_are_not_fitted(present: int) -> None:
     assert fitted == (present >= shapes.FEWEST_POINTS)
 
 
-def test_points_at_one_place_are_not_fitted() -> None:
+def test_coincident_points_are_not_fitted() -> None:
     assert np.isnan(shapes.fit(np.full(19, 7 + 3j), HEAD)).all()
 
 
@@ -52,7 +52,7 @@ def test_the_usual_shape_is_that_of_most_sets() -> None:
     assert np.abs(fitted[[0, 1, 8]] - usual).max(axis=1).min() > 0.3
 
 
-def test_the_median_leaves_out_what_is_missing() -> None:
+def test_the_median_ignores_missing_points() -> None:
     points = shapes.to_complex(
         np.array([[[1, 9], [np.nan, 5]], [[3, 7], [np.nan, np.nan]], [[2, 5], [4, np.nan]]])
     )

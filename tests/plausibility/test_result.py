@@ -1,4 +1,4 @@
-"""Plausibility: results that cannot be true are doubtful, those of sound films are not."""
+"""Tests that implausible results are doubtful, and that results of normal films are not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILMS = 30
 
 
 def shapes() -> NDArray[np.float64]:
-    """Make shapes [N, K, 2] of random films: one shape, turned, scaled and changed a little."""
+    """Make shapes [N, K, 2] of random films: one shape, rotated, scaled and slightly deformed."""
     rng = np.random.default_rng(0)
     base = rng.uniform((-600, -700), (600, 700), (19, 2))
     angles = np.radians(rng.uniform(-8, 8, FILMS))
@@ -69,7 +69,7 @@ def scaled(points_px: NDArray[np.float64], times: float) -> NDArray[np.float64]:
 
 
 SHAPE = shapes()[0]
-ODD_SHAPES = {
+IMPLAUSIBLE_SHAPES = {
     "mirrored": (np.array([SIZE_PX[0], 0]) + SHAPE * [-1, 1], "they are mirrored"),
     "on its left side": (turned(SHAPE, -90), "turned by -83 degrees"),
     "on its right side": (turned(SHAPE, 90), "turned by 97 degrees"),
@@ -84,16 +84,16 @@ ODD_SHAPES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", ODD_SHAPES)
-def test_an_odd_shape_is_doubtful(case: str) -> None:
-    points_px, words = ODD_SHAPES[case]
+@pytest.mark.parametrize("case", IMPLAUSIBLE_SHAPES)
+def test_implausible_shapes_are_doubtful(case: str) -> None:
+    points_px, words = IMPLAUSIBLE_SHAPES[case]
     assert words in doubts_of(points_px)
 
 
-def test_what_else_is_doubtful() -> None:
+def test_contrast_confidence_and_spacing_are_checked() -> None:
     assert "contrast" in doubts_of(SHAPE, image=np.full((240, 193), 90, np.uint8))
     assert "unsure" in doubts_of(SHAPE, radius_px=400)
-    few, most = np.arange(19) < 9, np.arange(19) < 10  # of the landmarks are unsure
+    few, most = np.arange(19) < 9, np.arange(19) < 10  # landmarks with a large radius
     assert doubts_of(SHAPE, radius_px=np.where(few, 400.0, 40.0)) == ""
     assert "unsure" in doubts_of(SHAPE, radius_px=np.where(most, 400.0, 40.0))
     for spacing_mm in (0.04, 0.25):
@@ -116,24 +116,24 @@ def test_a_film_without_contrast_is_doubtful(case: str) -> None:
     assert "contrast" in doubts_of(SHAPE, image=np.asarray(FLAT[case], np.uint8))
 
 
-def test_statistics_come_back_from_json() -> None:
+def test_statistics_survive_a_json_round_trip() -> None:
     assert ShapeStatistics.from_json(statistics().to_json()) == statistics()
 
 
-def test_films_without_whole_shapes_have_no_statistics() -> None:
+def test_statistics_ignore_films_with_missing_landmarks() -> None:
     assert shape_statistics(shapes()[:2], np.full(2, 2400), np.full(2, 0.1)) is None
-    partly = shapes()
-    partly[1:, 3] = np.nan
-    assert shape_statistics(partly, np.full(FILMS, 2400), np.full(FILMS, 0.1)) is None
-    partly = shapes()
-    partly[0, 3] = np.nan
-    found = shape_statistics(partly, np.full(FILMS, 2400), np.full(FILMS, 0.1))
+    incomplete = shapes()
+    incomplete[1:, 3] = np.nan
+    assert shape_statistics(incomplete, np.full(FILMS, 2400), np.full(FILMS, 0.1)) is None
+    incomplete = shapes()
+    incomplete[0, 3] = np.nan
+    found = shape_statistics(incomplete, np.full(FILMS, 2400), np.full(FILMS, 0.1))
     assert found is not None
     assert found.films == FILMS - 1
 
 
 def frontal() -> GrayImage:
-    """Draw a frontal skull, roughly: symmetric, two orbits, a nose, teeth."""
+    """Draw a rough frontal skull, which is symmetric with two orbits, a nose and teeth."""
     image = np.full((600, 484), 20, np.uint8)
     cv2.ellipse(image, (242, 250), (165, 210), 0, 0, 360, 150, -1)
     cv2.ellipse(image, (242, 250), (150, 195), 0, 0, 360, 110, -1)
@@ -149,7 +149,7 @@ def frontal() -> GrayImage:
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Output]:
-    """Predict drawn films with the checkpoint that comes with cephray."""
+    """Return predictions of drawn films by the checkpoint in the package."""
     folder = tmp_path_factory.mktemp("films")
     write_dataset(folder / "drawn", 2, size_px=(484, 600))
     sources = sorted((folder / "drawn").rglob("*.png"))
@@ -172,7 +172,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Output]:
 
 
 @pytest.mark.parametrize("name", ["upright", "second", "inverted"])
-def test_a_sound_film_is_not_doubtful(results: dict[str, Output], name: str) -> None:
+def test_a_normal_film_is_not_doubtful(results: dict[str, Output], name: str) -> None:
     facts = results[name].facts
     assert facts["doubtful"] == []
     assert {found["class"] for found in facts["measurements"]} != {0}
@@ -185,8 +185,10 @@ def test_a_sound_film_is_not_doubtful(results: dict[str, Output], name: str) -> 
 
 
 @pytest.mark.parametrize("name", ["left", "right", "down", "mirrored", "frontal", "noise", "even"])
-def test_no_upright_lateral_film_is_doubtful(results: dict[str, Output], name: str) -> None:
-    """The JSON and the picture say so, and no class is given."""
+def test_a_film_that_is_not_upright_and_lateral_is_doubtful(
+    results: dict[str, Output], name: str
+) -> None:
+    """The JSON and the picture contain the warning, and all classes are unknown."""
     facts = results[name].facts
     assert facts["doubtful"]
     assert {found["class"] for found in facts["measurements"]} == {0}

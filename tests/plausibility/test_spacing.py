@@ -1,4 +1,4 @@
-"""Spacing: the same rule for every source, and the correction of a spacing at the detector."""
+"""Tests the rule for impossible spacings with all sources, and corrections by magnification."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("spacing_mm", FAULTS)
-def test_a_film_is_10_to_60_cm_high(spacing_mm: float) -> None:
+def test_films_must_be_100_to_600_mm_high(spacing_mm: float) -> None:
     expected, found = FAULTS[spacing_mm], spacing_fault(spacing_mm, HEIGHT_PX)
     assert found is None if expected is None else expected in str(found)
 
@@ -123,7 +123,9 @@ def test_a_wrong_unit_does_not_change_the_shape_of_pixels(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("spacing_mm", [25.0, 0.001, 100.0])
-def test_films_are_not_trained_on_in_wrong_millimetres(tmp_path: Path, spacing_mm: float) -> None:
+def test_films_with_impossible_spacing_are_refused_in_training(
+    tmp_path: Path, spacing_mm: float
+) -> None:
     path = tmp_path / "film.png"
     path.write_bytes(cv2.imencode(".png", ramp())[1].tobytes())
     record = Record("film", path, np.full((19, 2), 5.0), spacing_mm, "train")
@@ -133,9 +135,7 @@ def test_films_are_not_trained_on_in_wrong_millimetres(tmp_path: Path, spacing_m
 
 @pytest.mark.parametrize("value", ["25", "0.00001", "1000"])
 @pytest.mark.parametrize("source", ["spacing.csv", "data.spacing_mm"])
-def test_a_check_of_data_names_an_impossible_spacing(
-    tmp_path: Path, source: str, value: str
-) -> None:
+def test_data_check_reports_an_impossible_spacing(tmp_path: Path, source: str, value: str) -> None:
     folder = tmp_path / "films"
     write_dataset(folder, 2, size_px=(96, 120))
     data = DataConfig()
@@ -151,7 +151,9 @@ def test_a_check_of_data_names_an_impossible_spacing(
 
 
 @pytest.mark.parametrize("value", ["0", "-0.1", "nan", "inf"])
-def test_no_number_of_millimetres_is_refused(tmp_path: Path, value: str) -> None:
+def test_invalid_spacings_in_configuration_and_table_are_refused(
+    tmp_path: Path, value: str
+) -> None:
     with pytest.raises(InputError, match=r"data\.spacing_mm"):
         load_config(overrides=[f"data.spacing_mm=.{value}" if "n" in value else
                                f"data.spacing_mm={value}"])  # fmt: skip
@@ -162,12 +164,12 @@ def test_no_number_of_millimetres_is_refused(tmp_path: Path, value: str) -> None
 
 
 @pytest.mark.parametrize("value", ["0", "-0.1", "nan", "inf", "-inf", "0.1mm"])
-def test_no_number_of_millimetres_is_refused_by_predict(
+def test_invalid_spacings_are_refused_by_predict(
     capsys: pytest.CaptureFixture[str], value: str
 ) -> None:
     try:
         code = main(["predict", f"--spacing={value}", "film.png"])
-    except SystemExit as ended:  # of the parser
+    except SystemExit as ended:  # raised by the parser
         code = int(str(ended.code))
     assert code == 2
     assert "--spacing" in capsys.readouterr().err
