@@ -1,7 +1,7 @@
 """Films and their landmarks, from files to batches.
 
-`dataset/` and `dicom/` read files, `check/` finds what is wrong with them, `synthetic/` draws
-films, `augmentation/` varies them. It knows neither networks nor checkpoints.
+`dataset/` and `dicom/` read files, `check/` finds faults in them, `synthetic/` draws films, and
+`augmentation/` varies films in training. The folder knows no networks and no checkpoints.
 """
 
 import lazy_loader

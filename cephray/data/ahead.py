@@ -1,6 +1,6 @@
-"""Threads that work ahead of a consumer, and the time that it still waits for them.
+"""Threads that prepare items ahead of a consumer, and the time that it still waits for them.
 
-It knows threads and time, and nothing of films.
+It knows threads and time, but no films.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ Item = TypeVar("Item")
 def work_ahead(
     tasks: Iterable[Callable[[], Item]], threads: int = 1, depth: int = 2
 ) -> Iterator[Item]:
-    """Call functions on threads of their own, and yield what they return in their order.
+    """Call functions in other threads, and yield their results in the order of the functions.
 
     Args:
-        tasks: the functions; what one raises comes out in its place.
-        threads: that call them.
-        depth: results that may wait for the consumer, beside those that the threads work on.
+        tasks: functions without arguments. An error of a function is raised in place of its
+            result.
+        threads: number of threads.
+        depth: number of finished results that may wait for the consumer.
+
+    Yields:
+        The results.
     """
     pending: deque[Future[Item]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="cephray-ahead")
@@ -40,9 +44,17 @@ def work_ahead(
 
 
 def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
-    """Draw items in another thread, up to `depth` ahead. An error is raised in its item's place.
+    """Draw items of an iterator in another thread, ahead of the consumer.
 
-    The thread ends when the iterator is used up, closed or dropped.
+    An error is raised in place of its item. The thread ends when the iterator is exhausted,
+    closed or garbage-collected.
+
+    Args:
+        items: iterator to draw from.
+        depth: number of items that may wait for the consumer.
+
+    Yields:
+        The items.
     """
     end: Any = object()
     for item in work_ahead(itertools.repeat(partial(next, items, end)), depth=depth):
@@ -52,10 +64,12 @@ def prefetch(items: Iterator[Item], depth: int = 2) -> Iterator[Item]:
 
 
 class Waiting(Generic[Item]):
-    """Passes items on and adds up the seconds that the consumer waited for them.
+    """An iterator that measures how long its consumer waits.
+
+    `seconds` is the total time that the consumer has waited for items.
 
     Args:
-        items: what is passed on.
+        items: iterator whose items are passed on.
     """
 
     def __init__(self, items: Iterator[Item]) -> None:
@@ -63,7 +77,7 @@ class Waiting(Generic[Item]):
         self.seconds = 0.0
 
     def __iter__(self) -> Iterator[Item]:
-        """Return itself; it can be gone through once."""
+        """Return the iterator itself."""
         return self
 
     def __next__(self) -> Item:

@@ -1,6 +1,6 @@
 """Films from arrays in memory.
 
-It knows arrays, and no files.
+It knows arrays, but no files.
 """
 
 from __future__ import annotations
@@ -14,20 +14,24 @@ from cephray.data.films import Original, highest_bits
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 
-_LARGEST_SIDE = 2**15 - 1  # OpenCV resizes no larger films
+_LARGEST_SIDE = 2**15 - 1  # limit of OpenCV's resizing
 
 
 def film_from_array(array: NDArray[Any]) -> Original:
-    """Make a film of an array.
+    """Convert an array to a film.
 
-    Colour becomes luminance. Of 16 bits, the 8 highest that are used are kept, as of a file.
+    Colours are converted to luminance. Of 16-bit values, the 8 highest bits in use are kept, as
+    in `read_film`.
 
     Args:
-        array: [H, W], or [H, W, 3] red, green, blue; uint8, uint16, or floating in [0, 1].
-            0 is black.
+        array: [H, W], or [H, W, 3] in the order red, green, blue. Values are uint8, uint16, or
+            floating in [0, 1], where 0 is black.
+
+    Returns:
+        The film, without a spacing.
 
     Raises:
-        InputError: names what is wrong with the array.
+        InputError: If shape, type or values are not allowed.
     """
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
         raise InputError(

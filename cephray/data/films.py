@@ -1,6 +1,6 @@
-"""Decoding: a Record becomes a Film of the network's size, its landmarks checked and normalised.
+"""Decoding of films: from a `Record` to a `Film` at the network's size with checked landmarks.
 
-It knows image files and nothing of data set layouts.
+It knows image files, but no layouts of data sets.
 """
 
 from __future__ import annotations
@@ -25,23 +25,34 @@ Fit = Literal["stretch", "letterbox"]
 
 FILM_SUFFIXES = (*IMAGE_SUFFIXES, *DICOM_SUFFIXES)
 
-# Where a file of this kind ends. JPEG: entropy-coded data never holds the end marker, so that the
-# last one must follow the last start of scan. PNG: the end chunk with its checksum.
+# Markers that show whether a file is complete. Entropy-coded JPEG data never contains the end
+# marker, so that the last end marker must follow the last start of a scan. A PNG file ends with
+# the end chunk and its checksum.
 _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8\xff", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
 @dataclass(frozen=True, eq=False)
 class Film:
-    """A decoded film at the network's size, with what is needed to measure on the original."""
+    """A decoded film at the network's size, with its original size and spacing.
 
-    film: str  # name of the film
-    image: GrayImage  # [H, W], resized
-    landmarks_norm: NDArray[np.float32]  # [K, 2] within the frame, NaN where missing
-    size_px: tuple[int, int]  # (width, height) of the original
-    spacing_mm: float  # millimetres per pixel of the original
-    frame: geometry.Frame  # what the image shows of the original
-    pixels: GrayImage | None = field(default=None, repr=False)  # [h, w], the whole film
+    Args:
+        film: name of the film.
+        image: uint8 [H, W], the network's input.
+        landmarks_norm: float32 [K, 2], normalised to the frame; NaN where missing.
+        size_px: (width, height) of the original film, pixels.
+        spacing_mm: millimetres per pixel of the original film; NaN if unknown.
+        frame: part of the original film that the image shows.
+        pixels: uint8 [h, w], the original film, or None if it is not kept.
+    """
+
+    film: str
+    image: GrayImage
+    landmarks_norm: NDArray[np.float32]
+    size_px: tuple[int, int]
+    spacing_mm: float
+    frame: geometry.Frame
+    pixels: GrayImage | None = field(default=None, repr=False)
 
     @property
     def extent_mm(self) -> tuple[float, float]:
@@ -55,10 +66,10 @@ class Original:
 
     Attributes:
         image: Grey values, uint8 [H, W], 0 black to 255 white.
-        spacing_mm: Millimetres per pixel, or None if the file does not know it.
-        spacing_source: DICOM element that the spacing is from, and its correction; or None.
-        resampled_from_px: (width, height) of a file whose pixels are not square, otherwise None.
-        notes: What the file says that was left out, and why.
+        spacing_mm: Millimetres per pixel, or None if the file does not contain it.
+        spacing_source: DICOM elements from which the spacing was computed, or None.
+        resampled_from_px: (width, height) in the file if its pixels are not square, else None.
+        notes: Elements of the file that were ignored, and the reasons.
     """
 
     image: GrayImage
@@ -69,7 +80,12 @@ class Original:
 
 
 class View(NamedTuple):
-    """How films become images of the network's size."""
+    """How films are fitted to the size of the network's input.
+
+    Args:
+        height, width: size of the network's input, pixels.
+        fit: "stretch" resizes the whole film. "letterbox" keeps its aspect ratio.
+    """
 
     height: int
     width: int
@@ -77,26 +93,28 @@ class View(NamedTuple):
 
     @classmethod
     def of(cls, data: DataConfig) -> View:
-        """Return the view that a configuration asks for."""
+        """Return the view of a configuration."""
         return cls(data.image_height, data.image_width, data.fit)
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width, pixels."""
+        """Height and width of the network's input, pixels."""
         return self.height, self.width
 
     def frame(self, size_px: tuple[int, int]) -> geometry.Frame:
-        """Return what is seen of a film of this width and height."""
+        """Return the frame that the network sees of a film of this (width, height) in pixels."""
         if self.fit == "stretch":
             return geometry.whole(size_px)
         return geometry.letterbox(size_px, self.height / self.width)
 
     def show(self, image: GrayImage, frame: geometry.Frame | None = None) -> GrayImage:
-        """Cut a frame out of a film and resize it; beyond the film its edge goes on.
+        """Crop a film to a frame and resize it to the network's input.
+
+        Outside the film, its edge pixels are repeated.
 
         Args:
-            image: uint8 [h, w].
-            frame: the part to show. If None, the one that `frame` returns.
+            image: uint8 [h, w], the whole film.
+            frame: frame to crop to. If None, it is the one that `View.frame` returns.
 
         Returns:
             uint8 [H, W].
@@ -112,12 +130,12 @@ def load_film(record: Record, view: View) -> Film:
     """Decode, check and resize one film.
 
     Args:
-        record: where the film lies, and its landmarks.
-        view: how it becomes an image of the network's size.
+        record: path, landmarks and spacing of the film.
+        view: how the film is fitted to the network's input.
 
     Raises:
-        InputError: the file cannot be decoded, a landmark lies outside the film,
-            or the spacing is impossible for it.
+        InputError: If the file cannot be decoded, a landmark lies outside the film, or the
+            spacing is impossible.
     """
     image = read_pixels(record.image_path)
     size_px = (image.shape[1], image.shape[0])
@@ -133,14 +151,14 @@ def view_film(
     spacing_mm: float,
     view: View,
 ) -> Film:
-    """Make a film of the network's size from a decoded one.
+    """Resize a decoded film to the network's size, and normalise its landmarks.
 
     Args:
-        name: of the film.
-        image: uint8 [h, w], the original.
+        name: name of the film.
+        image: uint8 [h, w], the original film.
         landmarks_px: [K, 2], pixels of the original; NaN where missing.
-        spacing_mm: millimetres per pixel of the original; NaN where unknown.
-        view: how it becomes an image of the network's size.
+        spacing_mm: millimetres per pixel of the original, or NaN if unknown.
+        view: how the film is fitted to the network's input.
     """
     size_px = (image.shape[1], image.shape[0])
     frame = view.frame(size_px)
@@ -156,10 +174,10 @@ def view_film(
 
 
 def read_pixels(path: Path) -> GrayImage:
-    """Decode an image file as grey values: the image of `read_film`, uint8 [H, W].
+    """Read the grey values of a film, uint8 [H, W]; see `read_film`.
 
     Raises:
-        InputError: as in `read_film`.
+        InputError: If the file cannot be read as a film.
     """
     return read_film(path).image
 
@@ -167,12 +185,11 @@ def read_pixels(path: Path) -> GrayImage:
 def read_film(path: str | Path) -> Original:
     """Read a film as grey values.
 
-    Colour becomes luminance. Of a 16-bit film the 8 highest bits that it uses are kept: its depth
-    is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel. What kind
-    of file it is, its content says, whatever its name.
+    Colours are converted to luminance. Of a 16-bit film, the 8 highest bits in use are kept; see
+    `highest_bits`. The format is recognised by the file's content, not by its name.
 
-    Only DICOM knows a spacing. The resolution that other files carry is of a page to be printed:
-    scanners and programs fill in 72, 96 or 300 dots per inch, whatever the film measured.
+    Only DICOM files have a spacing. The resolution in other files is ignored, since it refers to
+    printing: scanners and programs write 72, 96 or 300 dots per inch for films of any size.
 
     Example:
         >>> film = read_film("film.png")
@@ -180,13 +197,14 @@ def read_film(path: str | Path) -> Original:
         ((600, 484), None)
 
     Args:
-        path: bmp, png, jpeg, tiff or webp file, 8 or 16 bits a channel, or a DICOM file.
+        path: bmp, png, jpeg, tiff or webp file with 8 or 16 bits per channel, or a DICOM file.
 
     Returns:
-        The film at its full size, and what the file knows of its spacing.
+        The film at its full size, with its spacing if the file contains it.
 
     Raises:
-        InputError: the file is missing, empty, cut off or no image; one line.
+        InputError: If the file is missing, empty, cut off, or not an image. The message is one
+            line.
     """
     path = Path(path)
     if not path.exists():
@@ -217,33 +235,37 @@ def read_film(path: str | Path) -> Original:
     image = _decode(content)
     if image is None:
         raise InputError(
-            f"film {path} is not a readable image; known kinds: {', '.join(FILM_SUFFIXES)};"
+            f"film {path} is not a readable image; known formats: {', '.join(FILM_SUFFIXES)};"
             " if it is one of these, the file is damaged: copy it again from its source"
         )
     if image.dtype == np.uint8:
         return Original(image)
     if image.dtype != np.uint16:
         raise InputError(
-            f"film {path} holds pixels of type {image.dtype}; save it with 8 or 16 bits a channel"
+            f"film {path} has pixels of type {image.dtype}; save it with 8 or 16 bits per channel"
         )
     return Original(highest_bits(image))
 
 
 def highest_bits(image: NDArray[np.uint16]) -> GrayImage:
-    """Keep the 8 highest of the bits that a 16-bit film uses.
+    """Reduce a 16-bit film to the 8 highest bits in use.
 
-    Its depth is taken as the least of 8, 10, 12, 14 and 16 bits that holds the brightest pixel.
+    The number of bits in use is the smallest of 8, 10, 12, 14 and 16 that can represent the
+    brightest pixel.
 
     Args:
-        image: [H, W].
+        image: uint16 [H, W].
+
+    Returns:
+        uint8 [H, W].
     """
     return (image >> (used_bits(int(image.max())) - 8)).astype(np.uint8)
 
 
 def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:
-    """Resize: each axis by the mean over areas where it shrinks, cubic where it grows.
+    """Resize a film, by area averaging along axes that shrink and cubically along others.
 
-    Pixel centres map as in `geometry.py`, so that normalised landmarks stay as they are.
+    Pixel centres are mapped as in `geometry.py`, so that normalised landmarks do not change.
 
     Args:
         image: uint8 [h, w].
@@ -262,14 +284,15 @@ def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:
 
 
 def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
-    """Refuse a record with a landmark outside its film; missing landmarks (NaN) are fine.
+    """Check that all landmarks of a record lie on its film. Missing landmarks are accepted.
 
     Args:
-        record: the record.
-        size_px: (width, height) of its film, pixels.
+        record: record of the film.
+        size_px: (width, height) of the film, pixels.
 
     Raises:
-        InputError: names the film, the first such landmark and the film's size.
+        InputError: If a landmark lies outside. The message names the film, its size, and the
+            first such landmark.
     """
     outside = np.flatnonzero(geometry.outside(record.landmarks_px, size_px))
     if outside.size:
@@ -282,14 +305,14 @@ def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
 
 
 def check_spacing(record: Record, size_px: tuple[int, int]) -> None:
-    """Refuse a record whose spacing is impossible for its film.
+    """Check that the spacing of a record is possible for its film.
 
     Args:
-        record: the record.
-        size_px: (width, height) of its film, pixels.
+        record: record of the film.
+        size_px: (width, height) of the film, pixels.
 
     Raises:
-        InputError: names the film and the spacing.
+        InputError: If it is not. The message names the film and the spacing.
     """
     fault = spacing_fault(record.spacing_mm, size_px[1])
     if fault is not None:
@@ -299,7 +322,7 @@ def check_spacing(record: Record, size_px: tuple[int, int]) -> None:
 
 
 def _cut(image: GrayImage, frame: geometry.Frame) -> GrayImage:
-    """Cut a frame out of a film; beyond the film its edge goes on."""
+    """Crop a film to a frame. Outside the film, its edge pixels are repeated."""
     height, width = image.shape
     left, top = frame.left, frame.top
     right, bottom = left + frame.width, top + frame.height
@@ -317,7 +340,7 @@ def _is_cut_off(content: bytes) -> bool:
         return content.rfind(_JPEG_END) < content.rfind(_JPEG_SCAN)
     if content.startswith(_PNG_START):
         return _PNG_END not in content
-    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":  # its size stands in its head
+    if content.startswith(b"RIFF") and content[8:12] == b"WEBP":  # the header contains the size
         return len(content) < 8 + int.from_bytes(content[4:8], "little")
     return False
 

@@ -1,6 +1,6 @@
-"""Centres of a training film's first windows: the truth with random noise, or the own estimate.
+"""Centres of the first windows in training: true landmarks with noise, or stage one's estimate.
 
-It knows NumPy and landmarks, and no film or network.
+It knows landmarks, but no films and no networks.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ def draw_first_points(
     rng: np.random.Generator,
     config: WindowNoiseConfig,
 ) -> Landmarks:
-    """Draw the points that a film's first windows stand around.
+    """Draw the points on which the first windows of a film are centred.
 
     Args:
-        landmarks_norm: [K, 2], the truth.
-        extent_mm: [2], width and height of the film.
-        rng: source of everything random.
-        config: switch, probability and strength.
+        landmarks_norm: [K, 2], true landmarks, normalised; NaN where missing.
+        extent_mm: [2], width and height of the film's frame, millimetres.
+        rng: random generator.
+        config: switch, probability and strength of the noise.
 
     Returns:
-        [K, 2], normalised; NaN throughout where the windows follow the network's estimate, and
-        for landmarks that are missing.
+        [K, 2], normalised. Missing landmarks are NaN. All points are NaN if the windows are to be
+        centred on the estimate of stage one.
     """
     coin, strength = rng.random(2)
     noise = rng.standard_normal(landmarks_norm.shape)

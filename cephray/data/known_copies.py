@@ -1,6 +1,6 @@
-"""Copies of films that were found before, so that a search compares its films only once.
+"""Cache of copies that were found, so that a search compares its films only once.
 
-It knows files by path, size and time of change, and looks into none.
+It knows the paths, sizes and modification times of files, but does not read them.
 """
 
 from __future__ import annotations
@@ -16,33 +16,37 @@ Pairs = list[tuple[int, int]]
 
 
 class KnownCopies:
-    """What `find_copies` found, by the films that it looked at.
+    """Cache of the results of `find_copies`, by set of films.
 
-    A file that was changed, added or removed since makes another set of films, which is looked at
-    anew.
+    If a file was changed, added or removed, the set is a different one and is compared again.
     """
 
     def __init__(self) -> None:
         self._pairs: dict[str, Pairs] = {}
 
     def find(self, paths: Sequence[Path], look: Callable[[], Pairs]) -> Pairs:
-        """Return the pairs of these films; call `look` for them if they are not known."""
+        """Return the pairs of copies among films.
+
+        Args:
+            paths: paths of the films.
+            look: finds the pairs. It is called if they are not in the cache.
+        """
         key = _key(paths)
         if key not in self._pairs:
             self._pairs[key] = look()
         return self._pairs[key]
 
     def save(self, path: Path) -> None:
-        """Write what is known to a JSON file.
+        """Write the cache to a JSON file.
 
         Raises:
-            OSError: it could not be written.
+            OSError: If the file cannot be written.
         """
         replace_text(path, json.dumps(self._pairs))
 
     @classmethod
     def load(cls, path: Path) -> KnownCopies:
-        """Read what `save` wrote. If the file is missing or damaged, no copies are known."""
+        """Read a file written by `save`. If it is missing or damaged, the cache is empty."""
         known = cls()
         try:
             saved = json.loads(path.read_text(encoding="utf-8"))
@@ -53,7 +57,7 @@ class KnownCopies:
 
 
 def _key(paths: Sequence[Path]) -> str:
-    """Return a digest of the films' paths, sizes and times of change, in their order."""
+    """Return a digest of the paths, sizes and modification times of the films, in order."""
     digest = hashlib.sha256()
     for path in paths:
         try:

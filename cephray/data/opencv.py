@@ -1,7 +1,7 @@
-"""The one import of OpenCV: `from cephray.data.opencv import cv2`.
+"""The import of OpenCV, which all other modules use: `from cephray.data.opencv import cv2`.
 
-Where it does not import, the message names the cure. OpenCV's own log is kept off the terminal:
-callers check what they get and say what is wrong in their own words.
+If the import fails, the message names the cure. OpenCV's log messages are switched off, since
+callers check its results and raise their own errors.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ try:
     import cv2
 except ImportError as error:
     raise RunError(
-        f"OpenCV does not import ({error}): opencv-python needs libGL.so.1 and glib on this"
-        " machine; install them, or replace it: pip uninstall opencv-python && pip install"
-        " opencv-python-headless"
+        f"OpenCV cannot be imported ({error}): opencv-python needs libGL.so.1 and glib on this"
+        " machine; install them, or replace opencv-python: pip uninstall opencv-python && pip"
+        " install opencv-python-headless"
     ) from error
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

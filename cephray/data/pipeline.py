@@ -1,8 +1,8 @@
-"""From decoded films to batches: ordered, sliced for workers, augmented.
+"""Batches from decoded films: ordered, split between workers, and augmented.
 
-Order and augmentation depend on (seed, epoch, film) alone, so that N workers see what one would.
-Batches come as functions that make them, for `ahead.py` to call on threads. It knows NumPy and
-OpenCV, and neither threads nor the training.
+Order and augmentation depend only on seed, epoch and film, so that N workers together see the same
+batches as one worker. Batches are returned as functions that build them, which `ahead.py` calls in
+threads. It knows NumPy and OpenCV, but no threads and no training.
 """
 
 from __future__ import annotations
@@ -23,36 +23,47 @@ from cephray.data.table import FilmTable
 
 FloatArray = NDArray[np.float32]
 
-# The last entry of a random generator's seed; one for each purpose, so that they are independent.
+# Last entry of a random generator's seed. Each purpose has its own, so that they are independent.
 _ORDER, _AUGMENT, _HOLDOUT, _FIRST_POINTS = range(4)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One worker's share of a global batch of films."""
+    """One worker's part of a global batch of films.
 
-    indices: NDArray[np.int64]  # [b], rows of the table
-    image: FloatArray  # [b, H, W, 3], grey values in [0, 1]
-    truth: FloatArray  # [b, K, 2], normalised
-    first_points: FloatArray  # [b, K, 2], normalised; NaN: the network's estimate
-    extent_mm: FloatArray  # [b, 2]
-    counts: FloatArray  # [K], films of the global batch that show each landmark
+    Args:
+        indices: [b], rows of the film table.
+        image: [b, H, W, 3], grey values in [0, 1].
+        truth: [b, K, 2], true landmarks, normalised; NaN where missing.
+        first_points: [b, K, 2], centres of the first windows, normalised. NaN stands for the
+            estimate of stage one.
+        extent_mm: [b, 2], width and height of the frames, millimetres.
+        counts: [K], number of films in the global batch on which each landmark is marked.
+    """
+
+    indices: NDArray[np.int64]
+    image: FloatArray
+    truth: FloatArray
+    first_points: FloatArray
+    extent_mm: FloatArray
+    counts: FloatArray
 
 
 def holdout(
     count: int, fraction: float, seed: int, copies: Sequence[tuple[int, int]] = ()
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Split film numbers into training and validation, at least one film in each.
+    """Split films at random into training and validation films.
 
     Args:
-        count: N, at least 2.
-        fraction: fraction of the films to validate on.
-        seed: of the choice.
-        copies: pairs of numbers that show the same film; where one of them is held out, so is
-            the other, in addition to the fraction.
+        count: number of films, at least 2.
+        fraction: fraction of the films to validate on. At least one film is held out, and at
+            least one is not.
+        seed: seed of the choice.
+        copies: pairs of indices of films that are copies of each other. If one of them is held
+            out, so is the other, in addition to the fraction.
 
     Returns:
-        Numbers of the training films, and of the validation films, both ascending.
+        Indices of the training films and of the validation films, each in ascending order.
     """
     order = np.random.default_rng([seed, _HOLDOUT]).permutation(count)
     held_out = set(order[: min(max(round(fraction * count), 1), count - 1)].tolist())
@@ -64,28 +75,31 @@ def holdout(
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the order in which an epoch visits the films: a permutation of [0, count)."""
+    """Return the order of the films in an epoch, a permutation of 0 to `count` − 1."""
     return np.random.default_rng([seed, epoch, _ORDER]).permutation(count)
 
 
 def steps_per_epoch(count: int, global_batch_size: int) -> int:
-    """Return the number of batches that visit `count` films."""
+    """Return the number of batches in an epoch of `count` films."""
     return -(-count // global_batch_size)
 
 
 def epoch_batches(
     count: int, global_batch_size: int, seed: int, epoch: int
 ) -> list[NDArray[np.int64]]:
-    """Divide an epoch's order into the fewest batches that respect the size, nearly equal ones.
+    """Divide the films of an epoch into batches of nearly equal size.
 
-    Equal ones, because a last batch of a film or two would weigh as much as a whole one, and
-    would leave workers without a film.
+    A small last batch would have the same weight as the others, and would leave workers without
+    films. The sizes therefore differ by one film at most.
 
     Args:
-        count: N films.
-        global_batch_size: films in a batch at most.
-        seed: of the order.
+        count: number of films.
+        global_batch_size: maximum number of films in a batch.
+        seed: seed of the order.
         epoch: number of the epoch.
+
+    Returns:
+        The smallest possible number of batches, each an array of film indices.
     """
     steps = steps_per_epoch(count, global_batch_size)
     return np.array_split(epoch_order(count, seed, epoch), steps)
@@ -101,17 +115,19 @@ def training_batches(
     world_size: int = 1,
     steps_taken: int = 0,
 ) -> list[Callable[[], Batch]]:
-    """Return what makes one worker's share of each global batch; every film comes once an epoch.
+    """Return functions that build one worker's parts of the global batches of an epoch.
+
+    Over all workers, each film occurs once in an epoch.
 
     Args:
-        table: the training films.
-        augmentation: what is done to them.
-        global_batch_size: films in a batch of all workers together, at most.
-        seed: of order and augmentation.
+        table: training films.
+        augmentation: random changes of the films.
+        global_batch_size: maximum number of films in a batch, over all workers.
+        seed: seed of order and augmentation.
         epoch: number of the epoch.
-        rank: number of this worker, from 0.
+        rank: index of this worker, from 0.
         world_size: number of workers.
-        steps_taken: batches to leave out, from the first on.
+        steps_taken: number of batches at the beginning of the epoch to leave out.
     """
     visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
@@ -144,7 +160,19 @@ def training_batches(
 def evaluation_batches(
     table: FilmTable, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> list[Callable[[], tuple[NDArray[np.int64], FloatArray]]]:
-    """Return what makes (indices [b], image [b, H, W, 3]) of a worker's films, each once."""
+    """Return functions that build one worker's batches, without augmentation.
+
+    Over all workers, each film occurs once.
+
+    Args:
+        table: films to evaluate on.
+        batch_size: maximum number of films in a batch of this worker.
+        rank: index of this worker, from 0.
+        world_size: number of workers.
+
+    Returns:
+        Functions that return indices [b] of the table, and images [b, H, W, 3] in [0, 1].
+    """
 
     def make(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
         return indices, to_input(table.fetch(indices.tolist()), table.image_size)
@@ -155,22 +183,22 @@ def evaluation_batches(
 
 
 def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
-    """Turn grey films into the network's input.
+    """Convert grey films to the network's input.
 
     Args:
-        images: b films uint8 [H, W].
-        size: (H, W).
+        images: b films, uint8 [H, W].
+        size: (H, W), pixels.
 
     Returns:
-        [b, H, W, 3], grey values in [0, 1].
+        float32 [b, H, W, 3], grey values in [0, 1], the same in all channels.
 
     Raises:
-        ValueError: a film has another size.
+        ValueError: If a film has another size.
     """
     stacked = np.empty((len(images), *size, 3), np.float32)
     for target, image in zip(stacked, images, strict=True):
         if image.shape != size:
-            raise ValueError(f"a film of {image.shape} where {size} is wanted")
-        # NumPy takes seven times as long: its innermost loop is over the three channels.
+            raise ValueError(f"films must have shape {size}; got {image.shape}")
+        # OpenCV is seven times as fast as NumPy, whose innermost loop is over the channels.
         cv2.cvtColor(np.multiply(image, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB, dst=target)
     return stacked

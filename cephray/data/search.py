@@ -1,6 +1,6 @@
-"""The search for films: files and folders become a list of films with unique names.
+"""The search for films in files and folders, and the choice of unique names for them.
 
-It opens files of unknown kind only, for their first bytes, and decodes none.
+Films are recognised by their suffix, or as DICOM by their first bytes. No film is decoded.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from cephray.data.films import FILM_SUFFIXES
 from cephray.errors import InputError
 
 LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
-"""Tables of all films, in the folder of the results."""
+"""Files in the output folder with the results of all films."""
 
 RESULT_SUFFIXES = (".json", ".png")
-"""Files that each film's results have, after the film's name."""
+"""Suffixes of the result files of one film. They follow the film's name."""
 
-_INDEX_OF_DISC = "DICOMDIR"  # a DICOM file of every disc, about the others
+_INDEX_OF_DISC = "DICOMDIR"  # lists the DICOM files on a disc; it is itself a DICOM file
 
 
 class FilmFile(NamedTuple):
-    """A film's file, and the name that its results have.
+    """A film's file, and its name, which its result files have.
 
-    The name of a film in a folder is its path there, so that films of the same name in different
-    sub-folders stay apart; `/` separates, and the suffix is left out. Films that would have the
-    same name, capitals aside, keep their suffixes: `same.png` and `same.jpg`. If that is not
-    enough, they have the name of their folder in front, or a number behind.
+    The name of a film in a searched folder is its path relative to this folder, with `/` as
+    separator and without the suffix. If films would have the same name, ignoring upper and lower
+    case, the suffix is kept, as in `same.png` and `same.jpg`. If this is not sufficient, the name
+    of the parent folder is put in front, or a number is added.
     """
 
     name: str
@@ -45,18 +45,21 @@ def find_films(
     leave_out: Path | None = None,
     on_other: Callable[[Path], None] = lambda path: None,
 ) -> list[FilmFile]:
-    """List the films among files and folders, in the order given, folders with all below by name.
+    """List the films in files and folders.
 
-    In a folder a film is a file of a known suffix, whatever it holds, or a DICOM file of any
-    name. Hidden files and folders are none. A film that is named twice counts once.
+    A file that is given itself is always a film. In folders and their sub-folders, a film is a
+    file with a known suffix, or a DICOM file with any name. Hidden files and folders are ignored.
 
     Args:
         paths: files and folders.
-        leave_out: a folder that is not looked into: earlier results are no films.
-        on_other: called with each visible file of a folder that is not a film.
+        leave_out: folder that is not searched, for example that of earlier results.
+        on_other: called with each file in a folder that is neither a film nor hidden.
+
+    Returns:
+        The films, each once, in the order of `paths`. The films in a folder are sorted by name.
 
     Raises:
-        InputError: a path does not exist, or a folder holds no film or cannot be read.
+        InputError: If a path does not exist, or a folder contains no film or cannot be read.
     """
     films: list[FilmFile] = []
     for path in paths:
@@ -69,26 +72,26 @@ def find_films(
                     on_other(file)
             if not found:
                 raise InputError(
-                    f"{path}: no film in this folder or below; known kinds:"
+                    f"{path}: no film in this folder or its sub-folders; known formats:"
                     f" {', '.join(FILM_SUFFIXES)}"
                 )
             films += found
         elif path.exists():
             films.append(FilmFile(path.name, path))
         else:
-            raise InputError(f"{path}: no such film or folder")
+            raise InputError(f"{path}: there is no such film or folder")
     once = list({film.path.resolve(): film for film in reversed(films)}.values())[::-1]
-    return _with_own_names(once)
+    return _with_unique_names(once)
 
 
-def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
-    """Give each film a unique name, whose result files overwrite no others.
+def _with_unique_names(files: Sequence[FilmFile]) -> list[FilmFile]:
+    """Give each film a unique name, so that no result file overwrites another.
 
-    Names that differ only by upper and lower case, or by how Unicode writes an accent, are the
-    same: some file systems keep one file of the two.
+    Names are treated as equal if they differ only in upper and lower case or in the Unicode form
+    of accents, since some file systems do not distinguish them.
 
     Args:
-        files: the films; their names have suffixes.
+        files: films, named with their suffixes.
     """
     choices = [
         (
@@ -106,25 +109,28 @@ def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
             choice[level] if counts[_key(name)] > 1 else name
             for name, choice in zip(names, choices, strict=True)
         ]
-    taken_files = {LANDMARK_TABLE, MEASUREMENT_TABLE}  # keys of names, as are the folders
-    taken_folders: set[str] = set()
-    own = []
+    taken_files = {LANDMARK_TABLE, MEASUREMENT_TABLE}  # values of `_key`
+    taken_folders: set[str] = set()  # likewise
+    unique = []
     for name, (_, path) in zip(names, files, strict=True):
         free = _free_name(name, taken_files, taken_folders)
         taken_files |= _result_keys(free)
         taken_folders |= {_key(str(folder)) for folder in PurePosixPath(free).parents}
-        own.append(FilmFile(free, path))
-    return own
+        unique.append(FilmFile(free, path))
+    return unique
 
 
 def _in_its_folder(path: Path, name: str) -> str:
-    """Put the name of the film's folder in front, `..` resolved: results stay in their folder."""
+    """Put the name of the film's folder in front.
+
+    `..` is resolved first, so that results stay inside the output folder.
+    """
     folder = Path(os.path.abspath(path)).parent.name
     return f"{folder}/{name}" if folder else name
 
 
 def _free_name(name: str, taken_files: AbstractSet[str], taken_folders: AbstractSet[str]) -> str:
-    """Return a name, numbered if a folder of it is a file already, or a result file is taken."""
+    """Return the name, with numbers added where a folder or result file of it is taken."""
     *folders, last = name.split("/")
     above = ""
     for folder in folders:
@@ -149,12 +155,12 @@ def _result_keys(name: str) -> set[str]:
 
 
 def _key(name: str) -> str:
-    """Return what is equal for names that a file system may take for one."""
+    """Return a key that is equal for names that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Yield the files below a folder, each folder's own first, by name."""
+    """Yield the files in a folder sorted by name, then those in its sub-folders."""
 
     def refuse(error: OSError) -> None:
         raise InputError(f"folder {error.filename} cannot be read ({error.strerror})") from None
@@ -182,6 +188,6 @@ def _looks_like_film(path: Path) -> bool:
 
 
 def _without_suffix(path: Path) -> str:
-    """Return a name without a film's suffix; `1.2.840.7` is a DICOM file's whole name."""
+    """Return a name without the suffix of a film. Other names, such as `1.2.840.7`, are kept."""
     known = path.suffix.lower() in FILM_SUFFIXES
     return (path.with_suffix("") if known else path).as_posix()

@@ -1,6 +1,6 @@
-"""The films that a run trains on and those that it validates on, the same each time.
+"""The choice of training and validation films, which is the same each time.
 
-A film that occurs twice stays on one side. It knows records and copies, and no network.
+Copies of a film stay on the same side. It knows records and copies, but no networks.
 """
 
 from __future__ import annotations
@@ -19,16 +19,21 @@ from cephray.progress import Show, progress
 def choose_films(
     data: Path, config: Config, show: Show = print, copies: KnownCopies | None = None
 ) -> tuple[list[Record], list[Record]]:
-    """Read the records that a run trains on, and those that it validates on: the same each time.
+    """Read the training and validation records of a run.
+
+    The choice depends only on the data set and the configuration.
 
     Args:
         data: folder of the data set.
-        config: of the run.
-        show: takes the line that says what is left out.
-        copies: as in `plan_run`.
+        config: configuration of the run.
+        show: called with a line that says how many films are left out.
+        copies: cache of known copies. If None, copies are searched for.
+
+    Returns:
+        The training records and the validation records. Without validation, the latter are empty.
 
     Raises:
-        InputError: the data set cannot be read, or not be split.
+        InputError: If the data set cannot be read or cannot be split.
     """
     copies = copies or KnownCopies()
     training = read_dataset(data, config.data.training, config.data)
@@ -45,7 +50,10 @@ def choose_films(
     pairs = _copies(training, copies) if config.data.separate_copies else []
     kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed, pairs)
     if not len(kept):
-        raise InputError(f"data {data}: all training films are copies of each other")
+        raise InputError(
+            f"data {data}: all training films are copies of each other, so that they cannot be "
+            "split into training and validation; add other films, or set data.validation=none"
+        )
     return [training[i] for i in kept], [training[i] for i in held_out]
 
 
@@ -56,7 +64,7 @@ def _without_copies(
     show: Show,
     copies: KnownCopies,
 ) -> list[Record]:
-    """Leave out the training films that are in validation too."""
+    """Leave out training films that are copies of validation films."""
     if not config.data.separate_copies:
         return training
     count = len(training)
@@ -64,14 +72,14 @@ def _without_copies(
     twice = {i for i, j in pairs if i < count <= j}
     if twice:
         show(
-            f"training films that are in {config.data.validation} as well, and not trained on: "
+            f"training films left out, since they are in {config.data.validation} as well: "
             f"{len(twice)} (data.separate_copies=false trains on them)"
         )
     kept = [record for i, record in enumerate(training) if i not in twice]
     if not kept:
         raise InputError(
-            f"data.validation={config.data.validation}: has all the training films, so that "
-            "there is none to train on; set data.separate_copies=false to train on them"
+            f"data.validation={config.data.validation}: contains all training films, so that "
+            "there are none left to train on; set data.separate_copies=false to train on them"
         )
     return kept
 

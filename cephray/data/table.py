@@ -1,6 +1,6 @@
 """Tables of decoded films: landmarks and sizes as arrays, images as references.
 
-It knows records, films and Ray's tasks, and neither the order of films nor batches.
+It knows records, films and Ray's tasks, but not the order of films or batches.
 """
 
 from __future__ import annotations
@@ -25,22 +25,28 @@ FloatArray = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class FilmTable:
-    """Decoded films: landmarks and sizes as arrays, images as references.
+    """Decoded films, with landmarks and sizes as arrays and images as references.
 
-    `images` holds arrays [H, W] or references to such in Ray's object store, which are fetched
-    when a batch needs them.
+    Args:
+        films: names of the N films.
+        landmarks_norm: [N, K, 2], normalised; NaN where missing.
+        frame_px: [N, 2], (width, height) of the frames, pixels of the original films.
+        spacing_mm: [N], millimetres per pixel of the original films.
+        image_size: (H, W) of the images, pixels.
+        images: N arrays [H, W], or N references to arrays in Ray's object store.
+        digests: N digests of the images.
     """
 
-    films: tuple[str, ...]  # N names
-    landmarks_norm: FloatArray  # [N, K, 2], NaN where missing
-    frame_px: NDArray[np.int64]  # [N, 2], (width, height) of what is seen of the originals
-    spacing_mm: NDArray[np.float64]  # [N], of the originals
-    image_size: tuple[int, int]  # (H, W)
-    images: Sequence[Any] = field(repr=False)  # N times [H, W]
-    digests: tuple[str, ...] = field(default=(), repr=False)  # N, of the images
+    films: tuple[str, ...]
+    landmarks_norm: FloatArray
+    frame_px: NDArray[np.int64]
+    spacing_mm: NDArray[np.float64]
+    image_size: tuple[int, int]
+    images: Sequence[Any] = field(repr=False)
+    digests: tuple[str, ...] = field(default=(), repr=False)
 
     def __len__(self) -> int:
-        """Return N."""
+        """Return N, the number of films."""
         return len(self.films)
 
     @property
@@ -50,19 +56,19 @@ class FilmTable:
 
     @property
     def mean_shape(self) -> FloatArray:
-        """Mean of the landmarks over the films, normalised: [K, 2]."""
+        """Mean landmarks of the films, normalised: [K, 2]."""
         mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
         return mean
 
     @cached_property
     def shapes(self) -> ShapeStatistics | None:
-        """Statistics of the landmarks' shapes, for a checkpoint."""
+        """Statistics of the landmarks' shapes, or None if there are too few films."""
         landmarks_px = self.landmarks_norm * self.frame_px[:, None, :]
         return shape_statistics(landmarks_px, self.frame_px[:, 1], self.spacing_mm)
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything that training reads from the table."""
+        """Digest of all values that training reads from the table."""
         digest = hashlib.sha256()
         for film, image in zip(self.films, self.digests, strict=True):
             digest.update(f"{film}\n{image}\n".encode())
@@ -70,7 +76,7 @@ class FilmTable:
         return digest.hexdigest()
 
     def fetch(self, indices: Sequence[int]) -> list[GrayImage]:
-        """Return the images of some films, [H, W] each; read-only."""
+        """Return images of films by index, each uint8 [H, W] and read-only."""
         wanted = [self.images[index] for index in indices]
         if not wanted or isinstance(wanted[0], np.ndarray):
             return wanted
@@ -82,14 +88,19 @@ class FilmTable:
 
 @dataclass(frozen=True, eq=False)
 class Films:
-    """The films of a run. Without validation films the last epoch is the best."""
+    """The training and validation films of a run.
+
+    Args:
+        training: training films.
+        validation: validation films, or None. If None, the last epoch is taken as the best.
+    """
 
     training: FilmTable
     validation: FilmTable | None
 
     @property
     def fingerprint(self) -> str:
-        """Digest of all films; a run goes on with the films that it began with."""
+        """Digest of all films, by which a resumed run recognises its films."""
         held_out = self.validation.fingerprint if self.validation else ""
         return f"{self.training.fingerprint}{held_out}"
 
@@ -98,7 +109,7 @@ def decode(records: Sequence[Record], view: View) -> Iterator[Film]:
     """Decode films one after the other, in this process.
 
     Raises:
-        InputError: a film cannot be used.
+        InputError: If a film cannot be used.
     """
     return (load_film(record, view) for record in records)
 
@@ -108,25 +119,26 @@ def decode_on_cluster(
     view: View,
     progress: Callable[[int], None] = lambda decoded: None,
 ) -> FilmTable:
-    """Decode films in Ray tasks, one a film; the images stay in the object store.
+    """Decode films in Ray tasks, one for each film. The images stay in Ray's object store.
 
-    A film whose node is lost is decoded again when a batch needs it. The tasks ask for no CPU, so
-    that they can run while workers hold all; no more run at a time than there are CPUs.
+    If the node of an image is lost, the film is decoded again when a batch needs it. The tasks
+    request no CPUs, so that they can run while workers occupy all of them. At most as many tasks
+    run at a time as there are CPUs.
 
     Args:
-        records: the films, on paths that all nodes share.
-        view: how films become images of the network's size.
+        records: records of the films, with paths that all nodes can read.
+        view: how films are fitted to the network's input.
         progress: called with the number of films decoded since the last call.
 
     Raises:
-        InputError: a film cannot be used.
+        InputError: If a film cannot be used.
     """
     import ray
 
     task: Any = ray.remote(num_cpus=0, num_returns=2, scheduling_strategy="SPREAD")(_decode_task)
     cpus = ray.cluster_resources().get("CPU", 1)  # type: ignore[no-untyped-call]
     at_once = max(1, int(cpus))
-    # A relative path means the caller's folder; the tasks run where their node was started.
+    # Relative paths refer to the caller's folder, but tasks run in the folder of their node.
     waiting = (replace(one, image_path=one.image_path.absolute()) for one in records)
     pairs: list[tuple[Any, Any]] = []
     pending: list[Any] = []
@@ -160,7 +172,7 @@ def decode_on_cluster(
 
 
 def _decode_task(record: Record, view: View) -> tuple[GrayImage, tuple[Film, str]]:
-    """Return the image, and separately everything that the driver needs at once."""
+    """Return the image of a film, and separately all else, which the driver needs at once."""
     film = load_film(record, view)
     details = replace(film, image=np.zeros((0, 0), np.uint8), pixels=None)
     return film.image, (details, hashlib.sha256(film.image.tobytes()).hexdigest())

@@ -162,5 +162,5 @@ def test_a_film_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.png").write_bytes(b"no film")
     with pytest.raises(InputError, match=r"broken\.png is not a readable image"):
         benchmark.run(tmp_path, show=lambda block: None)
-    with pytest.raises(InputError, match="no such film or folder"):
+    with pytest.raises(InputError, match="there is no such film or folder"):
         benchmark.run(tmp_path / "elsewhere", show=lambda block: None)

@@ -1,4 +1,4 @@
-"""Working ahead: order, errors, how far, and what is left when the consumer goes."""
+"""Tests working ahead: order, errors, depth, and the end of threads with their consumer."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def after(seconds: float, value: int) -> int:
 
 
 @pytest.mark.parametrize("threads", [1, 3, 50])
-def test_tasks_come_back_in_their_order(threads: int) -> None:
+def test_results_are_in_the_order_of_the_tasks(threads: int) -> None:
     tasks = [partial(after, 0.02 if number % 3 == 0 else 0.0, number) for number in range(20)]
     assert list(work_ahead(tasks, threads)) == list(range(20))
 
 
-def test_threads_work_at_the_same_time() -> None:
+def test_threads_run_concurrently() -> None:
     together = threading.Barrier(3, timeout=20)
     assert len(list(work_ahead([together.wait] * 6, threads=3))) == 6
 
 
-def test_an_error_comes_out_in_its_place() -> None:
+def test_an_error_is_raised_in_place_of_its_result() -> None:
     def fail() -> int:
         raise OSError("disk")
 
@@ -39,7 +39,7 @@ def test_an_error_comes_out_in_its_place() -> None:
     assert drawn == [0, 1]
 
 
-def test_tasks_stay_within_depth_and_end_with_the_consumer() -> None:
+def test_tasks_respect_the_depth_and_end_with_the_consumer() -> None:
     begun: list[int] = []
 
     def tasks() -> Iterator[Callable[[], None]]:
@@ -56,13 +56,13 @@ def test_tasks_stay_within_depth_and_end_with_the_consumer() -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("cephray-ahead")]
 
 
-def test_waiting_adds_up_what_the_consumer_waits() -> None:
+def test_waiting_measures_the_time_of_the_consumer() -> None:
     waiting = Waiting(work_ahead([partial(after, 0.2, 1), partial(after, 0.0, 2)]))
     assert list(waiting) == [1, 2]
     assert 0.15 < waiting.seconds < 5
 
 
-def test_prefetch_keeps_order_and_hands_errors_on() -> None:
+def test_prefetch_keeps_the_order_and_raises_errors() -> None:
     def items() -> Iterator[int]:
         yield from range(5)
         raise OSError("disk")

@@ -1,4 +1,4 @@
-"""Copies of films: found under other contrast and encoding, and nothing else taken for one."""
+"""Tests that copies are found with any contrast and encoding, and that other films are not."""
 
 from __future__ import annotations
 
@@ -22,13 +22,15 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [record.image_path for record in read_dataset(folder, "all", load_config().data)]
 
 
-def test_drawn_films_are_no_copies(films: list[Path]) -> None:
+def test_different_films_are_not_copies(films: list[Path]) -> None:
     counted: list[int] = []
     assert find_copies(films, counted.append) == []
     assert sum(counted) == len(films)
 
 
-def test_copies_are_found_whatever_was_done_to_them(films: list[Path], tmp_path: Path) -> None:
+def test_copies_with_other_contrast_size_or_encoding_are_found(
+    films: list[Path], tmp_path: Path
+) -> None:
     image = np.asarray(cv2.imread(str(films[3]), cv2.IMREAD_GRAYSCALE))
     grey = np.arange(256)
     gamma = (255 * (grey / 255) ** 0.6).astype(np.uint8)
@@ -45,7 +47,7 @@ def test_copies_are_found_whatever_was_done_to_them(films: list[Path], tmp_path:
     assert find_copies(paths) == [(i, j) for i in group for j in group if i < j]
 
 
-def test_what_cannot_be_compared_is_no_copy(tmp_path: Path) -> None:
+def test_unreadable_and_uniform_films_are_not_copies(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no image")
     black = np.zeros((300, 240), np.uint8)
@@ -55,7 +57,7 @@ def test_what_cannot_be_compared_is_no_copy(tmp_path: Path) -> None:
     assert find_copies([]) == []
 
 
-def test_the_known_pairs_of_isbi_2015_and_no_other(shared: Path) -> None:
+def test_the_known_pairs_of_isbi_2015_and_no_others_are_found(shared: Path) -> None:
     folder = shared / "data" / "isbi2015"
     data = load_config().data
     records = [r for split in ("train", "test1") for r in read_dataset(folder, split, data)]

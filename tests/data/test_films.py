@@ -1,3 +1,5 @@
+"""Tests decoding, resizing and framing of films, and the messages for unusable files."""
+
 from __future__ import annotations
 
 import subprocess
@@ -32,13 +34,13 @@ def record(path: Path, landmarks_px: list[list[float]]) -> Record:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg"])
-def test_grey_films_are_read_as_they_are(tmp_path: Path, suffix: str) -> None:
+def test_grey_films_are_read_unchanged(tmp_path: Path, suffix: str) -> None:
     image = read_pixels(encode(tmp_path / f"film{suffix}", ramp()))
     assert image.dtype == np.uint8
     np.testing.assert_allclose(image, ramp(), atol=2 if suffix == ".jpg" else 0)
 
 
-def test_colour_becomes_luminance(tmp_path: Path) -> None:
+def test_colours_are_converted_to_luminance(tmp_path: Path) -> None:
     blue, green, red = 10, 200, 60
     colour = np.full((4, 5, 3), (blue, green, red), np.uint8)
     image = read_pixels(encode(tmp_path / "film.png", colour))
@@ -46,7 +48,7 @@ def test_colour_becomes_luminance(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
-def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> None:
+def test_the_highest_bits_in_use_are_kept(tmp_path: Path, bits: int) -> None:
     wide = ramp().astype(np.uint16) << (bits - 8)
     image = read_pixels(encode(tmp_path / "film.png", wide))
     assert image.dtype == np.uint8
@@ -54,19 +56,19 @@ def test_16_bit_films_keep_the_bits_that_they_use(tmp_path: Path, bits: int) -> 
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".jpg", ".webp"])
-@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.02, 0.5, 0.9])
 def test_damaged_films_are_refused(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, share: float
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], suffix: str, fraction: float
 ) -> None:
     path = encode(tmp_path / f"film{suffix}", ramp(200, 150))
     content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
+    path.write_bytes(content[: int(len(content) * fraction)])
     with pytest.raises(InputError, match=r"film.*(cut off|not a readable image).*copy it again"):
         read_pixels(path)
     assert capfd.readouterr().err == ""
 
 
-def test_wrong_files_are_refused(tmp_path: Path) -> None:
+def test_files_that_are_not_films_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no.png does not exist"):
         read_pixels(tmp_path / "no.png")
     with pytest.raises(InputError, match="is a folder"):
@@ -77,14 +79,14 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         read_pixels(empty)
     text = tmp_path / "text.png"
     text.write_text("no image")
-    with pytest.raises(InputError, match=r"not a readable image; known kinds: \.bmp"):
+    with pytest.raises(InputError, match=r"not a readable image; known formats: \.bmp"):
         read_pixels(text)
     real = encode(tmp_path / "real.tif", ramp().astype(np.float32))
     with pytest.raises(InputError, match="type float32; save it with 8 or 16 bits"):
         read_pixels(real)
 
 
-def test_trailing_bytes_do_no_harm(tmp_path: Path) -> None:
+def test_trailing_bytes_are_ignored(tmp_path: Path) -> None:
     for suffix in (".png", ".jpg"):
         path = encode(tmp_path / f"film{suffix}", ramp())
         path.write_bytes(path.read_bytes() + b"\0" * 100)
@@ -101,11 +103,11 @@ def test_resize_maps_pixel_centres(size: tuple[int, int]) -> None:
     resized = resize_film(ramp(), size)
     assert resized.dtype == np.uint8
     assert resized.shape == size
-    inner = (slice(4, -4), slice(4, -4))  # at the edges a cubic has no neighbours
+    inner = (slice(4, -4), slice(4, -4))  # cubic interpolation lacks neighbours at the edges
     np.testing.assert_allclose(resized[inner], expected[inner], atol=1.01)
 
 
-def test_shrinking_takes_the_mean_over_areas() -> None:
+def test_shrinking_averages_areas() -> None:
     checks = np.tile(np.array([[0, 200], [200, 0]], np.uint8), (8, 8))
     np.testing.assert_array_equal(resize_film(checks, (8, 8)), 100)
 
@@ -118,7 +120,7 @@ def test_landmarks_must_lie_on_the_film(tmp_path: Path) -> None:
             check_landmarks(record(tmp_path / "001.png", [[1, 1], [x, y]]), (30, 40))
 
 
-def test_load_film(tmp_path: Path) -> None:
+def test_load_film_resizes_and_normalises(tmp_path: Path) -> None:
     path = encode(tmp_path / "7.png", ramp())
     film = load_film(record(path, [[14.5, 19.5], [np.nan, np.nan]]), View(20, 16))
     assert film.film == "7"
@@ -129,8 +131,8 @@ def test_load_film(tmp_path: Path) -> None:
     np.testing.assert_array_equal(film.landmarks_norm, [[0.5, 0.5], [np.nan, np.nan]])
 
 
-def test_a_letterbox_keeps_proportions(tmp_path: Path) -> None:
-    """A film of 30 × 40 in a square: 5 columns beside it, in which its edge goes on."""
+def test_a_letterbox_keeps_the_aspect_ratio(tmp_path: Path) -> None:
+    """A film of 30 × 40 pixels in a square has 5 columns of repeated edge pixels on each side."""
     path = encode(tmp_path / "7.png", ramp())
     film = load_film(record(path, [[-0.5, -0.5], [29.5, 39.5]]), View(40, 40, "letterbox"))
     assert film.frame == (-5, 0, 40, 40)
@@ -144,8 +146,8 @@ def test_a_letterbox_keeps_proportions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "frame", [(3, -2, 20, 50), (-9, 7, 60, 20), (5, 6, 10, 12), (-9, -9, 60, 60)]
 )
-def test_a_frame_shows_what_lies_there(frame: tuple[int, int, int, int]) -> None:
-    """Each pixel is the film's, or of its edge where the frame reaches beyond."""
+def test_a_frame_is_cropped_with_repeated_edges(frame: tuple[int, int, int, int]) -> None:
+    """Each pixel of the crop is the nearest pixel of the film."""
     left, top, width, height = frame
     shown = View(height, width).show(ramp(), geometry.Frame(*frame))
     rows = np.clip(np.arange(top, top + height), 0, 39)
@@ -153,7 +155,7 @@ def test_a_frame_shows_what_lies_there(frame: tuple[int, int, int, int]) -> None
     np.testing.assert_array_equal(shown, ramp()[np.ix_(rows, columns)])
 
 
-def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
+def test_a_failed_import_of_opencv_names_the_cure(tmp_path: Path) -> None:
     (tmp_path / "cv2.py").write_text("raise ImportError('libGL.so.1: cannot open')")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
@@ -168,7 +170,7 @@ def test_without_opencv_the_message_names_the_cure(tmp_path: Path) -> None:
     assert "opencv-python-headless" in done.stdout
 
 
-def test_real_film(shared: Path) -> None:
+def test_a_film_of_the_benchmark_is_loaded(shared: Path) -> None:
     film = load_film(
         read_dataset(shared / "data" / "isbi2015", "train", DataConfig())[0], View(800, 640)
     )

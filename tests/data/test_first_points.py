@@ -1,4 +1,4 @@
-"""Where the first windows stand in training."""
+"""Tests the noise of the first windows' centres in training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ EXTENT_MM = np.array([200.0, 250.0], np.float32)
 TRUTH = np.full((1000, 2), 0.5, np.float32)
 
 
-def test_noise_is_of_the_strength_asked_for_in_millimetres() -> None:
+def test_noise_has_the_configured_standard_deviation() -> None:
     config = WindowNoiseConfig(enabled=True, probability=1.0, min_mm=3.0, max_mm=3.0)
     points = draw_first_points(TRUTH, EXTENT_MM, np.random.default_rng(0), config)
     assert points.dtype == np.float32
@@ -30,13 +30,13 @@ def test_strength_varies_between_films() -> None:
     assert 3.5 < max(sigmas) < 4.2
 
 
-def test_some_films_keep_the_network_s_estimate() -> None:
+def test_some_films_use_the_estimate_of_stage_one() -> None:
     config = WindowNoiseConfig(enabled=True, probability=0.5)
     rng = np.random.default_rng(0)
-    own = [np.isnan(draw_first_points(TRUTH, EXTENT_MM, rng, config)).all() for _ in range(400)]
-    assert np.mean(own) == pytest.approx(0.5, abs=0.08)
-    off = draw_first_points(TRUTH, EXTENT_MM, rng, WindowNoiseConfig())
-    assert np.isnan(off).all()
+    unset = [np.isnan(draw_first_points(TRUTH, EXTENT_MM, rng, config)).all() for _ in range(400)]
+    assert np.mean(unset) == pytest.approx(0.5, abs=0.08)
+    disabled = draw_first_points(TRUTH, EXTENT_MM, rng, WindowNoiseConfig())
+    assert np.isnan(disabled).all()
 
 
 def test_a_missing_landmark_has_no_point() -> None:

@@ -1,4 +1,4 @@
-"""Order, shares and prefetching: N workers see what one would, each film once."""
+"""Tests order, division and augmentation: N workers see the same as one, and each film once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MakeTable = Callable[[int], FilmTable]
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 8), (8, 8), (9, 8), (11, 5), (150, 8)])
-def test_an_epoch_visits_every_film_once(count: int, size: int) -> None:
+def test_each_film_occurs_once_in_an_epoch(count: int, size: int) -> None:
     batches = epoch_batches(count, size, seed=3, epoch=2)
     assert sorted(np.concatenate(batches)) == list(range(count))
     lengths = [len(batch) for batch in batches]
@@ -31,7 +31,7 @@ def test_an_epoch_visits_every_film_once(count: int, size: int) -> None:
     assert len(batches) == -(-count // size)
 
 
-def test_order_depends_on_seed_and_epoch_alone() -> None:
+def test_the_order_depends_only_on_seed_and_epoch() -> None:
     orders = [
         np.concatenate(epoch_batches(50, 8, seed, epoch)).tolist()
         for seed, epoch in ((0, 1), (0, 1), (0, 2), (1, 1))
@@ -41,26 +41,28 @@ def test_order_depends_on_seed_and_epoch_alone() -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 3])
-def test_workers_together_see_what_one_sees(workers: int, make_table: MakeTable) -> None:
+def test_workers_together_see_the_batches_of_one_worker(
+    workers: int, make_table: MakeTable
+) -> None:
     table = make_table(11)
     augmentation = load_config(
         overrides=[f"augment.{name}.enabled=true" for name in AugmentConfig.model_fields]
     ).augment
     whole = [make() for make in training_batches(table, augmentation, 5, seed=4, epoch=7)]
-    shares = [
+    parts = [
         [make() for make in training_batches(table, augmentation, 5, 4, 7, rank, workers)]
         for rank in range(workers)
     ]
     for step, batch in enumerate(whole):
-        mine = [share[step] for share in shares]
+        of_step = [batches[step] for batches in parts]
         for name in ("indices", "image", "truth", "extent_mm"):
-            joined = np.concatenate([getattr(part, name) for part in mine])
+            joined = np.concatenate([getattr(part, name) for part in of_step])
             np.testing.assert_array_equal(joined, getattr(batch, name))
-        for part in mine:
+        for part in of_step:
             np.testing.assert_array_equal(part.counts, np.full(19, len(batch.indices)))
 
 
-def test_each_epoch_varies_a_film_anew(make_table: MakeTable) -> None:
+def test_augmentation_differs_between_epochs(make_table: MakeTable) -> None:
     table = make_table(3)
     augmentation = load_config(
         overrides=[
@@ -82,7 +84,7 @@ def test_each_epoch_varies_a_film_anew(make_table: MakeTable) -> None:
             assert np.abs(of_film[one] - of_film[other]).max() > 1e-3, name
 
 
-def test_counts_leave_out_missing_landmarks(make_table: MakeTable) -> None:
+def test_counts_ignore_missing_landmarks(make_table: MakeTable) -> None:
     table = make_table(4)
     table.landmarks_norm[2, 5] = np.nan
     counts = sum(make().counts for make in training_batches(table, AugmentConfig(), 2, 0, 1))
@@ -90,7 +92,7 @@ def test_counts_leave_out_missing_landmarks(make_table: MakeTable) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
-def test_evaluation_counts_each_film_once(workers: int, make_table: MakeTable) -> None:
+def test_each_film_occurs_once_in_evaluation(workers: int, make_table: MakeTable) -> None:
     table = make_table(4)
     seen: list[int] = []
     for rank in range(workers):
@@ -104,27 +106,27 @@ def test_evaluation_counts_each_film_once(workers: int, make_table: MakeTable) -
 
 
 @pytest.mark.parametrize("count", [2, 3, 150])
-def test_holdout_keeps_films_apart(count: int) -> None:
+def test_holdout_divides_the_films(count: int) -> None:
     kept, held_out = holdout(count, 0.1, seed=0)
     assert sorted([*kept, *held_out]) == list(range(count))
     assert len(held_out) == max(1, round(count / 10))
 
 
-def test_fingerprint_sees_every_part(make_table: MakeTable) -> None:
+def test_the_fingerprint_depends_on_films_landmarks_and_spacing(make_table: MakeTable) -> None:
     assert make_table(3).fingerprint == make_table(3).fingerprint
     moved = make_table(3)
     moved.landmarks_norm[0, 0, 0] += 1e-3
     rescaled = make_table(3)
     rescaled.spacing_mm[1] *= 2
-    prints = {t.fingerprint for t in (make_table(3), make_table(4), moved, rescaled)}
-    assert len(prints) == 4
+    tables = (make_table(3), make_table(4), moved, rescaled)
+    assert len({table.fingerprint for table in tables}) == 4
 
 
-def test_input_is_the_grey_values_three_times_between_0_and_1() -> None:
+def test_input_has_the_grey_values_in_three_channels() -> None:
     films = list(np.random.default_rng(0).integers(0, 256, (3, 7, 5), np.uint8))
     expected = np.repeat((np.stack(films) / 255)[..., None], 3, axis=-1)
     np.testing.assert_allclose(to_input(films, (7, 5)), expected, rtol=1e-6)
-    with pytest.raises(ValueError, match=r"film of \(7, 5\) where \(5, 7\)"):
+    with pytest.raises(ValueError, match=r"must have shape \(5, 7\); got \(7, 5\)"):
         to_input(films, (5, 7))
 
 
@@ -132,8 +134,8 @@ def test_copies_are_held_out_together() -> None:
     plain_kept, plain_held = holdout(20, 0.2, seed=3)
     held = int(plain_held[0])
     kept, other, last = (int(number) for number in plain_kept[:3])
-    _, held_out = holdout(20, 0.2, 3, [(held, kept), (kept, other)])  # a chain of three
+    _, held_out = holdout(20, 0.2, 3, [(held, kept), (kept, other)])  # three copies of a film
     assert set(held_out) == {*plain_held.tolist(), kept, other}
-    alone_kept, alone_held = holdout(20, 0.2, 3, [(kept, last)])  # both trained on
-    assert alone_kept.tolist() == plain_kept.tolist()
-    assert alone_held.tolist() == plain_held.tolist()
+    same_kept, same_held = holdout(20, 0.2, 3, [(kept, last)])  # both are training films
+    assert same_kept.tolist() == plain_kept.tolist()
+    assert same_held.tolist() == plain_held.tolist()

@@ -1,3 +1,5 @@
+"""Tests the search for films in files and folders, and the uniqueness of their names."""
+
 from __future__ import annotations
 
 import os
@@ -22,14 +24,14 @@ def names(*paths: Path, leave_out: Path | None = None) -> list[str]:
     return [film.name for film in find_films(paths, leave_out)]
 
 
-def test_folders_are_searched_to_the_bottom(tmp_path: Path) -> None:
+def test_folders_are_searched_with_their_sub_folders(tmp_path: Path) -> None:
     touch(tmp_path, "b.PNG", "a.jpg", "notes.txt", "clinic/x/a.tif", "clinic/a.dcm", ".hidden.png")
     touch(tmp_path, ".git/c.png", "clinic/._a.png", "DICOMDIR")
     assert names(tmp_path) == ["a", "b", "clinic/a", "clinic/x/a"]
     assert find_films([tmp_path])[2] == FilmFile("clinic/a", tmp_path / "clinic/a.dcm")
 
 
-def test_dicom_files_are_known_by_their_content(tmp_path: Path) -> None:
+def test_dicom_files_are_recognised_by_their_content(tmp_path: Path) -> None:
     dataset = film(np.zeros((4, 4), np.uint8))
     for name in ("IM0001", "1.2.840.113619.55", "1.2.840.113619.56", "DICOMDIR", "x.ima"):
         dataset.save_as(tmp_path / name, enforce_file_format=True)
@@ -37,14 +39,14 @@ def test_dicom_files_are_known_by_their_content(tmp_path: Path) -> None:
     assert names(tmp_path) == ["1.2.840.113619.55", "1.2.840.113619.56", "IM0001", "x.ima"]
 
 
-def test_files_and_folders_mix(tmp_path: Path) -> None:
+def test_files_and_folders_can_be_mixed(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "two/b.png", "any.name")
     assert names(tmp_path / "two", tmp_path / "one/a.png") == ["b", "a"]
     assert names(tmp_path / "any.name") == ["any.name"]
     assert names(tmp_path / "one/a.png", tmp_path / "one", tmp_path) == ["a", "two/b"]
 
 
-OWN_NAMES: dict[str, tuple[list[str], list[str]]] = {
+UNIQUE_NAMES: dict[str, tuple[list[str], list[str]]] = {
     "one name": (["same.png", "same.jpg", "web.webp"], ["same.jpg", "same.png", "web"]),
     "three": (["a.bmp", "a.jpg", "a.tif", "b.tif"], ["a.bmp", "a.jpg", "a.tif", "b"]),
     "capitals": (["A.png", "a.png"], ["films/A.png", "films/a.png-2"]),
@@ -68,17 +70,17 @@ OWN_NAMES: dict[str, tuple[list[str], list[str]]] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", OWN_NAMES)
-def test_every_film_has_a_name_of_its_own(tmp_path: Path, case: str) -> None:
-    """The names of one pair do not change those of other films."""
-    files, expected = OWN_NAMES[case]
+@pytest.mark.parametrize("case", UNIQUE_NAMES)
+def test_every_film_has_a_unique_name(tmp_path: Path, case: str) -> None:
+    """Only the names of films with equal names change."""
+    files, expected = UNIQUE_NAMES[case]
     touch(tmp_path, *(f"films/{file}" for file in files))
     found = names(tmp_path / "films")
     assert found == expected
     assert len({name.casefold() for name in found}) == len(files)
 
 
-def test_films_of_one_name_in_two_folders(tmp_path: Path) -> None:
+def test_films_with_the_same_name_in_two_folders(tmp_path: Path) -> None:
     touch(tmp_path, "one/a.png", "two/a.png", "two/b.png", "deep/one/a.png")
     assert names(tmp_path / "one", tmp_path / "one/a.png") == ["a"]
     assert names(tmp_path / "one", tmp_path / "two") == ["one/a", "two/a", "b"]
@@ -87,10 +89,10 @@ def test_films_of_one_name_in_two_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("output", [".", "out"])
-def test_results_stay_in_their_folder(
+def test_results_stay_in_the_output_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
 ) -> None:
-    """Two films of one name, given by paths with `..`: no result is beside or above its folder."""
+    """This holds for films with the same name that are given by paths with `..`."""
     touch(tmp_path, "one/a.png", "two/a.png", "one/here/b.png")
     monkeypatch.chdir(tmp_path / "one/here")
     found = find_films([Path("../a.png"), Path("../../two/a.png")])
@@ -99,34 +101,35 @@ def test_results_stay_in_their_folder(
     assert all(path.is_relative_to(Path(output).resolve()) for path in results)
 
 
-def test_a_film_in_the_root_has_no_folder_to_name() -> None:
+def test_a_film_in_the_root_folder_gets_no_folder_name() -> None:
     assert _in_its_folder(Path("/a.png"), "a") == "a"
 
 
-def test_what_is_no_film_is_told(tmp_path: Path) -> None:
+def test_other_files_are_reported(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "notes.txt", "x/more.TXT", "x/film.gif", "README", ".hidden.txt")
     left_out: list[str] = []
     find_films([tmp_path], on_other=lambda path: left_out.append(path.name))
     assert sorted(left_out) == ["README", "film.gif", "more.TXT", "notes.txt"]
 
 
-def test_earlier_results_are_no_films(tmp_path: Path) -> None:
+def test_earlier_results_are_not_searched(tmp_path: Path) -> None:
     touch(tmp_path, "a.png", "out/a.png", "out/deep/b.png")
     assert names(tmp_path, leave_out=tmp_path / "out") == ["a"]
     (tmp_path / "link").symlink_to(tmp_path / "out")
     assert names(tmp_path, leave_out=tmp_path / "link") == ["a"]
 
 
-def test_what_cannot_be_searched(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none: no such film or folder"):
+def test_missing_paths_and_folders_without_films_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="none: there is no such film or folder"):
         find_films([tmp_path / "none"])
     touch(tmp_path, "notes.txt")
-    with pytest.raises(InputError, match=r"no film in this folder or below; known kinds: .bmp"):
+    message = "no film in this folder or its sub-folders; known formats: .bmp"
+    with pytest.raises(InputError, match=message):
         find_films([tmp_path])
 
 
-def test_a_pipe_is_no_film(tmp_path: Path) -> None:
-    """Reading it would wait for ever."""
+def test_a_pipe_is_refused_as_a_film(tmp_path: Path) -> None:
+    """Reading it would block for ever."""
     os.mkfifo(tmp_path / "film.png")
     os.mkfifo(tmp_path / "other")
     assert names(tmp_path) == ["film"]

@@ -1,4 +1,4 @@
-"""Decoded films in Ray's object store: more of them than it has room for."""
+"""Tests decoded films that exceed the memory of Ray's object store."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from cephray.data.films import View, load_film
 from cephray.data.synthetic.draw import write_dataset
 from cephray.data.table import decode_on_cluster
 
-STORE_BYTES = 80_000_000  # Ray allows no less than 75 MiB
+STORE_BYTES = 80_000_000  # Ray requires at least 75 MiB
 
 
 @pytest.mark.timeout(300)
-def test_films_beyond_the_object_store_are_spilled_and_come_back(tmp_path: Path) -> None:
+def test_films_beyond_the_object_store_are_spilled_and_restored(tmp_path: Path) -> None:
     write_dataset(tmp_path / "films", 40, size_px=(192, 240))
     records = read_dataset(tmp_path / "films", "all", load_config().data)
     view = View(2000, 1600)

@@ -36,7 +36,7 @@ def test_training_films_of_the_validation_split_are_left_out(
     assert [record.film for record in plan.training] == ["001", "003", "004", "005", "006"]
     assert [record.film for record in plan.validation] == [f"{n:03d}" for n in range(7, 13)]
     assert lines == [
-        "training films that are in test1 as well, and not trained on: 1 "
+        "training films left out, since they are in test1 as well: 1 "
         "(data.separate_copies=false trains on them)"
     ]
     config = small_config("data.validation=test1", "data.separate_copies=false")
