@@ -49,7 +49,7 @@ def check(summary: Summary, output: Path, count: int) -> None:
     """What there is of a folder of `write_folder`."""
     assert summary.written == count - BROKEN
     assert [line.split(" is ")[0].rpartition("/")[2] for line in summary.unread[:4]] == [
-        "cut.png", "no-picture.bmp", "empty.png", "report holds no pixel data: it",
+        "cut.png", "no-picture.bmp", "empty.png", "report contains no pixel data: it",
     ]  # fmt: skip
     assert "text.jpg is not a readable image" in summary.unread[4]
     assert len(list(output.rglob("*.json"))) == len(list(output.rglob("*.png"))) == count - BROKEN

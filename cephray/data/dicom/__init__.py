@@ -1,6 +1,6 @@
 """DICOM films: grey values as a viewer shows them, and the spacing of their pixels.
 
-It knows bytes and elements, and neither paths nor data sets.
+It knows bytes and DICOM elements, but no paths and no data sets.
 """
 
 import lazy_loader

@@ -1,7 +1,7 @@
-"""DICOM files: grey values as a viewer shows them, and the spacing of their pixels.
+"""Decoding of DICOM files to grey values, as a viewer shows them, with square pixels.
 
-Only the elements of the picture are parsed, so that nothing written from here on, message or
-result, can hold who is on it. It knows bytes, and neither paths nor the network.
+Only elements that describe the image are parsed, so that no message or result can identify the
+patient. It knows bytes, but no paths and no networks.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _ELEMENTS = (
     "BluePaletteColorLookupTableData",
 )  # fmt: skip
 
-# What decodes a compression that pydicom and Pillow do not; not installed with cephray, the first
-# because of its licence, the GPL.
+# Packages for compressions that pydicom and Pillow cannot decode. They are not dependencies of
+# cephray; pylibjpeg-libjpeg cannot be one, since its licence is the GPL.
 _DECODERS = {
     "1.2.840.10008.1.2.4.51": "pylibjpeg pylibjpeg-libjpeg",
     "1.2.840.10008.1.2.4.57": "pylibjpeg pylibjpeg-libjpeg",
@@ -50,41 +50,48 @@ _DECODERS = {
     "1.2.840.10008.1.2.4.203": "pylibjpeg pylibjpeg-openjpeg",
 }
 
-_SAME = 1e-3  # spacings that differ by less are one, written with different roundings
-_LONGEST = 4.0  # pixels longer than this are a damaged number, no film
+_SAME = 1e-3  # relative difference up to which spacings are equal, except for rounding
+_LONGEST = 4.0  # ratio of the sides of a pixel above which its spacing must be damaged
 
-# Values are checked where they are used; what pydicom puts up with is no news to a user, and would
-# quote them.
+# Values are checked where they are used. The warnings of pydicom would quote values of elements.
 config.settings.reading_validation_mode = config.IGNORE
 warnings.filterwarnings("ignore", module=r"pydicom\.")
 
 
 @dataclass(frozen=True, eq=False)
 class DicomFilm:
-    """A decoded DICOM file, its pixels square."""
+    """A decoded DICOM file with square pixels.
 
-    image: NDArray[np.uint8]  # [H, W], 0 black to 255 white
-    spacing_mm: float | None  # millimetres per pixel
-    spacing_source: str | None  # the element that the spacing is from, and its correction
-    resampled_from_px: tuple[int, int] | None  # (width, height) of a file whose pixels are not
-    notes: tuple[str, ...] = ()  # what the file says and was left out, and why
+    Args:
+        image: [H, W], 0 black to 255 white.
+        spacing_mm: millimetres per pixel, or None if unknown.
+        spacing_source: elements from which the spacing was computed, or None.
+        resampled_from_px: (width, height) in the file if its pixels are not square, else None.
+        notes: elements of the file that were ignored, and the reasons.
+    """
+
+    image: NDArray[np.uint8]
+    spacing_mm: float | None
+    spacing_source: str | None
+    resampled_from_px: tuple[int, int] | None
+    notes: tuple[str, ...] = ()
 
 
 def is_dicom(content: bytes) -> bool:
-    """Tell whether a file's first 132 bytes, or more, are those of a DICOM file."""
+    """Return whether a file is a DICOM file, from at least its first 132 bytes."""
     return content[128:132] == b"DICM"
 
 
 def decode_dicom(content: bytes, film: str) -> DicomFilm:
-    """Decode a DICOM file as grey values: white is what a viewer shows white.
+    """Decode a DICOM file to grey values, as a viewer shows them.
 
     Args:
-        content: of the file, `is_dicom`.
-        film: names the film in messages.
+        content: content of the file, which must be a DICOM file (`is_dicom`).
+        film: name of the film for messages.
 
     Raises:
-        InputError: it is damaged, no single picture, or compressed in a way that needs a decoder
-            that is not installed; one line.
+        InputError: If the file is damaged, does not contain a single image, or needs a decoder
+            that is not installed. The message is one line.
     """
     try:
         dataset = dcmread(BytesIO(content), specific_tags=list(_ELEMENTS))
@@ -93,7 +100,7 @@ def decode_dicom(content: bytes, film: str) -> DicomFilm:
         return _with_square_pixels(image, dataset, film, notes)
     except InputError:
         raise
-    except Exception as error:  # pydicom raises whatever it meets in a damaged file
+    except Exception as error:  # pydicom raises errors of any type for damaged files
         said = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(
             f"film {film} is a DICOM file that cannot be decoded ({said}); copy it again from its"
@@ -102,23 +109,23 @@ def decode_dicom(content: bytes, film: str) -> DicomFilm:
 
 
 def _require_picture(dataset: Dataset, film: str) -> None:
-    """Refuse what has no picture, several, or one that cannot be decoded here."""
+    """Check that a file contains a single image, and that its decoder is installed."""
     if "PixelData" not in dataset:
         raise InputError(
-            f"film {film} holds no pixel data: it is a DICOM file of another kind, such as a"
+            f"film {film} contains no pixel data: it is a DICOM file of another kind, such as a"
             " report; leave it out"
         )
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise InputError(
-            f"film {film} holds {frames} frames, and a film is one; export the one that is wanted"
+            f"film {film} contains {frames} frames instead of one; export the frame that you need"
         )
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
         missing = not get_decoder(syntax).is_available
     except NotImplementedError:
         missing = True
-    # Pillow decodes 8 bits of this one, where 12 are usual.
+    # Pillow decodes only 8 bits of this compression, but 12 bits are usual.
     missing |= (
         syntax == "1.2.840.10008.1.2.4.51" and dataset.BitsStored > 8 and not find_spec("libjpeg")
     )
@@ -133,11 +140,15 @@ def _require_picture(dataset: Dataset, film: str) -> None:
 def _grey(
     dataset: Dataset, pixels: NDArray[Any], film: str
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Turn decoded pixels [H, W] or [H, W, 3] into grey values, and note what was left out."""
+    """Convert decoded pixels [H, W] or [H, W, 3] to grey values [H, W].
+
+    Returns:
+        The grey values, and notes on elements that were ignored.
+    """
     kind = dataset.PhotometricInterpretation
     if pixels.dtype.itemsize > 2 and int(pixels.max()) - int(pixels.min()) >= 2**16:
         raise InputError(
-            f"film {film} holds pixels of more than 16 bits; export it with 16 or fewer"
+            f"film {film} has pixels of more than 16 bits; export it with 16 or fewer"
         )
     if kind == "PALETTE COLOR":
         pixels = apply_color_lut(pixels, dataset)
@@ -148,11 +159,11 @@ def _grey(
         return np.asarray(grey, np.uint8), ()
     if kind not in ("MONOCHROME1", "MONOCHROME2"):
         raise InputError(
-            f"film {film} has pixels of the kind {kind}, and not grey or colour; export it as PNG"
+            f"film {film} has pixels of type {kind}, not grey values or colours; export it as PNG"
         )
     darkest, brightest = int(pixels.min()), int(pixels.max())
     places = pixels.astype(np.int64) - darkest
-    # The grey value of a pixel depends on its value alone, and is computed once for each value.
+    # The grey value depends only on the pixel's value, so it is computed once for each value.
     table, notes = grey_of_values(
         np.arange(darkest, brightest + 1), np.bincount(places.reshape(-1)), dataset
     )
@@ -165,10 +176,11 @@ def _grey(
 def _with_square_pixels(
     image: NDArray[np.uint8], dataset: Dataset, film: str, notes: tuple[str, ...]
 ) -> DicomFilm:
-    """Add the spacing; if rows and columns differ, resample to the finer of the two.
+    """Resample a film to square pixels if necessary, and add its spacing.
 
-    Angles between points are right in square pixels only, and one number is the spacing. The
-    shape of the pixels is used even if their size is impossible: a wrong unit does not change it.
+    Angles can be measured in square pixels only, and the spacing must be a single number. The
+    film is resampled to the finer of its two spacings. The shape of the pixels is used even if
+    their size is impossible, since a wrong unit does not affect the shape.
     """
     height, width = image.shape
     found, spacing_notes = dicom_spacing.find_spacing(dataset, height)
@@ -180,7 +192,7 @@ def _with_square_pixels(
         return DicomFilm(image, sum(pair) / 2 if found else None, source, None, notes)
     if longest > _LONGEST:
         raise InputError(
-            f"film {film} has pixels of {pair[1]:g} × {pair[0]:g} mm, which no scanner makes;"
+            f"film {film} has pixels of {pair[1]:g} × {pair[0]:g} mm, which no scanner produces;"
             " correct the file, or export it as PNG"
         )
     size = (round(width * pair[1] / finer), round(height * pair[0] / finer))

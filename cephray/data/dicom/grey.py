@@ -1,7 +1,7 @@
-"""Grey values of a DICOM film: modality transform, then VOI table or window, as a viewer applies.
+"""Grey values of a DICOM film, by modality transform and VOI table or window as in a viewer.
 
-A table or window that is impossible or leaves too few grey values is left out with a note. It
-knows pixel values and elements, and neither files nor spacings.
+A table or window that is invalid or leaves too few grey values is ignored with a note. It knows
+pixel values and elements, but no files and no spacings.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _FUNCTIONS = ("LINEAR", "LINEAR_EXACT", "SIGMOID")
 
 
 def used_bits(brightest: int) -> int:
-    """Return the depth of a film: the smallest usual number of bits that holds all its pixels.
+    """Return the smallest of 8, 10, 12, 14 and 16 bits that can represent a pixel value.
 
     Args:
-        brightest: largest pixel value, below 2¹⁶.
+        brightest: largest pixel value of a film, below 2¹⁶.
     """
     return next(bits for bits in (8, 10, 12, 14, 16) if brightest < 2**bits)
 
@@ -34,18 +34,19 @@ def used_bits(brightest: int) -> int:
 def grey_of_values(
     values: NDArray[np.int64], pixels_of_value: NDArray[np.int64], dataset: Dataset
 ) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-    """Return the grey value that each pixel value is shown as, before MONOCHROME1 is inverted.
+    """Return the grey value of each pixel value, before the inversion of MONOCHROME1.
 
-    The first table or window that leaves enough grey values is applied, tables before windows.
-    If there is none, all bits that the film uses are shown.
+    The first table or window that leaves enough grey values is applied. Tables come before
+    windows. If there is none, the bits in use are scaled to the range of grey values.
 
     Args:
         values: [n], all pixel values from the smallest to the largest.
-        pixels_of_value: [n], number of pixels of each value.
-        dataset: the elements of the film.
+        pixels_of_value: [n], number of pixels with each value.
+        dataset: elements of the film.
 
     Returns:
-        [n], 0 black to 255 white; and a note on each table or window that was left out.
+        Grey values [n], 0 black to 255 white, and a note on each table or window that was
+        ignored.
     """
     notes: list[str] = []
     plain = _all_bits(values)
@@ -73,7 +74,7 @@ def _count(greys: NDArray[np.uint8], pixels_of_value: NDArray[np.int64]) -> int:
 
 
 def _measured(values: NDArray[np.int64], dataset: Dataset, notes: list[str]) -> Values:
-    """Apply the modality table or the rescale elements; whole numbers become integers."""
+    """Apply the modality table or the rescale elements. Whole numbers become integers."""
     if not dataset.get("ModalityLUTSequence"):
         slope, intercept = (
             _numbers(dataset, name) for name in ("RescaleSlope", "RescaleIntercept")
@@ -86,11 +87,11 @@ def _measured(values: NDArray[np.int64], dataset: Dataset, notes: list[str]) -> 
     try:
         _as_sixteen_bits(dataset.get("ModalityLUTSequence"))
         measured = apply_modality_lut(values, dataset)
-    except Exception:  # pydicom raises whatever it meets in a damaged table
+    except Exception:  # pydicom raises errors of any type for damaged tables
         notes.append("modality table left out: it is damaged")
         return values
     if np.array_equal(measured, np.rint(measured)):
-        measured = measured.astype(np.int64)  # a VOI table is looked up by whole numbers
+        measured = measured.astype(np.int64)  # VOI tables are indexed by integers
     return measured
 
 
@@ -110,7 +111,7 @@ def _views(
             one.file_meta = dataset.file_meta
             one.VOILUTSequence = [table]
             shown = _to_grey(apply_voi(measured, one), 0.0, float(2**bits - 1))
-        except Exception:  # pydicom raises whatever it meets in a damaged table
+        except Exception:  # pydicom raises errors of any type for damaged tables
             notes.append(f"{name} left out: it is damaged")
             continue
         yield name, shown
@@ -132,12 +133,12 @@ def _windows(
         function = "LINEAR"
     for centre, width in zip(centres, widths, strict=False):
         name = f"window with center {centre:g} and width {width:g}"
-        # PS3.3, C.11.2.1.2.1 and C.11.2.1.3: only LINEAR needs a width of at least 1.
+        # By PS3.3, C.11.2.1.2.1 and C.11.2.1.3, only LINEAR requires a width of at least 1.
         possible = width >= 1 if function == "LINEAR" else width > 0
         if not (possible and np.isfinite([centre, width]).all()):
             notes.append(f"{name} left out: it is impossible")
             continue
-        one = Dataset()  # of 8 bits, so that the result is from 0 to 255
+        one = Dataset()  # with 8 bits, so that the result is from 0 to 255
         one.PhotometricInterpretation, one.BitsStored, one.PixelRepresentation = (
             "MONOCHROME2",
             8,
@@ -147,12 +148,12 @@ def _windows(
             DSfloat(number, auto_format=True) for number in (centre, width)
         )
         one.VOILUTFunction = function
-        with np.errstate(over="ignore"):  # SIGMOID of a value far outside the window
+        with np.errstate(over="ignore"):  # SIGMOID overflows for values far outside the window
             yield name, _to_grey(apply_windowing(measured, one), 0.0, 255.0)
 
 
 def _all_bits(measured: Values) -> NDArray[np.uint8]:
-    """Show the bits in use; of values that are negative or fractions, their range."""
+    """Scale the bits in use to grey values; for negative or fractional values, their range."""
     low, high = float(measured.min()), float(measured.max())
     if low >= 0 and high < 2**16 and np.issubdtype(measured.dtype, np.integer):
         low, high = 0.0, float(2 ** used_bits(int(high)) - 1)
@@ -165,10 +166,10 @@ def _to_grey(shown: Values, low: float, high: float) -> NDArray[np.uint8]:
 
 
 def _numbers(dataset: Dataset, keyword: str) -> list[float] | None:
-    """Return an element's numbers, NaN for each that is none, or None if it is absent."""
+    """Return the numbers of an element, or None if it is absent. Other values become NaN."""
     try:
         value = dataset.get(keyword)
-    except (TypeError, ValueError, ArithmeticError):  # pydicom refuses all for one
+    except (TypeError, ValueError, ArithmeticError):  # a single invalid number fails all of them
         value = dataset.get_item(keyword).value
         value = (
             value.decode("ascii", "replace").split("\\") if isinstance(value, bytes) else [value]
@@ -187,10 +188,13 @@ def _number(value: Any) -> float:
 
 
 def _as_sixteen_bits(tables: Any) -> int:
-    """Declare the first table's entries to have 16 bits; return how many they have, or 0.
+    """Declare the entries of the first table to have 16 bits.
 
-    pydicom looks up in integers of the table's own depth. There are none of 12 bits, and those of
-    8 bits do not count up to the end of a longer table.
+    pydicom would use integers with the number of bits of the table. There are no integers of 12
+    bits, and integers of 8 bits cannot index a table of more than 256 entries.
+
+    Returns:
+        The number of bits that the table declared before, or 0 if there is no table.
     """
     if not tables:
         return 0

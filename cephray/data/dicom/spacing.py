@@ -1,6 +1,6 @@
-"""Spacing of a DICOM film: which element it is from, and how it is corrected for magnification.
+"""Spacing of a DICOM film: the choice of its element, and the correction for magnification.
 
-It knows elements and the film's height, and no pixels.
+It knows elements and the film's height, but no pixels.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pydicom import Dataset
 
 from cephray.plausibility import spacing_fault
 
-# PS3.3, 10.7. Pixel Spacing is the distance in the patient if it was calibrated, with an object of
-# known size or for the magnification. If it was not calibrated, it equals the other two: Imager
-# Pixel Spacing is the distance at the detector, which a magnification of 5 to 15 % enlarges, as on
-# any film; Nominal Scanned Pixel Spacing is that on the film that was scanned.
+# By PS3.3, 10.7, Pixel Spacing refers to the patient if it was calibrated, with an object of known
+# size or by the magnification. Otherwise it equals one of the other two elements. Imager Pixel
+# Spacing refers to the detector, on which lengths are magnified by 5 to 15 %. Nominal Scanned
+# Pixel Spacing refers to a film that was scanned.
 SPACINGS = ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing")
 _DETECTOR = "ImagerPixelSpacing"
 _FACTOR = "EstimatedRadiographicMagnificationFactor"
@@ -25,12 +25,12 @@ _CALIBRATED = "PixelSpacingCalibrationType"
 
 ELEMENTS = (*SPACINGS, _FACTOR, *_DISTANCES, _CALIBRATED, "PixelAspectRatio")
 
-_LARGEST_FACTOR = 2.0  # cephalometric units have 1.05 to 1.15
-_SAME = 1e-3  # spacings that differ by less are one, written with different roundings
+_LARGEST_FACTOR = 2.0  # cephalometric devices magnify by 1.05 to 1.15
+_SAME = 1e-3  # relative difference up to which spacings are equal, except for rounding
 
 
 class Pair(NamedTuple):
-    """A spacing, rows then columns (PS3.3, 10.7.1.3), and the element that it is from."""
+    """The spacings of rows and columns (PS3.3, 10.7.1.3), and the element that they are from."""
 
     row_mm: float
     column_mm: float
@@ -41,12 +41,12 @@ def find_spacing(dataset: Dataset, height_px: int) -> tuple[Pair | None, tuple[s
     """Choose the spacing of a film.
 
     Args:
-        dataset: the elements of the film.
-        height_px: its rows.
+        dataset: elements of the film.
+        height_px: number of rows of the film.
 
     Returns:
-        The first possible spacing, or None; and a note on each that was left out, and on one that
-        is known at the detector only.
+        The first possible spacing, or None, and notes. There is a note on each spacing that was
+        ignored, and a note if the spacing refers to the detector.
     """
     notes: list[str] = []
     for keyword in SPACINGS:
@@ -66,7 +66,7 @@ def find_spacing(dataset: Dataset, height_px: int) -> tuple[Pair | None, tuple[s
 
 
 def pixel_shape(dataset: Dataset) -> tuple[float, float]:
-    """Return height and width of a pixel in any unit, for a film without a possible spacing."""
+    """Return the height and width of a pixel, in any unit; 1 and 1 if the file lacks them."""
     for keyword in (*SPACINGS, "PixelAspectRatio"):
         pair = _positive_pair(_get(dataset, keyword))
         if pair is not None:
@@ -75,10 +75,11 @@ def pixel_shape(dataset: Dataset) -> tuple[float, float]:
 
 
 def _in_the_patient(pair: Pair, dataset: Dataset) -> tuple[Pair, list[str]]:
-    """Divide a spacing at the detector by the magnification, if that is known.
+    """Convert a spacing at the detector to one in the patient, if the magnification is known.
 
     Returns:
-        The spacing; and a note on each magnification that was left out, and if none is known.
+        The spacing, and notes. There is a note on each magnification that was ignored, and a note
+        if none is known.
     """
     notes: list[str] = []
     if not _is_at_the_detector(pair, dataset):
@@ -92,7 +93,7 @@ def _in_the_patient(pair: Pair, dataset: Dataset) -> tuple[Pair, list[str]]:
             f" {_LARGEST_FACTOR:g}"
         )
     notes.append(
-        f"{pair.source} is the spacing at the detector and the magnification is not known: lengths"
+        f"{pair.source} is the spacing at the detector, and the magnification is unknown: lengths"
         " in millimetres are too large, usually by 5 to 15 %"
     )
     return pair, notes
@@ -108,7 +109,7 @@ def _is_at_the_detector(pair: Pair, dataset: Dataset) -> bool:
 
 
 def _factors(dataset: Dataset) -> Iterator[tuple[str, float]]:
-    """Yield the magnifications that the file tells, each with the elements it is from."""
+    """Yield the magnifications in the file, each with the names of its elements."""
     factor = _number(dataset, _FACTOR)
     if factor is not None:
         yield _FACTOR, factor
@@ -123,7 +124,7 @@ def _get(dataset: Dataset, keyword: str) -> Any:
     try:
         value = dataset.get(keyword)
     except (TypeError, ValueError, ArithmeticError):
-        return ""  # there, and not a number
+        return ""  # present, but not a number
     return None if value == "" else value
 
 
@@ -135,7 +136,7 @@ def _number(dataset: Dataset, keyword: str) -> float | None:
 
 
 def _positive_pair(value: Any) -> tuple[float, float] | None:
-    """Return two positive numbers, or None if a file has something else."""
+    """Return the two positive numbers of a value, or None if it is anything else."""
     try:
         first, second = (float(number) for number in value)
     except (TypeError, ValueError):

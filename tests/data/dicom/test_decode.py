@@ -1,3 +1,5 @@
+"""Tests decoding of DICOM files: grey values, spacings, compressions, and damaged files."""
+
 from __future__ import annotations
 
 from io import BytesIO
@@ -29,7 +31,7 @@ from cephray.errors import InputError
 
 
 def film(pixels: NDArray[Any], **elements: Any) -> Dataset:
-    """Make a digital X-ray of grey pixels [H, W] or colours [H, W, 3]."""
+    """Make a DICOM film from grey values [H, W] or colours [H, W, 3]."""
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -75,7 +77,7 @@ def lookup(bits: int, first: int, entries: NDArray[np.uint16]) -> list[Dataset]:
     return [item]
 
 
-def test_eight_bits_are_read_as_they_are(tmp_path: Path) -> None:
+def test_eight_bits_are_read_unchanged(tmp_path: Path) -> None:
     found = read(film(ramp()), tmp_path)
     assert found.image.dtype == np.uint8
     np.testing.assert_array_equal(found.image, ramp())
@@ -83,7 +85,7 @@ def test_eight_bits_are_read_as_they_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["film", "1.2.840.113619.55", "film.jpg"])
-def test_the_content_says_what_it_is(tmp_path: Path, name: str) -> None:
+def test_dicom_is_recognised_by_its_content(tmp_path: Path, name: str) -> None:
     np.testing.assert_array_equal(read(film(ramp()), tmp_path, name).image, ramp())
 
 
@@ -126,8 +128,8 @@ def test_the_first_window_is_applied_to_rescaled_values(tmp_path: Path, function
 
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("rescaled", [False, True])
-def test_a_table_is_looked_up(tmp_path: Path, bits: int, rescaled: bool) -> None:
-    """A table that turns the film into its negative, of 12-bit pixels from 100 on."""
+def test_a_voi_table_is_applied(tmp_path: Path, bits: int, rescaled: bool) -> None:
+    """The table inverts 12-bit pixels, and its first entry belongs to pixel value 100."""
     stored = ramp().astype(np.uint16) * 8
     entries = np.linspace(2**bits - 1, 0, 2048).astype(np.uint16)
     elements: dict[str, Any] = {"VOILUTSequence": lookup(bits, 100, entries)}
@@ -139,7 +141,7 @@ def test_a_table_is_looked_up(tmp_path: Path, bits: int, rescaled: bool) -> None
 
 
 @pytest.mark.parametrize("bits", [12, 16])
-def test_a_modality_table_comes_before_the_window(tmp_path: Path, bits: int) -> None:
+def test_a_modality_table_is_applied_before_the_window(tmp_path: Path, bits: int) -> None:
     entries = np.arange(4096, dtype=np.uint16)[::-1].copy()
     stored = ramp().astype(np.uint16) << 4
     elements = {
@@ -150,7 +152,7 @@ def test_a_modality_table_comes_before_the_window(tmp_path: Path, bits: int) -> 
     np.testing.assert_allclose(image.astype(int), 255 - ramp().astype(int), atol=1)
 
 
-def test_values_that_are_no_counts_are_shown_from_least_to_most(tmp_path: Path) -> None:
+def test_negative_and_fractional_values_are_scaled_by_their_range(tmp_path: Path) -> None:
     stored = ramp().astype(np.int16) - 50
     image = read(film(stored, RescaleSlope=0.25, RescaleIntercept=-10), tmp_path).image
     np.testing.assert_allclose(image, 255.0 * ramp() / ramp().max(), atol=0.51)
@@ -158,7 +160,7 @@ def test_values_that_are_no_counts_are_shown_from_least_to_most(tmp_path: Path) 
     assert read(film(flat), tmp_path).image.max() == 0
 
 
-def test_colour_becomes_luminance(tmp_path: Path) -> None:
+def test_colours_are_converted_to_luminance(tmp_path: Path) -> None:
     colours = np.full((4, 5, 3), (60, 200, 10), np.uint8)
     image = read(film(colours), tmp_path).image
     np.testing.assert_allclose(image, 0.299 * 60 + 0.587 * 200 + 0.114 * 10, atol=1)
@@ -176,7 +178,7 @@ def test_colour_becomes_luminance(tmp_path: Path) -> None:
         ({"PixelSpacing": "0.1"}, None, None),
     ],
 )
-def test_the_calibrated_spacing_comes_first(
+def test_the_calibrated_spacing_takes_precedence(
     tmp_path: Path, elements: dict[str, Any], spacing_mm: float | None, source: str | None
 ) -> None:
     found = read(film(ramp(1600), **elements), tmp_path)
@@ -185,8 +187,8 @@ def test_the_calibrated_spacing_comes_first(
     assert found.image.shape == (1600, 30)
 
 
-def test_oblong_pixels_become_square(tmp_path: Path) -> None:
-    """A disc of 200 mm is drawn on pixels twice as high as wide, and is a disc again."""
+def test_oblong_pixels_are_resampled_to_squares(tmp_path: Path) -> None:
+    """A disc of 200 mm on pixels twice as high as wide becomes a disc of 100 pixels."""
     y, x = np.mgrid[:100, :200]
     disc = np.hypot((y - 49.5) * 4, (x - 99.5) * 2) < 100
     found = read(film(disc.astype(np.uint8) * 200, PixelSpacing=[4, 2]), tmp_path)
@@ -201,7 +203,7 @@ def test_oblong_pixels_become_square(tmp_path: Path) -> None:
     assert (found.image.shape, found.spacing_mm) == ((80, 30), None)
 
 
-def test_both_sides_of_an_oblong_pixel_are_magnified(tmp_path: Path) -> None:
+def test_both_sides_of_oblong_pixels_are_corrected_for_magnification(tmp_path: Path) -> None:
     """Pixels of 2.5 × 1.25 mm at the detector are 2 × 1 mm in the patient."""
     dataset = film(
         np.full((100, 300), 90, np.uint8) + np.arange(300, dtype=np.uint8) // 4,
@@ -232,7 +234,7 @@ def test_usual_compressions_are_decoded(tmp_path: Path, syntax: UID) -> None:
     )
 
 
-def test_other_compressions_name_their_decoder(tmp_path: Path) -> None:
+def test_unsupported_compressions_name_their_decoder(tmp_path: Path) -> None:
     dataset = film(ramp())
     dataset.PixelData = encapsulate([b"\xff\xd8\xff"])
     dataset["PixelData"].VR = "OB"
@@ -242,13 +244,13 @@ def test_other_compressions_name_their_decoder(tmp_path: Path) -> None:
     assert "pip install pylibjpeg pylibjpeg-libjpeg, or export it uncompressed" in line
 
 
-def test_what_is_no_single_film_is_refused(tmp_path: Path) -> None:
+def test_files_without_a_single_image_are_refused(tmp_path: Path) -> None:
     report = film(ramp())
     del report.PixelData
-    assert "holds no pixel data" in refused(report, tmp_path)
+    assert "contains no pixel data" in refused(report, tmp_path)
     cine = film(ramp(), NumberOfFrames=2)
     cine.PixelData = 2 * ramp().tobytes()
-    assert "holds 2 frames" in refused(cine, tmp_path)
+    assert "contains 2 frames" in refused(cine, tmp_path)
     assert "more than 16 bits" in refused(film(ramp().astype(np.uint32) << 20), tmp_path)
 
 
@@ -256,18 +258,18 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "film.dcm"
     film(ramp(400, 300)).save_as(path, enforce_file_format=True)
     content = path.read_bytes()
-    for share in (0.002, 0.1, 0.9):
-        path.write_bytes(content[: int(len(content) * share)])
+    for fraction in (0.002, 0.1, 0.9):
+        path.write_bytes(content[: int(len(content) * fraction)])
         with pytest.raises(InputError, match=r"film\.dcm"):
             read_film(path)
     path.write_bytes(content[:132] + b"\xa5" * 5000)
-    with pytest.raises(InputError, match=r"film\.dcm .*copy it again|holds no pixel data"):
+    with pytest.raises(InputError, match=r"film\.dcm .*copy it again|contains no pixel data"):
         read_film(path)
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_pydicoms_own_files() -> None:
-    """Written by many programs: each is read, or refused in one line."""
+def test_the_test_files_of_pydicom_are_read_or_refused() -> None:
+    """They were written by many programs. Refusals have one line."""
     folder = Path(str(get_testdata_file("CT_small.dcm"))).parent
     read, lines = 0, []
     for path in folder.glob("*.dcm"):
@@ -279,8 +281,7 @@ def test_pydicoms_own_files() -> None:
     assert all(str(folder) in line and "\n" not in line for line in lines)
 
 
-def test_messages_hold_nothing_of_the_patient(tmp_path: Path) -> None:
-    """Not even of a file whose patient's name is what is wrong with it."""
+def test_messages_do_not_identify_the_patient(tmp_path: Path) -> None:
     dataset = film(ramp(), PatientName="Doe^Jane", PatientID="4711", StudyDate="20200101")
     dataset.BitsAllocated = 9
     line = refused(dataset, tmp_path)
@@ -288,7 +289,7 @@ def test_messages_hold_nothing_of_the_patient(tmp_path: Path) -> None:
     assert not {"Doe", "Jane", "4711", "20200101"} & set(line.replace("^", " ").split())
 
 
-def test_a_film_is_the_same_in_any_file(tmp_path: Path) -> None:
+def test_dicom_and_png_files_of_a_film_are_read_alike(tmp_path: Path) -> None:
     (tmp_path / "film.png").write_bytes(cv2.imencode(".png", ramp())[1].tobytes())
     np.testing.assert_array_equal(
         read(film(ramp()), tmp_path).image, read_film(tmp_path / "film.png").image

@@ -1,4 +1,4 @@
-"""Windows and tables: the impossible ones are left out with a note, and the film is read."""
+"""Tests that invalid windows and tables are ignored with a note, and that valid ones apply."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LINEAR = np.arange(4096, dtype=np.uint16)
 
 
 def damaged(**changes: Any) -> list[Dataset]:
-    """Make a table with elements changed, or deleted if None."""
+    """Make a table with changed elements. Elements with the value None are deleted."""
     table = lookup(12, 0, LINEAR)
     for keyword, value in changes.items():
         if value is None:
@@ -66,8 +66,8 @@ LEFT_OUT: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("case", LEFT_OUT)
 @pytest.mark.parametrize("kind", ["MONOCHROME2", "MONOCHROME1"])
-def test_what_is_impossible_is_left_out(tmp_path: Path, case: str, kind: str) -> None:
-    """The film looks as without the element, and a note says why."""
+def test_invalid_elements_are_ignored(tmp_path: Path, case: str, kind: str) -> None:
+    """The image is the same as without the element, and a note gives the reason."""
     elements, words = LEFT_OUT[case]
     wide = ramp().astype(np.uint16) << 4
     usual = {"BitsStored": 12, "HighBit": 11, "PhotometricInterpretation": kind}
@@ -94,14 +94,15 @@ APPLIED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("case", APPLIED)
-def test_the_first_possible_window_is_applied(tmp_path: Path, case: str) -> None:
+def test_the_first_valid_window_is_applied(tmp_path: Path, case: str) -> None:
     wide = ramp().astype(np.uint16) << 4
     expected = np.clip((wide - 999.5) / 999 + 0.5, 0, 1) * 255
     image = read(film(wide, **APPLIED[case]), tmp_path).image
     np.testing.assert_allclose(image, expected, atol=0.51)
 
 
-NOT_NUMBERS: dict[str, tuple[dict[str, bytes], bool]] = {  # and whether (1000, 1000) is applied
+# Elements that are not numbers, and whether the window (1000, 1000) is applied.
+NOT_NUMBERS: dict[str, tuple[dict[str, bytes], bool]] = {
     "center": ({"WindowCenter": b"abc ", "WindowWidth": b"1000"}, False),
     "width": ({"WindowCenter": b"1000", "WindowWidth": b"wide"}, False),
     "comma": ({"WindowCenter": b"1000,5", "WindowWidth": b"1000,5"}, False),
@@ -119,8 +120,8 @@ NOT_NUMBERS: dict[str, tuple[dict[str, bytes], bool]] = {  # and whether (1000, 
 
 
 @pytest.mark.parametrize("case", NOT_NUMBERS)
-def test_text_in_place_of_a_number_is_left_out(tmp_path: Path, case: str) -> None:
-    """As the bytes of a damaged file have it; one that is no number does not spoil the others."""
+def test_elements_that_are_not_numbers_are_ignored(tmp_path: Path, case: str) -> None:
+    """An invalid number, as in the bytes of a damaged file, does not affect the other numbers."""
     elements, applied = NOT_NUMBERS[case]
     wide = ramp().astype(np.uint16) << 4
     usual = {"BitsStored": 12, "HighBit": 11}
@@ -134,7 +135,7 @@ def test_text_in_place_of_a_number_is_left_out(tmp_path: Path, case: str) -> Non
     assert bool(found.notes) == (case != "second width")
 
 
-def test_a_width_below_1_is_possible_for_linear_exact(tmp_path: Path) -> None:
+def test_linear_exact_allows_a_width_below_1(tmp_path: Path) -> None:
     stored = ramp().astype(np.uint16)
     elements = {
         "RescaleSlope": 0.001, "RescaleIntercept": 0, "VOILUTFunction": "LINEAR_EXACT",
@@ -147,7 +148,7 @@ def test_a_width_below_1_is_possible_for_linear_exact(tmp_path: Path) -> None:
 
 
 def test_a_film_of_few_grey_values_keeps_its_window(tmp_path: Path) -> None:
-    """A film that has two grey values cannot lose any."""
+    """A film with two grey values has too few without the window as well."""
     stored = np.zeros((40, 30), np.uint16)
     stored[10:20] = 100
     found = read(film(stored, WindowCenter=50, WindowWidth=200), tmp_path)
