@@ -1,6 +1,6 @@
-"""Changes of training films and their landmarks.
+"""Augmentation: random changes of training films and their landmarks.
 
-They are pure functions of arrays and of a random generator.
+All functions are pure functions of arrays and a random generator.
 """
 
 import lazy_loader

@@ -1,6 +1,7 @@
-"""How a film would look from another scanner: tone, noise, and the bands that collimators leave.
+"""Changes of a film's appearance: tone, noise, and bands like those of collimators.
 
-Pure functions of a film and drawn numbers. It knows neither landmarks nor geometry.
+All functions are pure functions of a film and random numbers. They know no landmarks and no
+geometry.
 """
 
 from __future__ import annotations
@@ -13,21 +14,21 @@ from cephray.data.opencv import cv2
 
 GrayImage = NDArray[np.uint8]  # [H, W]
 
-GREATEST_SHADE = 40  # grey values that a band differs from black or white by
+MAX_SHADE = 40  # maximum difference of a band from black or white, grey values
 
 
 def tone_curve(draw: NDArray[np.float64], config: ToneConfig) -> GrayImage:
-    """Draw what each grey value becomes.
+    """Compute a random tone curve.
 
-    grey' = (grey ^ exp(g) − 1/2) · exp(c) + 1/2 + b, cut off at black and white, and inverted with
-    a probability of its own.
+    grey' = (grey ^ exp(g) − 1/2) · exp(c) + 1/2 + b, clipped to black and white, and inverted with
+    a given probability.
 
     Args:
-        draw: [4], numbers in [0, 1) for gamma g, contrast c, brightness b, and inversion.
-        config: the largest of each.
+        draw: [4], random numbers in [0, 1) for gamma g, contrast c, brightness b, and inversion.
+        config: maximum of g, c and b, and probability of the inversion.
 
     Returns:
-        uint8 [256].
+        uint8 [256], the new grey value of each grey value.
     """
     gamma, contrast, brightness = (2 * draw[:3] - 1) * (
         config.gamma,
@@ -45,13 +46,13 @@ def tone_curve(draw: NDArray[np.float64], config: ToneConfig) -> GrayImage:
 def retone(
     image: GrayImage, draw: NDArray[np.float64], rng: np.random.Generator, config: ToneConfig
 ) -> GrayImage:
-    """Change a film's tone, and add noise.
+    """Apply a random tone curve to a film, and add noise.
 
     Args:
         image: uint8 [H, W]; not modified.
-        draw: [5], numbers in [0, 1): those of `tone_curve`, and the strength of the noise.
-        rng: source of the noise.
-        config: the largest of each.
+        draw: [5], random numbers in [0, 1): those of `tone_curve`, and the strength of the noise.
+        rng: random generator of the noise.
+        config: limits of tone and noise.
 
     Returns:
         uint8 [H, W].
@@ -65,20 +66,21 @@ def retone(
 
 
 def add_bands(image: GrayImage, draw: NDArray[np.float64], config: BandConfig) -> GrayImage:
-    """Lay a band of one grey value along the top and the left edge, as collimators do.
+    """Add a band of one grey value along the top and the left edge, like those of collimators.
 
     Args:
         image: uint8 [H, W]; not modified.
-        draw: [3], numbers in [0, 1): height of the upper band, width of the left one, grey value.
-        config: their greatest share of the film.
+        draw: [3], random numbers in [0, 1): height of the top band, width of the left band, grey
+            value.
+        config: maximum size of the bands.
 
     Returns:
         uint8 [H, W].
     """
     height = round(image.shape[0] * config.max_share * draw[0])
     width = round(image.shape[1] * config.max_share * draw[1])
-    # Nearly black or nearly white: both ends of the draw are the farthest from grey.
-    grey = round(2 * GREATEST_SHADE * min(draw[2], 1 - draw[2]))
+    # Both ends of the draw give the extremes: 0 is black, and just below 1 is white.
+    grey = round(2 * MAX_SHADE * min(draw[2], 1 - draw[2]))
     grey = grey if draw[2] < 0.5 else 255 - grey
     banded = image.copy()
     banded[:height] = grey

@@ -1,8 +1,8 @@
-"""Augmentation: a film and its landmarks in, a varied film and its landmarks out; pure functions.
+"""Augmentation of a film and its landmarks, by pure functions.
 
-Coordinates follow `geometry.py`. Flip, shift and crop are matrices on normalised coordinates; they
-are multiplied and applied once, to image and points alike, so that the two cannot part. It knows
-neither files nor batches.
+Coordinates follow `geometry.py`. Flip, shift, crop and affine map are matrices on normalised
+coordinates. Their product is applied once to the image, and to the landmarks, so that both stay
+consistent. It knows no files and no batches.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ MIRROR: Matrix = np.array([[-1.0, 0.0, 1.0], [0.0, 1.0, 0.0]])
 def augment(
     image: GrayImage, landmarks_norm: Landmarks, rng: np.random.Generator, config: AugmentConfig
 ) -> tuple[GrayImage, Landmarks]:
-    """Vary a film as the configuration allows.
+    """Apply random changes to a film and its landmarks.
 
-    At most one change of the grey values is drawn, then flip, shift and crop, each with its own
-    probability, and the affine map; then jitter of the landmarks, then bands and tone. Every call
-    takes the same numbers from `rng`, whatever is enabled: a switch changes nothing but its own
-    effect. A landmark may leave the film by the affine map alone.
+    The order is: at most one photometric change, flip, shift, crop, affine map, jitter of the
+    landmarks, bands, and tone. Each call draws the same numbers from `rng`, whatever is enabled,
+    so that a switch does not affect other changes. Only the affine map can move landmarks out of
+    the film.
 
     Args:
         image: uint8 [H, W]; not modified.
-        landmarks_norm: float32 [K, 2], NaN where missing; not modified.
-        rng: source of everything random.
+        landmarks_norm: float32 [K, 2], normalised; NaN where missing; not modified.
+        rng: random generator.
         config: switches and strengths.
 
     Returns:
-        Image uint8 [H, W] and landmarks float32 [K, 2].
+        The image, uint8 [H, W], and the landmarks, float32 [K, 2].
     """
     choice, strength = rng.random(2)
     flip_coin, shift_coin, crop_coin, jitter_coin = rng.random(4)
@@ -89,14 +89,14 @@ def augment(
 
 
 def high_pass(image: GrayImage, radius: float) -> GrayImage:
-    """Remove slow changes of brightness; stretch what is left to 0..255.
+    """Remove low spatial frequencies, and stretch the result to 0..255.
 
-    The filter rises as 1 - exp(-f² / 2r²), which leaves no ripples beside edges. A film of one
-    grey value is returned as it is.
+    The filter is the Gaussian high-pass 1 - exp(-f² / 2r²), which causes no ringing at edges. A
+    film with a single grey value is returned unchanged.
 
     Args:
         image: uint8 [H, W].
-        radius: r, cycles per film; above 0.
+        radius: r, cycles per film, above 0.
 
     Returns:
         uint8 [H, W].
@@ -106,11 +106,11 @@ def high_pass(image: GrayImage, radius: float) -> GrayImage:
     y = np.fft.fftfreq(height, 1 / height).astype(np.float32)[:, None]  # cycles per film
     x = np.fft.rfftfreq(width, 1 / width).astype(np.float32)[None, :]
     spectrum *= -np.expm1(-(x * x + y * y) / (2 * radius * radius))
-    quick = np.fft.irfft2(spectrum, s=image.shape)
-    low, high = quick.min(), quick.max()
+    filtered = np.fft.irfft2(spectrum, s=image.shape)
+    low, high = filtered.min(), filtered.max()
     if high - low < 1e-3:
         return image
-    stretched: GrayImage = np.round((quick - low) * (255 / (high - low))).astype(np.uint8)
+    stretched: GrayImage = np.round((filtered - low) * (255 / (high - low))).astype(np.uint8)
     return stretched
 
 
@@ -119,9 +119,9 @@ def unsharp_mask(image: GrayImage, mask: Mask, amount: float, radius: float) -> 
 
     Args:
         image: uint8 [H, W].
-        mask: which copy.
+        mask: kind of the copy.
         amount: weight of the difference.
-        radius: of the filter, share of the film height; at least one pixel is taken.
+        radius: radius of the filter as a fraction of the film height, but at least one pixel.
 
     Returns:
         uint8 [H, W].
@@ -138,7 +138,7 @@ def unsharp_mask(image: GrayImage, mask: Mask, amount: float, radius: float) -> 
 
 
 def solarize(image: GrayImage, threshold: float) -> GrayImage:
-    """Invert the pixels brighter than `threshold`, 0 black to 1 white."""
+    """Invert the pixels that are brighter than `threshold`, from 0 (black) to 1 (white)."""
     return np.where(image > 255 * threshold, 255 - image, image)
 
 
@@ -148,11 +148,11 @@ def invert(image: GrayImage) -> GrayImage:
 
 
 def clahe(image: GrayImage, clip_limit: float, tiles: int) -> GrayImage:
-    """Equalise the histogram within tiles, contrast limited (CLAHE).
+    """Equalise the histogram within tiles, with limited contrast (CLAHE).
 
     Args:
         image: uint8 [H, W].
-        clip_limit: highest histogram bin, times the mean bin.
+        clip_limit: highest histogram bin, as a multiple of the mean bin.
         tiles: number of tiles along each side.
 
     Returns:
@@ -165,46 +165,48 @@ def clahe(image: GrayImage, clip_limit: float, tiles: int) -> GrayImage:
 def shift_matrix(
     landmarks_norm: Landmarks, aspect: float, draw: NDArray[np.float64], config: ShiftConfig
 ) -> Matrix:
-    """Move the film along both axes, by a share of the room between landmarks and margin.
+    """Return the matrix of a random shift of the film that keeps a margin around the landmarks.
 
     Args:
-        landmarks_norm: [K, 2].
-        aspect: height of the image over its width.
-        draw: [2], 0 farthest to the left (top), 1 farthest to the right (bottom).
-        config: largest shares, and the margin.
+        landmarks_norm: [K, 2], normalised; NaN where missing.
+        aspect: height of the image divided by its width.
+        draw: [2], random numbers in [0, 1), from the farthest to the left (top) to the farthest to
+            the right (bottom).
+        config: maximum shift, as a fraction of the possible shift, and margin.
 
     Returns:
-        [2, 3]; the identity along an axis that has no room.
+        [2, 3]. There is no shift along an axis on which the landmarks leave no room.
     """
     known = _known(landmarks_norm)
     if not len(known):
         return IDENTITY
     margin = config.margin * np.array([aspect, 1.0])  # [2], normalised
-    back = np.maximum(known.min(axis=0) - margin, 0)
-    forth = np.maximum(1 - margin - known.max(axis=0), 0)
-    share = (2 * draw - 1) * (config.horizontal, config.vertical)
-    return np.column_stack([np.eye(2), np.where(share > 0, share * forth, share * back)])
+    room_before = np.maximum(known.min(axis=0) - margin, 0)
+    room_after = np.maximum(1 - margin - known.max(axis=0), 0)
+    fraction = (2 * draw - 1) * (config.horizontal, config.vertical)
+    shift = np.where(fraction > 0, fraction * room_after, fraction * room_before)
+    return np.column_stack([np.eye(2), shift])
 
 
 def crop_matrix(
     landmarks_norm: Landmarks, aspect: float, draw: NDArray[np.float64], config: CropConfig
 ) -> Matrix:
-    """Enlarge the box around the landmarks, with a margin inside the film, to the whole film.
+    """Return the matrix that enlarges the landmarks' bounding box, with margins, to the film.
 
     Args:
-        landmarks_norm: [K, 2].
-        aspect: height of the image over its width.
-        draw: [4], size of the margin to the left, top, right and bottom, 0 least to 1 greatest.
-        config: least and greatest margin.
+        landmarks_norm: [K, 2], normalised; NaN where missing.
+        aspect: height of the image divided by its width.
+        draw: [4], random numbers in [0, 1) for the margins on the left, top, right and bottom.
+        config: minimum and maximum margin.
 
     Returns:
-        [2, 3]; the identity where the landmarks span no box.
+        [2, 3], or the identity if the bounding box is too small.
     """
     known = _known(landmarks_norm)
     if not len(known):
         return IDENTITY
     margin = config.min_margin + (config.max_margin - config.min_margin) * draw.reshape(2, 2)
-    margin = margin * (aspect, 1.0)  # [2, 2], before and behind, normalised (x, y)
+    margin = margin * (aspect, 1.0)  # [2, 2], low and high side, normalised (x, y)
     low = np.maximum(known.min(axis=0) - margin[0], 0)
     high = np.minimum(known.max(axis=0) + margin[1], 1)
     if (high - low).min() < 0.01:
@@ -213,15 +215,15 @@ def crop_matrix(
 
 
 def affine_matrix(aspect: float, draw: NDArray[np.float64], config: AffineConfig) -> Matrix:
-    """Turn, scale and stretch about the middle of the film, then move.
+    """Return the matrix of a random rotation, scaling and stretch about the centre, and shift.
 
     Args:
-        aspect: height of the image over its width.
-        draw: [5], numbers in [0, 1) for rotation, scale, aspect, and the shift along x and y.
-        config: the largest of each, either way.
+        aspect: height of the image divided by its width.
+        draw: [5], random numbers in [0, 1) for rotation, scale, aspect, and shift along x and y.
+        config: maximum of each in both directions.
 
     Returns:
-        [2, 3]
+        [2, 3].
     """
     rotation, scale, stretch, right, down = 2 * draw - 1
     angle = np.deg2rad(config.rotation_deg * rotation)
@@ -235,17 +237,22 @@ def affine_matrix(aspect: float, draw: NDArray[np.float64], config: AffineConfig
 
 
 class Fill(NamedTuple):
-    """What the film does not cover: its edge goes on, or one grey value."""
+    """The fill of pixels that the film does not cover.
+
+    Args:
+        replicate: repeat the film's edge pixels.
+        grey: grey value, if `replicate` is False.
+    """
 
     replicate: bool = False
     grey: int = 0
 
 
 def draw_fill(draw: NDArray[np.float64]) -> Fill:
-    """Draw what the film does not cover: half of the time its edge, else black, grey or white.
+    """Choose a random fill: repeated edges in half of the cases, else black, grey or white.
 
     Args:
-        draw: [2], numbers in [0, 1).
+        draw: [2], random numbers in [0, 1).
     """
     return Fill(bool(draw[0] < 0.5), (0, 128, 255)[int(3 * draw[1])])
 
@@ -253,16 +260,17 @@ def draw_fill(draw: NDArray[np.float64]) -> Fill:
 def jitter(
     landmarks_norm: Landmarks, aspect: float, draw: NDArray[np.float64], max_shift: float
 ) -> Landmarks:
-    """Move each landmark on its own, within the film.
+    """Move each landmark independently by a random offset, within the film.
 
     Args:
-        landmarks_norm: [K, 2].
-        aspect: height of the image over its width.
-        draw: [K, 2], 0 farthest to the left (top), 1 farthest to the right (bottom).
-        max_shift: along each axis, share of the film height.
+        landmarks_norm: [K, 2], normalised; NaN where missing.
+        aspect: height of the image divided by its width.
+        draw: [K, 2], random numbers in [0, 1), from the farthest to the left (top) to the farthest
+            to the right (bottom).
+        max_shift: maximum shift along each axis, as a fraction of the film height.
 
     Returns:
-        float32 [K, 2].
+        float32 [K, 2], normalised.
     """
     offset = (2 * draw - 1) * max_shift * np.array([aspect, 1.0])
     jittered: Landmarks = np.clip(landmarks_norm + offset, 0, 1).astype(np.float32)
@@ -270,21 +278,21 @@ def jitter(
 
 
 def compose(outer: Matrix, inner: Matrix) -> Matrix:
-    """Return the matrix that applies `inner`, then `outer`: both [2, 3]."""
+    """Return the matrix [2, 3] that applies `inner` first and then `outer`."""
     composed = outer[:, :2] @ inner
     composed[:, 2] += outer[:, 2]
     return composed
 
 
 def move(landmarks_norm: Landmarks, matrix: Matrix) -> Landmarks:
-    """Apply a matrix [2, 3] to landmarks [K, 2]; missing ones stay missing."""
+    """Apply a matrix [2, 3] to landmarks [K, 2]. Missing landmarks stay missing."""
     points = np.asarray(landmarks_norm, np.float64)
     moved: NDArray[np.float64] = points @ matrix[:, :2].T + matrix[:, 2]
     return moved.astype(np.float32)
 
 
 def warp(image: GrayImage, matrix: Matrix, fill: Fill = Fill()) -> GrayImage:  # noqa: B008
-    """Apply a matrix [2, 3] to an image [H, W]; fill what the film does not cover."""
+    """Apply a matrix [2, 3] to an image [H, W], and fill the pixels that it does not cover."""
     height, width = image.shape
     size = np.array([width, height], np.float64)
     linear = size[:, None] * matrix[:, :2] / size
@@ -304,7 +312,14 @@ def warp(image: GrayImage, matrix: Matrix, fill: Fill = Fill()) -> GrayImage:  #
 def _photometric(
     image: GrayImage, choice: float, strength: float, config: AugmentConfig
 ) -> GrayImage:
-    """Apply one of the enabled changes of grey values, or none; both numbers lie in [0, 1)."""
+    """Apply one of the enabled photometric changes, or none.
+
+    Args:
+        image: uint8 [H, W].
+        choice: random number in [0, 1) that chooses the change.
+        strength: random number in [0, 1) for its strength.
+        config: switches and strengths.
+    """
     unsharp, masks = config.unsharp_mask, get_args(Mask)
     changes: list[tuple[bool, Callable[[], GrayImage]]] = [
         (

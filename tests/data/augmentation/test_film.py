@@ -1,3 +1,5 @@
+"""Tests augmentation: landmarks follow the image, and each change equals its definition."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -27,12 +29,12 @@ H, W = 200, 160
 FRAME = geometry.whole((W, H))
 ASPECT = H / W
 GEOMETRIC = ("flip", "shift", "crop")
-CERTAIN = ("affine", "tone")  # have no probability
+CERTAIN = ("affine", "tone")  # augmentations without a probability
 PHOTOMETRIC = ("high_pass", "unsharp_mask", "solarize", "invert", "clahe")
 
 
 def switched(*names: str, **strengths: Any) -> AugmentConfig:
-    """The configuration in which these augmentations are on and, where they can be, certain."""
+    """Return a configuration with these augmentations enabled, and a probability of 1."""
     tree: dict[str, Any] = {name: {"enabled": True, **strengths} for name in names}
     for name in names:
         if name not in (*PHOTOMETRIC, *CERTAIN):
@@ -41,7 +43,7 @@ def switched(*names: str, **strengths: Any) -> AugmentConfig:
 
 
 def dots() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A black film with smooth bright dots, and their places."""
+    """Return a black film with smooth bright dots, and their positions."""
     points_px = np.array([[50.0, 60.0], [101.3, 71.8], [75.5, 120.25], [112.0, 130.6]])
     y, x = np.mgrid[:H, :W]
     image = sum(255 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 8.0) for px, py in points_px)
@@ -49,7 +51,7 @@ def dots() -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
 
 
 def centroid(image: NDArray[np.uint8], around_px: NDArray[np.floating[Any]]) -> Any:
-    """Centre of mass of what is bright within 9 pixels."""
+    """Return the centroid of the brightness within 9 pixels of a point."""
     y, x = np.mgrid[: image.shape[0], : image.shape[1]]
     near = (np.abs(x - around_px[0]) < 9) & (np.abs(y - around_px[1]) < 9)
     weight = image * near.astype(float)
@@ -67,7 +69,7 @@ def textured(seed: int = 0) -> NDArray[np.uint8]:
     [*[(n,) for n in (*GEOMETRIC, "affine")], GEOMETRIC, ("flip", "crop"), ("flip", "affine")],
 )
 @pytest.mark.parametrize("seed", range(5))
-def test_landmarks_stay_on_what_they_mark(names: tuple[str, ...], seed: int) -> None:
+def test_landmarks_follow_the_image(names: tuple[str, ...], seed: int) -> None:
     image, landmarks = dots()
     moved_image, moved = augment(image, landmarks, np.random.default_rng(seed), switched(*names))
     assert moved_image.shape == image.shape
@@ -79,7 +81,7 @@ def test_landmarks_stay_on_what_they_mark(names: tuple[str, ...], seed: int) -> 
 
 
 @pytest.mark.parametrize("name", PHOTOMETRIC)
-def test_grey_values_change_and_nothing_moves(name: str) -> None:
+def test_photometric_changes_move_nothing(name: str) -> None:
     image, landmarks = textured(), dots()[1]
     config = switched(name)
     changed = 0
@@ -89,7 +91,7 @@ def test_grey_values_change_and_nothing_moves(name: str) -> None:
         assert result.shape == image.shape
         np.testing.assert_array_equal(moved, landmarks)
         changed += not np.array_equal(result, image)
-    assert 4 <= changed <= 16  # one of two: this change, or none
+    assert 4 <= changed <= 16  # this change and no change are equally likely
 
 
 def test_jitter_moves_points_only() -> None:
@@ -102,7 +104,7 @@ def test_jitter_moves_points_only() -> None:
     assert (offset_px > 0).all()
 
 
-def test_jitter_leaves_no_point_outside_the_film() -> None:
+def test_jitter_keeps_points_inside_the_film() -> None:
     image, _ = dots()
     corners = np.array([[0, 0], [1, 1], [0, 1], [1, 0]] * 5, np.float32)
     config = switched("jitter", max_shift=0.02)
@@ -112,14 +114,14 @@ def test_jitter_leaves_no_point_outside_the_film() -> None:
     assert ((moved > 0) & (moved < 1)).sum() > 10
 
 
-def test_all_off_changes_nothing() -> None:
+def test_disabled_augmentation_changes_nothing() -> None:
     image, landmarks = dots()
     result, moved = augment(image, landmarks, np.random.default_rng(0), AugmentConfig())
     assert result is image
     assert moved is landmarks
 
 
-def test_the_same_generator_gives_the_same_film_and_inputs_stay() -> None:
+def test_results_are_reproducible_and_inputs_are_not_modified() -> None:
     image, landmarks = textured(), dots()[1]
     copies = image.copy(), landmarks.copy()
     config = switched(*GEOMETRIC, *PHOTOMETRIC, "jitter")
@@ -131,7 +133,7 @@ def test_the_same_generator_gives_the_same_film_and_inputs_stay() -> None:
 
 
 @pytest.mark.parametrize("name", [*GEOMETRIC, *PHOTOMETRIC, "jitter"])
-def test_switches_and_landmarks_do_not_change_what_is_drawn(name: str) -> None:
+def test_the_number_of_random_draws_is_fixed(name: str) -> None:
     after = []
     for config in (AugmentConfig(), switched(name)):
         for landmarks in (dots()[1], np.full((4, 2), np.nan, np.float32)):
@@ -141,7 +143,7 @@ def test_switches_and_landmarks_do_not_change_what_is_drawn(name: str) -> None:
     assert len(set(after)) == 1
 
 
-def test_probability_zero_is_off() -> None:
+def test_a_probability_of_zero_disables() -> None:
     image, landmarks = dots()
     config = switched(*GEOMETRIC, "jitter", probability=0.0)
     for seed in range(10):
@@ -165,14 +167,14 @@ def test_missing_landmarks_are_ignored_and_stay_missing() -> None:
     assert augment(image, none, np.random.default_rng(1), switched("shift", "crop"))[0] is image
 
 
-def test_flip_mirrors_pixel_for_pixel() -> None:
+def test_flip_mirrors_exactly() -> None:
     image, landmarks = textured(), dots()[1]
     result, moved = augment(image, landmarks, np.random.default_rng(0), switched("flip"))
     np.testing.assert_array_equal(result, image[:, ::-1])
     np.testing.assert_allclose(moved, np.stack([1 - landmarks[:, 0], landmarks[:, 1]], axis=-1))
 
 
-def test_warp_by_whole_pixels_moves_pixels_and_leaves_black() -> None:
+def test_warp_by_whole_pixels_is_exact_and_fills_with_black() -> None:
     image = textured()
     result = module.warp(image, np.array([[1, 0, 3 / W], [0, 1, -5 / H]]))
     np.testing.assert_array_equal(result[:-5, 3:], image[5:, :-3])
@@ -193,12 +195,12 @@ def test_shifted_landmarks_keep_their_margin(
     config = ShiftConfig(margin=margin)
     moved = module.move(landmarks, module.shift_matrix(landmarks, ASPECT, np.array(draw), config))
     for axis, least in ((0, margin * ASPECT), (1, margin)):
-        for end in (moved[:, axis].min(), (1 - moved[:, axis]).min()):
-            started = min(landmarks[:, axis].min(), (1 - landmarks[:, axis]).min())
-            assert end >= min(least, started) - 1e-5
+        for after in (moved[:, axis].min(), (1 - moved[:, axis]).min()):
+            before = min(landmarks[:, axis].min(), (1 - landmarks[:, axis]).min())
+            assert after >= min(least, before) - 1e-5
 
 
-def test_shift_without_room_is_none() -> None:
+def test_shift_without_room_is_the_identity() -> None:
     corners = np.array([[0.01, 0.02], [0.99, 0.98]], np.float32)
     matrix = module.shift_matrix(corners, ASPECT, np.array([0.0, 1.0]), ShiftConfig())
     np.testing.assert_array_equal(matrix, module.IDENTITY)
@@ -214,12 +216,12 @@ def test_cropped_landmarks_stay_inside(
     moved = module.move(landmarks, matrix)
     assert (moved >= -1e-5).all()
     assert (moved <= 1 + 1e-5).all()
-    assert (np.diag(matrix[:, :2]) >= 1 - 1e-9).all()  # a crop never shrinks
+    assert (np.diag(matrix[:, :2]) >= 1 - 1e-9).all()  # a crop does not shrink the film
     corners = (np.array([[0, 0], [1, 1]]) - matrix[:, 2]) / np.diag(matrix[:, :2])
-    assert ((corners >= -1e-9) & (corners <= 1 + 1e-9)).all()  # and never leaves the film
+    assert ((corners >= -1e-9) & (corners <= 1 + 1e-9)).all()  # it stays inside the film
 
 
-def test_crop_of_a_single_point_without_margin_is_none() -> None:
+def test_crop_of_a_single_point_without_margin_is_the_identity() -> None:
     config = CropConfig(min_margin=0, max_margin=0)
     matrix = module.crop_matrix(np.full((1, 2), 0.5, np.float32), 1.0, np.zeros(4), config)
     np.testing.assert_array_equal(matrix, module.IDENTITY)
@@ -236,29 +238,29 @@ def test_compose_applies_the_inner_matrix_first() -> None:
     )
 
 
-def test_high_pass_removes_slow_waves_and_keeps_quick_ones() -> None:
+def test_high_pass_has_the_gain_of_its_definition() -> None:
     y, x = np.mgrid[:H, :W]
-    slow, quick = np.sin(2 * np.pi * y / H), np.sin(2 * np.pi * 20 * x / W)
-    image = (128 + 60 * slow + 40 * quick).astype(np.uint8)
+    low, high = np.sin(2 * np.pi * y / H), np.sin(2 * np.pi * 20 * x / W)
+    image = (128 + 60 * low + 40 * high).astype(np.uint8)
     result = module.high_pass(image, 0.8).astype(float)
     assert (result.min(), result.max()) == (0, 255)
 
-    def share(wave: NDArray[np.float64]) -> float:
+    def amplitude(wave: NDArray[np.float64]) -> float:
         return float(((result - result.mean()) * wave).mean() / (wave * wave).mean())
 
     gain = 1 - np.exp(-1 / (2 * 0.8**2))
-    assert share(slow) / share(quick) == pytest.approx(gain * 60 / 40, rel=0.02)
+    assert amplitude(low) / amplitude(high) == pytest.approx(gain * 60 / 40, rel=0.02)
 
 
 @pytest.mark.parametrize("grey", [0, 77, 255])
-def test_films_of_one_grey_value_survive(grey: int) -> None:
+def test_films_of_one_grey_value_are_unchanged(grey: int) -> None:
     image = np.full((H, W), grey, np.uint8)
     np.testing.assert_array_equal(module.high_pass(image, 0.5), image)
     for mask in ("blurred", "dilated", "eroded"):
         np.testing.assert_array_equal(module.unsharp_mask(image, mask, 1.0, 0.01), image)
 
 
-def test_unsharp_mask_is_the_difference_to_its_copy() -> None:
+def test_unsharp_mask_adds_the_difference_to_its_copy() -> None:
     image = np.full((9, 9), 100, np.uint8)
     image[4, 4] = 120
     dilated = module.unsharp_mask(image, "dilated", 1.0, 0.0)
@@ -271,7 +273,7 @@ def test_unsharp_mask_is_the_difference_to_its_copy() -> None:
     np.testing.assert_array_equal(module.unsharp_mask(image, "eroded", 0.0, 0.0), image)
 
 
-def test_solarize_and_invert_by_value() -> None:
+def test_solarize_and_invert_each_grey_value() -> None:
     image = np.arange(256, dtype=np.uint8).reshape(16, 16)
     np.testing.assert_array_equal(module.invert(image).ravel(), np.arange(255, -1, -1))
     expected = [v if v <= 127.5 else 255 - v for v in range(256)]
@@ -279,13 +281,13 @@ def test_solarize_and_invert_by_value() -> None:
     np.testing.assert_array_equal(module.solarize(image, 1.0), image)
 
 
-def test_clahe_raises_the_contrast_of_a_dull_film() -> None:
+def test_clahe_increases_low_contrast() -> None:
     image = (100 + textured() // 16).astype(np.uint8)
     assert module.clahe(image, 4.0, 4).std() > 2 * image.std()
 
 
-def test_the_affine_map_is_what_it_says() -> None:
-    """One draw at a time, on a film that is higher than wide: angles and lengths in pixels."""
+def test_the_affine_map_has_the_configured_parameters() -> None:
+    """Each parameter is tested alone. Angles and lengths are measured in pixels."""
     config = AffineConfig(rotation_deg=10, scale=0.2, aspect=0.1, shift=0.05)
     points = np.array([[0.5, 0.5], [0.7, 0.5], [0.5, 0.8]], np.float32)
     size = np.array([W, H])
@@ -314,7 +316,7 @@ def test_the_affine_map_is_what_it_says() -> None:
     np.testing.assert_allclose(mapped(4, 0.0), (points + up) * size, atol=1e-3)
 
 
-def test_what_the_film_leaves_is_filled_as_drawn() -> None:
+def test_uncovered_pixels_have_the_drawn_fill() -> None:
     image = np.full((H, W), 90, np.uint8)
     matrix = np.array([[1, 0, 0.25], [0, 1, 0]])
     greys = set()
@@ -326,7 +328,7 @@ def test_what_the_film_leaves_is_filled_as_drawn() -> None:
     assert module.warp(image, matrix)[H // 2, 5] == 0
 
 
-def test_a_tone_is_a_curve_and_noise() -> None:
+def test_tone_applies_its_curve_and_noise() -> None:
     config = ToneConfig(gamma=0.5, contrast=0.0, brightness=0.0, noise=0.0, inversion=0.5)
     grey = np.arange(256) / 255
     for draw, oracle in (
@@ -348,7 +350,7 @@ def test_a_tone_is_a_curve_and_noise() -> None:
     assert np.mean(noisy) == pytest.approx(128, abs=0.1)
 
 
-def test_bands_are_dark_or_bright_and_along_two_edges() -> None:
+def test_bands_are_dark_or_bright_along_two_edges() -> None:
     image = textured()
     config = BandConfig(max_share=0.2)
     for shade, low, high in ((0.0, 0, 0), (0.49, 35, 40), (0.51, 215, 220), (0.999, 254, 255)):
@@ -360,7 +362,7 @@ def test_bands_are_dark_or_bright_and_along_two_edges() -> None:
         np.testing.assert_array_equal(banded[rows:, columns:], image[rows:, columns:])
 
 
-def test_new_switches_leave_the_others_draws_alone() -> None:
+def test_later_augmentations_do_not_affect_the_draws_of_others() -> None:
     image, landmarks = textured(), dots()[1]
     for seed in range(5):
         plain = augment(image, landmarks, np.random.default_rng(seed), switched("crop"))
