@@ -1,4 +1,4 @@
-"""What is wrong with a data set, and what is worth knowing before training.
+"""The check of a data set: its faults, and facts that are useful before training.
 
-It changes nothing, and knows no network.
+It changes no files, and knows no networks.
 """

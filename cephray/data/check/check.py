@@ -1,6 +1,6 @@
-"""The check of a data set: its faults, and what is worth knowing before training.
+"""The check of all films and marks of a data set.
 
-It looks at every film and every mark; how that is said on the screen, `text.py` knows.
+It collects faults and facts. `text.py` formats them for the terminal.
 """
 
 from __future__ import annotations
@@ -33,20 +33,25 @@ from cephray.errors import InputError
 from cephray.landmarks import landmark_set
 
 FAR_APART_MM = 15.0
-"""Marks of two readers that lie further apart are named: a slip, or two landmarks swapped."""
+"""Distance between two readers' marks above which they are listed, as slipped or swapped."""
 
 PLAUSIBLE_HEIGHT_MM = (150.0, 400.0)
-"""Film heights outside point to a wrong spacing: cephalograms are 180 to 300 mm high."""
+"""Range of plausible film heights, millimetres. Cephalograms are 180 to 300 mm high."""
 
 TRAINING = "train"
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What makes films unusable: one line, and the films.
+    """A fault that makes films unusable.
 
-    Training refuses a film whose truth lies outside it. A mean of readers may lie inside although
-    one reader's mark does not; evaluation against that reader refuses it, so it is a fault too.
+    A landmark outside its film is a fault, since training refuses it. If the truth is the mean of
+    the readers, a single reader's mark outside the film is also a fault, since an evaluation
+    against this reader refuses it.
+
+    Args:
+        films: names of the films.
+        message: description of the fault in one line.
     """
 
     films: tuple[str, ...]
@@ -55,32 +60,51 @@ class Fault:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two films of the data set that show the same film, and the split of each."""
+    """Two copies of the same film in a data set.
+
+    Args:
+        films: names of the copies.
+        splits: splits of the copies.
+    """
 
     films: tuple[str, str]
     splits: tuple[str, str]
 
     @property
     def crosses(self) -> bool:
-        """Whether the film is trained on and tested on."""
+        """Whether the film is both in training and in a test split."""
         return self.splits[0] != self.splits[1] and TRAINING in self.splits
 
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What was found: films, faults and copies of all films, the rest of those that are usable."""
+    """The results of the check of a data set.
+
+    Args:
+        data: folder of the data set.
+        landmarks: names of the K landmarks.
+        splits: number of films by split.
+        faults: faults of all films.
+        records: records of the usable films.
+        sizes_px: (width, height) of the film of each record.
+        blank: usable films with a single grey value.
+        readers: comparisons of the readers with each other, on the usable films.
+        copies: pairs of copies among all films.
+        doubtful: doubtful marks of all readable films, including unusable ones.
+        compared: whether there are enough films to compare the shapes of marks.
+    """
 
     data: Path
-    landmarks: tuple[str, ...]  # K names
-    splits: dict[str, int]  # films in each
+    landmarks: tuple[str, ...]
+    splits: dict[str, int]
     faults: tuple[Fault, ...]
-    records: tuple[Record, ...]  # of the usable films
-    sizes_px: tuple[tuple[int, int], ...]  # (width, height) of each record's film
-    blank: tuple[str, ...]  # films of a single grey value
-    readers: tuple[Comparison, ...]  # of the records: with each other
+    records: tuple[Record, ...]
+    sizes_px: tuple[tuple[int, int], ...]
+    blank: tuple[str, ...]
+    readers: tuple[Comparison, ...]
     copies: tuple[Pair, ...]
-    doubtful: tuple[Doubt, ...]  # marks of all films that can be read, unusable ones too
-    compared: bool  # whether there are enough films to compare the marks' shapes
+    doubtful: tuple[Doubt, ...]
+    compared: bool
 
     @property
     def films(self) -> int:
@@ -89,12 +113,12 @@ class Check:
 
     @property
     def unusable(self) -> list[str]:
-        """Films that cannot be used."""
+        """Names of the films that cannot be used, in natural order."""
         return sorted({film for fault in self.faults for film in fault.films}, key=natural_key)
 
     @property
     def missing(self) -> dict[str, list[str]]:
-        """Films that lack a landmark, for each landmark that is missing somewhere."""
+        """Names of the usable films on which a landmark is missing, by landmark."""
         absent = {
             name: [r.film for r in self.records if np.isnan(r.landmarks_px[index]).any()]
             for index, name in enumerate(self.landmarks)
@@ -103,7 +127,7 @@ class Check:
 
     @property
     def implausible(self) -> list[str]:
-        """Films whose height in millimetres points to a wrong spacing."""
+        """Names of the usable films whose height in millimetres is implausible."""
         low, high = PLAUSIBLE_HEIGHT_MM
         return [
             record.film
@@ -112,7 +136,10 @@ class Check:
         ]
 
     def far_apart(self, comparison: Comparison) -> list[tuple[str, str, float]]:
-        """Return film, landmark and distance in mm of the marks furthest apart, worst first."""
+        """Return film, landmark and distance in millimetres of marks that lie far apart.
+
+        These are marks further apart than `FAR_APART_MM`, in descending order of the distance.
+        """
         distances_mm = comparison.distances_mm
         found = [
             (self.records[n].film, self.landmarks[k], float(distances_mm[n, k]))
@@ -121,7 +148,7 @@ class Check:
         return sorted(found, key=lambda mark: -mark[2])
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything in plain values."""
+        """Return the results as JSON values."""
         sizes_px, spacings_mm = Counter(self.sizes_px), Counter(r.spacing_mm for r in self.records)
         return {
             "data": str(self.data),
@@ -173,15 +200,16 @@ class Check:
 def check_dataset(
     folder: Path, data: DataConfig, progress: Callable[[int], None] = lambda films: None
 ) -> Check:
-    """Look at all films and marks of a data set.
+    """Check all films and marks of a data set.
 
     Args:
-        folder: of the data set.
-        data: landmark set, whose marks the truth is, spacing.
-        progress: called with 1 each time that a film has been read: at most twice for each.
+        folder: folder of the data set.
+        data: landmark set, reader and spacing.
+        progress: called with 1 each time that a film has been read, which is at most twice for
+            each film.
 
     Raises:
-        InputError: there is no data set, or one without order: no film can be told from it.
+        InputError: If the folder does not contain a data set, or its films cannot be listed.
     """
     faults: list[Fault] = []
 
@@ -247,7 +275,7 @@ def mean(distances_mm: Any) -> float | None:
 
 
 def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
-    """Return a film's size and whether it shows nothing, or why it cannot be used."""
+    """Return a film's size and whether it is blank, or the fault that makes it unusable."""
     try:
         image = read_pixels(record.image_path)
         size_px = (image.shape[1], image.shape[0])
@@ -258,7 +286,7 @@ def _look(record: Record) -> tuple[tuple[int, int], bool] | InputError:
 
 
 def _outside_faults(record: Record, size_px: tuple[int, int], truth: str) -> Iterator[InputError]:
-    """Return why a film cannot be used: marks outside it that are, or are part of, the truth."""
+    """Yield faults for marks outside a film that are, or contribute to, the truth."""
     try:
         check_landmarks(record, size_px)
     except InputError as fault:

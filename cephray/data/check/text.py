@@ -1,4 +1,4 @@
-"""Text of a data set's check for the terminal."""
+"""Formatting of the check of a data set for the terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_DOUBTFUL = 30
 
 
 def format_check(check: Check) -> str:
-    """Lay out what was found, the faults last, where they are seen."""
+    """Format the results of a check as text. The faults come last, where they are noticed."""
     topics: dict[str, list[str]] = {
         "films": [", ".join(f"{split} {count}" for split, count in check.splits.items())],
         "size": list(_sizes(check)),
@@ -53,7 +53,7 @@ def _sizes(check: Check) -> Iterator[str]:
         ordered = sorted(counts, key=lambda size: size[0] * size[1])
         yield f"{len(counts)} sizes, {_size(ordered[0])} to {_size(ordered[-1])} px"
     if check.blank:
-        yield f"of one grey value throughout: {some(check.blank, MOST_NAMED)}"
+        yield f"films with a single grey value: {some(check.blank, MOST_NAMED)}"
 
 
 def _spacings(check: Check) -> Iterator[str]:
@@ -91,8 +91,8 @@ def _marks(check: Check) -> Iterator[str]:
         ]
         if lacking:
             yield (
-                f"{reader} reader: lacks landmarks that another has on {_films(len(lacking))}: "
-                f"{some(lacking, MOST_NAMED)}"
+                f"{reader} reader: landmarks that another reader marked are missing on "
+                f"{_films(len(lacking))}: {some(lacking, MOST_NAMED)}"
             )
 
 
@@ -108,7 +108,7 @@ def _reader(check: Check, comparison: Comparison) -> Iterator[str]:
     if far:
         named = ", ".join(f"{film} {name} {mm:.1f}" for film, name, mm in far[:MOST_NAMED])
         more = f" and {len(far) - MOST_NAMED} more" if len(far) > MOST_NAMED else ""
-        yield f"more than {FAR_APART_MM:g} mm apart, swapped or slipped? {named}{more}"
+        yield f"more than {FAR_APART_MM:g} mm apart, are they swapped or slipped? {named}{more}"
 
 
 def _copies(check: Check) -> Iterator[str]:
@@ -116,7 +116,7 @@ def _copies(check: Check) -> Iterator[str]:
         yield "no film occurs twice"
         return
     crossing = sum(pair.crosses for pair in check.copies)
-    yield f"pairs of the same film: {len(check.copies)}; trained on and tested on (*): {crossing}"
+    yield f"pairs of the same film: {len(check.copies)}; in training and test (*): {crossing}"
     for pair in check.copies:
         (a, b), (split_a, split_b) = pair.films, pair.splits
         yield f"  {a} ({split_a}) and {b} ({split_b})" + (" *" if pair.crosses else "")
@@ -125,9 +125,9 @@ def _copies(check: Check) -> Iterator[str]:
 def _doubtful(check: Check) -> Iterator[str]:
     yield from map(str, check.doubtful[:MOST_DOUBTFUL])
     if len(check.doubtful) > MOST_DOUBTFUL:
-        yield f"and {len(check.doubtful) - MOST_DOUBTFUL} more; --json FILE has them all"
+        yield f"and {len(check.doubtful) - MOST_DOUBTFUL} more; --json FILE lists all of them"
     if not check.compared:
-        yield f"fewer than {FEWEST_FILMS} readable films: their marks' shapes were not compared"
+        yield f"fewer than {FEWEST_FILMS} readable films: the shapes of marks were not compared"
 
 
 def _no_faults(check: Check) -> str:

@@ -1,8 +1,8 @@
-"""Marks whose shape, size, turn or place is unlike those of all other films of a data set.
+"""Search for marks whose shape, size, rotation or position differs from those of all other films.
 
-What is usual, and how far films
-usually lie from it, are medians, so that a few wrong films change neither. A finding says what
-would explain the marks: swapped landmarks, mirrored marks, another scale. Knows no image.
+The usual shape and the usual deviations from it are medians, so that a few wrong films do not
+affect them. A finding names an explanation, such as swapped landmarks, mirrored marks or another
+scale. It knows points, but no images.
 """
 
 from __future__ import annotations
@@ -18,62 +18,73 @@ from cephray.plausibility import ComplexArray, FloatArray
 from cephray.plausibility import alignment as shapes
 
 FEWEST_FILMS = 4
-"""With fewer films nothing can be said of what is usual."""
+"""Minimum number of films for a comparison."""
 
-# Up to so many films, each one is compared with the others only. Of more, one changes no median.
+# Maximum number of films for which each film is compared only with the others. With more films, a
+# single one hardly affects the medians.
 _LEAVE_ONE_OUT = 30
 
-# Largest usual distances, in multiples of the usual spread. Of the 300 films of ISBI 2015, each
-# marked by two readers, 8 have a mark beyond them.
-_MOST_SPREADS = 7.0
-_MOST_PAIR_SPREADS = 6.0
-_MOST_POSE_SPREADS = 5.5
-_MOST_CENTRE_SPREADS = 6.0
+# Maximum deviations, in multiples of the spread. Of the 300 films of ISBI 2015, each marked by two
+# readers, 8 have a mark that exceeds them.
+_MAX_SPREADS = 7.0
+_MAX_PAIR_SPREADS = 6.0
+_MAX_POSE_SPREADS = 5.5
+_MAX_CENTRE_SPREADS = 6.0
 
-# Spreads of heads in general, and the number of films that they weigh as much as. They matter for
-# small data sets. Of shapes: in units of the root mean square distance from the centre.
+# General spreads of heads, with the weight of `_GENERAL_WEIGHT` films. They matter for small data
+# sets. Spreads of shapes are in units of the root mean square distance from the centre.
 _SPREAD, _LOG_SIZE, _DEGREES, _CENTRE = 0.055, 0.07, 5.0, 0.03
-_PAIR_SPREAD, _PAIR_SHARE = 0.04, 0.25  # of the way between two landmarks; less for neighbours
+# Spread of the vector between two landmarks, and its maximum as a fraction of their distance.
+_PAIR_SPREAD, _PAIR_FRACTION = 0.04, 0.25
 _GENERAL_WEIGHT = 10
-_LEAST_SHARE = 0.8  # a measured spread counts as at least this share of the general one
+_MIN_FRACTION = 0.8  # minimum of a spread, as a fraction of the general spread
 
-_RAYLEIGH_MEDIAN = 1.1774  # median distance of a round normal distribution, in its spreads
-_NORMAL_MEDIAN = 0.6745  # median absolute deviation of a normal distribution, in its spreads
-_SHARE_UNLIKE = 0.3  # of the landmarks: more than these far away, and the whole shape is unlike
+_RAYLEIGH_MEDIAN = 1.1774  # median distance of a 2D normal distribution with spread 1
+_NORMAL_MEDIAN = 0.6745  # median absolute deviation of a normal distribution with spread 1
+_MAX_FAR_FRACTION = 0.3  # fraction of far landmarks above which the whole set is wrong
 
 
 @dataclass(frozen=True)
 class Unlike:
-    """One finding on one set of marks."""
+    """A finding about one set of marks.
 
-    index: int  # of the set
-    landmarks: tuple[int, ...]  # that the finding is about; empty if it is the whole set
-    kind: str  # such as "far", "swapped", "mirrored", "size"
-    amount: float = 0.0  # a distance in the unit of the marks, a factor, or degrees
+    Args:
+        index: index of the set.
+        landmarks: indices of the landmarks that it is about; empty if it is the whole set.
+        kind: kind of the finding, such as "far", "swapped", "mirrored" or "size".
+        amount: depending on the kind, a distance in the unit of the marks, a factor, an angle in
+            degrees, a number of marks, or a fraction of the film's side.
+    """
+
+    index: int
+    landmarks: tuple[int, ...]
+    kind: str
+    amount: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
 class _Usual:
-    """What is usual on the other films."""
+    """The usual shape of marks, and the spreads of deviations from it."""
 
     shape: ComplexArray  # [K]
     spread: FloatArray  # [K]
-    pairs: ComplexArray  # [pairs], from the first to the second landmark
+    pairs: ComplexArray  # [pairs], vectors from the first to the second landmark
     pair_spread: FloatArray  # [pairs]
 
 
 def find_unlike(
     points: FloatArray, films: Sequence[int], extents: FloatArray
 ) -> tuple[Unlike, ...]:
-    """Find the marks that are unlike those of the other films.
+    """Find the marks that differ from those of the other films.
 
     Args:
-        points: [N, K, 2], each reader's marks of each film in one unit of length; NaN if missing.
-        films: number of the film that each set of marks is of.
-        extents: [N, 2], width and height of the film in the same unit.
+        points: [N, K, 2], N sets of marks, one for each film and reader, in any unit of length;
+            NaN where missing.
+        films: index of the film of each set.
+        extents: [N, 2], width and height of the film of each set, in the same unit.
 
     Returns:
-        Findings in the order of the sets; none if there are fewer than FEWEST_FILMS films.
+        The findings in the order of the sets. There are none with fewer than `FEWEST_FILMS` films.
     """
     of_film = np.asarray(films)
     sets = shapes.to_complex(points)
@@ -108,7 +119,7 @@ def _usual(fitted: ComplexArray) -> _Usual:
     first, second = _pairs(fitted.shape[1])
     pairs = fitted[:, second] - fitted[:, first]
     shape, pair = shapes.median(fitted), shapes.median(pairs)
-    general_pairs = np.fmin(_PAIR_SPREAD, _PAIR_SHARE * np.abs(pair))
+    general_pairs = np.fmin(_PAIR_SPREAD, _PAIR_FRACTION * np.abs(pair))
     return _Usual(
         shape,
         _spread(np.abs(fitted - shape), _SPREAD, _RAYLEIGH_MEDIAN),
@@ -118,18 +129,18 @@ def _usual(fitted: ComplexArray) -> _Usual:
 
 
 def _spread(distances: FloatArray, general: FloatArray | float, of_normal: float) -> FloatArray:
-    """Return the spread of each column: that of the films, and the general one where few are.
+    """Return the spread of each column, as a weighted mean of its own and the general spread.
 
     Args:
         distances: [N, ...], distances from the median; NaN where missing.
-        general: spread of heads in general.
-        of_normal: median distance of a normal distribution of spread 1.
+        general: general spread of heads.
+        of_normal: median distance of a normal distribution with spread 1.
     """
     count = (~np.isnan(distances)).sum(axis=0)
-    middle = np.full(distances.shape[1:], 0.0)
-    middle[count > 0] = np.nanmedian(distances[:, count > 0], axis=0) / of_normal
-    mixed = (count * middle**2 + _GENERAL_WEIGHT * general**2) / (count + _GENERAL_WEIGHT)
-    spread: FloatArray = np.maximum(np.sqrt(mixed), _LEAST_SHARE * general)
+    own = np.full(distances.shape[1:], 0.0)
+    own[count > 0] = np.nanmedian(distances[:, count > 0], axis=0) / of_normal
+    mixed = (count * own**2 + _GENERAL_WEIGHT * general**2) / (count + _GENERAL_WEIGHT)
+    spread: FloatArray = np.maximum(np.sqrt(mixed), _MIN_FRACTION * general)
     return spread
 
 
@@ -137,10 +148,10 @@ def _shape_findings(
     index: int, marks: ComplexArray, fitted: ComplexArray, a: complex, usual: _Usual
 ) -> Iterator[Unlike]:
     present = int((~np.isnan(marks)).sum())
-    if np.isnan(a):  # too few marks, or all at one place
+    if np.isnan(a):  # there are too few marks, or all are at one place
         return
     far = _far(fitted, usual)
-    if far.sum() > _SHARE_UNLIKE * present:
+    if far.sum() > _MAX_FAR_FRACTION * present:
         kind = _explanation(marks, usual)
         yield Unlike(index, (), kind, float(far.sum()))
         return
@@ -157,23 +168,23 @@ def _shape_findings(
 
 def _far(fitted: ComplexArray, usual: _Usual) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
-        far: NDArray[np.bool_] = np.abs(fitted - usual.shape) > _MOST_SPREADS * usual.spread
+        far: NDArray[np.bool_] = np.abs(fitted - usual.shape) > _MAX_SPREADS * usual.spread
     return far
 
 
 def _swapped(
     fitted: ComplexArray, far: NDArray[np.bool_], usual: _Usual
 ) -> Iterator[tuple[int, int]]:
-    """Find pairs of landmarks that lie at each other's place.
+    """Yield pairs of landmarks that lie at each other's usual place.
 
-    The way from one landmark to its neighbour varies less than their places do, so that also
-    neighbours are found that lie near their usual places when they are swapped.
+    The vector between two neighbours varies less than their positions. Swapped neighbours are
+    therefore found even if both lie near their usual places.
     """
     first, second = _pairs(len(fitted))
-    way = fitted[second] - fitted[first]
+    vector = fitted[second] - fitted[first]
     with np.errstate(invalid="ignore"):
-        unlike = np.abs(way - usual.pairs) > _MOST_PAIR_SPREADS * usual.pair_spread
-        opposite = np.abs(way + usual.pairs) < 0.5 * np.abs(usual.pairs)
+        unlike = np.abs(vector - usual.pairs) > _MAX_PAIR_SPREADS * usual.pair_spread
+        opposite = np.abs(vector + usual.pairs) < 0.5 * np.abs(usual.pairs)
     for pair in np.flatnonzero(unlike & opposite):
         i, j = int(first[pair]), int(second[pair])
         exchanged = fitted.copy()
@@ -183,7 +194,7 @@ def _swapped(
 
 
 def _explanation(marks: ComplexArray, usual: _Usual) -> str:
-    """Say what was done to marks of the usual shape, if undoing it gives that shape again."""
+    """Return the kind of mistake whose reversal gives the usual shape, or "unlike"."""
     undone = {
         "mirrored": -marks.conj(),
         "upside down": marks.conj(),
@@ -196,38 +207,38 @@ def _explanation(marks: ComplexArray, usual: _Usual) -> str:
         a, b = shapes.fit(points, usual.shape)
         if np.isnan(a):
             continue
-        if _far(a * points + b, usual).sum() <= _SHARE_UNLIKE * len(marks) / 2:
+        if _far(a * points + b, usual).sum() <= _MAX_FAR_FRACTION * len(marks) / 2:
             fits[kind] = abs(np.angle(a))
-    # Mirrored marks fit when mirrored about any axis; the right one leaves them upright.
+    # Mirrored marks fit after a reflection about any axis; the right one needs least rotation.
     return min(fits, key=lambda kind: fits[kind]) if fits else "unlike"
 
 
 def _pose_findings(index: int, pose: FloatArray, others: FloatArray) -> Iterator[Unlike]:
-    """Compare size, turn and place with those of the other films."""
+    """Yield findings for a size, rotation or position that differs from the other films."""
     if np.isnan(pose).any():
         return
     usual = np.nanmedian(others, axis=0)  # [4]
-    apart, around = pose - usual, others - usual
-    for angles in (apart[None], around):  # a turn by 350 degrees is one by -10
+    deviation, of_others = pose - usual, others - usual
+    for angles in (deviation[None], of_others):  # 350 degrees are -10 degrees
         angles[:, 1] = (angles[:, 1] + 180) % 360 - 180
     general = (_LOG_SIZE, _DEGREES, _CENTRE, _CENTRE)
     spread = np.array(
         [
             float(_spread(np.abs(column), each, _NORMAL_MEDIAN))
-            for column, each in zip(around.T, general, strict=True)
+            for column, each in zip(of_others.T, general, strict=True)
         ]
     )
-    score = np.abs(apart) / spread
-    if score[0] > _MOST_POSE_SPREADS:
-        yield Unlike(index, (), "size", float(np.exp(apart[0])))
-    if score[1] > _MOST_POSE_SPREADS:
-        yield Unlike(index, (), "turned", float(apart[1]))
-    # Marks in a wrong scale lie at a wrong place too; one finding is enough.
-    if score[0] <= _MOST_POSE_SPREADS and score[1] <= _MOST_POSE_SPREADS:
+    score = np.abs(deviation) / spread
+    if score[0] > _MAX_POSE_SPREADS:
+        yield Unlike(index, (), "size", float(np.exp(deviation[0])))
+    if score[1] > _MAX_POSE_SPREADS:
+        yield Unlike(index, (), "turned", float(deviation[1]))
+    # Marks with a wrong scale or rotation also have a wrong position; one finding is sufficient.
+    if score[0] <= _MAX_POSE_SPREADS and score[1] <= _MAX_POSE_SPREADS:
         worst = 2 + int(np.argmax(score[2:]))
-        if score[worst] > _MOST_CENTRE_SPREADS:
+        if score[worst] > _MAX_CENTRE_SPREADS:
             kind = "right" if worst == 2 else "down"
-            yield Unlike(index, (), kind, float(apart[worst]))
+            yield Unlike(index, (), kind, float(deviation[worst]))
 
 
 def _pairs(count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

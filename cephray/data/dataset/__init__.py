@@ -1,6 +1,6 @@
-"""Data sets on disk: folder layouts, films, and the landmarks that readers marked.
+"""Data sets on disk: folder layouts, film files, and the landmarks that readers marked.
 
-It knows text files and names, and decodes no film.
+It reads text files and file names, but decodes no films.
 """
 
 import lazy_loader

@@ -1,6 +1,6 @@
-"""The text files beside the films: one reader's marks of one film, and the films' spacings.
+"""Text files of a data set: annotations, with one reader's marks of one film, and spacings.
 
-It knows no folder layout and no films.
+It knows no folder layouts and no films.
 """
 
 from __future__ import annotations
@@ -20,25 +20,27 @@ SPACING_FILE = "spacing.csv"  # beside the layout's folders
 def read_annotation(path: Path, count: int) -> tuple[NDArray[np.float64], tuple[int, ...] | None]:
     """Read one reader's marks of one film.
 
-    The file holds K lines `x,y` in pixels, `nan,nan` where a landmark is missing, and behind
-    them any number of class labels, one integer a line.
+    The file has K lines `x,y` in pixels, or `nan,nan` for missing landmarks. They may be followed
+    by class labels, one integer per line.
 
     Args:
-        path: the annotation file.
-        count: K.
+        path: path of the annotation file.
+        count: K, the number of landmarks.
 
     Returns:
-        [K, 2] pixels, NaN where missing; and the class labels, or None if there are none.
+        The marks [K, 2] in pixels, NaN where missing, and the class labels, or None if there are
+        none.
 
     Raises:
-        InputError: names the file, the line and what it holds.
+        InputError: If the file cannot be read, or a line is invalid. The message names the file,
+            the line and its content.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"annotation {path} cannot be read as text ({error})") from None
     if len(lines) < count:
-        raise InputError(f"annotation {path} holds {len(lines)} rows; {count} rows x,y are needed")
+        raise InputError(f"annotation {path} has {len(lines)} lines; {count} lines x,y are needed")
     marks = [_parse_mark(path, number, line) for number, line in enumerate(lines[:count], 1)]
     labels = [
         _parse_label(path, number, line, count)
@@ -54,7 +56,7 @@ def _parse_mark(path: Path, number: int, line: str) -> tuple[float, float]:
         x = y = math.inf
     if math.isinf(x) or math.isinf(y) or math.isnan(x) != math.isnan(y):
         raise InputError(
-            f"annotation {path}, line {number}: must be x,y in pixels, or nan,nan where the"
+            f"annotation {path}, line {number}: must be x,y in pixels, or nan,nan if the"
             f" landmark is missing; got {line!r}"
         )
     return x, y
@@ -65,19 +67,20 @@ def _parse_label(path: Path, number: int, line: str, count: int) -> int:
         return int(line)
     except ValueError:
         raise InputError(
-            f"annotation {path}, line {number}: behind the {count} landmarks only class labels"
-            f" may stand, one integer a line; got {line!r}"
+            f"annotation {path}, line {number}: the lines after the {count} landmarks must be"
+            f" class labels, one integer per line; got {line!r}"
         ) from None
 
 
 def read_spacings(folder: Path) -> dict[str, float] | None:
-    """Read each film's spacing from `spacing.csv`, columns film and spacing_mm.
+    """Read the spacing of each film from `spacing.csv`, with columns film and spacing_mm.
 
     Returns:
         Millimetres per pixel by film, or None if the folder has no such file.
 
     Raises:
-        InputError: names the file, the line and what it holds.
+        InputError: If the file cannot be read, or a line is invalid. The message names the file,
+            the line and its content.
     """
     path = folder / SPACING_FILE
     if not path.exists():

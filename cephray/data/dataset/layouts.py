@@ -1,6 +1,6 @@
-"""The known folder layouts, as data: a further data set is one more entry of `LAYOUTS`.
+"""The known folder layouts of data sets, listed in `LAYOUTS`.
 
-It names folders; what is in them, and whether it is complete, `records.py` finds out.
+A new layout is a new entry of this list. A layout only names folders; `records.py` reads them.
 """
 
 from __future__ import annotations
@@ -12,12 +12,19 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set keeps its films and each reader's annotation files."""
+    """The folders of a data set with films and with annotation files.
+
+    Args:
+        name: name of the layout, for messages.
+        images: folder of the films by split.
+        annotations: folder of the annotation files by split and reader.
+        spacing_mm: millimetres per pixel of all films, or None if it is unknown or differs.
+    """
 
     name: str
-    images: Mapping[str, str]  # split: folder
-    annotations: Mapping[str, Mapping[str, str]]  # split: reader: folder
-    spacing_mm: float | None  # None: not known for the whole data set
+    images: Mapping[str, str]
+    annotations: Mapping[str, Mapping[str, str]]
+    spacing_mm: float | None
 
 
 def _for_each(images: Mapping[str, str], **folders: str) -> dict[str, Mapping[str, str]]:
@@ -84,7 +91,7 @@ LAYOUTS = (
 
 
 def match_layout(folder: Path) -> Layout | None:
-    """Return the layout of which `folder` holds a film folder, or None if there is none."""
+    """Return the first layout of which `folder` contains a folder of films, or None."""
     for layout in LAYOUTS:
         if any((folder / path).is_dir() for path in layout.images.values()):
             return layout

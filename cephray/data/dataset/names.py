@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 
 def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key that puts "film9" before "film10"."""
+    """Return a sort key that puts "film9" before "film10"."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def some(names: Iterable[str], limit: int = 5) -> str:
-    """Name the first few in natural order, and say how many more there are."""
+    """Return the first few names in natural order, and the number of the others, as text."""
     ordered = sorted(names, key=natural_key)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more

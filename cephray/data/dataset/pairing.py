@@ -1,6 +1,6 @@
-"""Pairs of films and annotation files: each film has its marks, each file its film.
+"""The check that each film has its annotation files, and each annotation file its film.
 
-It knows names and folders, and reads neither films nor marks.
+It knows names and folders, but reads no films and no annotations.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from cephray.data.dataset.layouts import Layout
 from cephray.data.dataset.names import natural_key, some
 from cephray.errors import InputError
 
-# Takes what is wrong with single films, and their names.
+# Called with the names of films, and the error that makes them unusable.
 OnFault = Callable[[Sequence[str], InputError], None]
 
 
 def refuse(films: Sequence[str], fault: InputError) -> None:
-    """Raise the fault: where nothing else is asked for, one is enough to refuse a data set."""
+    """Raise the fault. This is the default handler, which refuses a data set at the first one."""
     raise fault
 
 
@@ -30,22 +30,22 @@ def check_pairs(
     needed: Sequence[str],
     on_fault: OnFault = refuse,
 ) -> set[str]:
-    """Find films without annotation and annotations without film.
+    """Find films without annotation, and annotations without film.
 
     Args:
-        folder: of the data set.
-        layout: of the data set.
-        split: whose films are checked.
-        films: split: film: image file.
-        readers: reader: film: annotation file, of this split.
+        folder: folder of the data set.
+        layout: layout of the data set.
+        split: split to check.
+        films: image file by split and film.
+        readers: annotation file by reader and film, for this split.
         needed: readers who must have marked every film.
-        on_fault: takes each fault; what it does not raise is passed over.
+        on_fault: called with each fault. It may raise the fault or ignore it.
 
     Returns:
-        The films that lack an annotation.
+        The films without annotation by a needed reader.
 
     Raises:
-        InputError: names the first of them; see `on_fault`.
+        InputError: If there is a fault that `on_fault` raises.
     """
     unmarked: set[str] = set()
     for reader, files in readers.items():
@@ -76,11 +76,14 @@ def check_pairs(
 
 
 def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Path]]) -> bool:
-    """Tell whether a split that is not here could hold a film: the data set numbers them in turn.
+    """Return whether a film may belong to a split whose films are absent.
+
+    This is possible if its name lies between those of the splits before and after. The data set
+    numbers the films of all splits consecutively.
 
     Args:
-        film: its name.
-        splits: the films of each split, in the order in which they are numbered.
+        film: name of the film.
+        splits: films of each split, in the order of their numbers.
     """
     key = natural_key(film)
     return any(

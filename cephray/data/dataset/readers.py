@@ -1,7 +1,7 @@
-"""Distances between readers, and from the readers to the truth.
+"""Distances between the marks of readers, and between readers and the truth.
 
-No system can be told to be better than its readers agree. It knows records, and nothing of what
-the distances are used for.
+They limit what can be measured: an error smaller than the readers' disagreement cannot be
+detected. It knows records, but not what the distances are used for.
 """
 
 from __future__ import annotations
@@ -21,29 +21,36 @@ MEAN, EACH = "mean", "each"
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Distances of one reader's marks from another's, or from the truth, on N films."""
+    """Distances of one reader's marks from a reference on N films.
 
-    reader: str  # or EACH
-    against: str  # another reader, or MEAN
-    distances_mm: NDArray[np.floating[Any]]  # [N, K]; NaN where either is missing
+    Args:
+        reader: name of the reader, or `EACH`.
+        against: the reference: another reader, or `MEAN`.
+        distances_mm: [N, K], millimetres; NaN where either mark is missing.
+    """
+
+    reader: str
+    against: str
+    distances_mm: NDArray[np.floating[Any]]
 
     @property
     def title(self) -> str:
-        """What is compared, in words."""
+        """Heading of the comparison: the two sides in words."""
         other = "the readers' mean" if self.against == MEAN else f"{self.against} reader"
         return f"{self.reader} reader against {other}"
 
 
 def compare_readers(records: Sequence[Record], ground_truth: str) -> tuple[Comparison, ...]:
-    """Compare the readers with the truth, then with each other.
+    """Compare the readers with their mean, and with each other.
 
     Args:
         records: N films.
-        ground_truth: whose marks the truth is: a reader, or MEAN.
+        ground_truth: reader whose marks are the truth, or `MEAN`.
 
     Returns:
-        One comparison for each pair of different marks; none if there are fewer than two readers.
-        Of two readers each lies as far from their mean as the other: one comparison, of EACH.
+        The comparisons with the mean, if it is the truth, then one for each pair of readers. Two
+        readers have the same distance from their mean, which is given once as that of `EACH`.
+        With fewer than two readers, there are no comparisons.
     """
     readers = list(dict.fromkeys(reader for record in records for reader in record.readers_px))
     if len(readers) < 2:
@@ -62,18 +69,18 @@ def compare_readers(records: Sequence[Record], ground_truth: str) -> tuple[Compa
 def _compare(
     records: Sequence[Record], reader: str, against: str, name: str | None = None
 ) -> Comparison:
-    distances_mm = np.stack([_apart_mm(record, reader, against) for record in records])
+    distances_mm = np.stack([_distances_mm(record, reader, against) for record in records])
     return Comparison(name or reader, against, distances_mm)
 
 
-def _apart_mm(record: Record, reader: str, against: str) -> NDArray[np.float64]:
-    """Return the distances of two sets of marks on one film: [K]."""
-    nothing = np.full_like(record.landmarks_px, np.nan)
-    marks = record.readers_px.get(reader, nothing)
-    if against == MEAN:  # which is of several marks only
+def _distances_mm(record: Record, reader: str, against: str) -> NDArray[np.float64]:
+    """Return the distances between two sets of marks on one film: [K]."""
+    missing = np.full_like(record.landmarks_px, np.nan)
+    marks = record.readers_px.get(reader, missing)
+    if against == MEAN:  # the mean of a single mark is the mark itself
         count = sum(~np.isnan(points) for points in record.readers_px.values())
         others = np.where(count > 1, record.landmarks_px, np.nan)
     else:
-        others = record.readers_px.get(against, nothing)
-    apart_mm: NDArray[np.float64] = np.linalg.norm(marks - others, axis=-1) * record.spacing_mm
-    return apart_mm
+        others = record.readers_px.get(against, missing)
+    distances: NDArray[np.float64] = np.linalg.norm(marks - others, axis=-1) * record.spacing_mm
+    return distances

@@ -1,6 +1,6 @@
-"""Readers of data sets on disk: a folder of films and annotation files becomes Records.
+"""Reading of data sets: from a folder with films and annotation files to `Record`s.
 
-It decodes no film, so that it cannot know whether a landmark lies on one: `films.py` does.
+It decodes no films. Whether landmarks lie on their film is therefore checked in `films.py`.
 """
 
 from __future__ import annotations
@@ -28,15 +28,26 @@ IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
 @dataclass(frozen=True, eq=False)
 class Record:
-    """One film of a data set: where its image lies, and where its landmarks are."""
+    """A film of a data set, with its image file and landmarks.
 
-    film: str  # file stem, such as "001"
+    Args:
+        film: name of the film, which is the stem of its file name, such as "001".
+        image_path: path of the image file.
+        landmarks_px: [K, 2], true landmarks, pixels; NaN where missing.
+        spacing_mm: millimetres per pixel.
+        split: "train", "test1" or "test2"; "all" if the data set has no splits.
+        readers_px: marks [K, 2] by reader, pixels; NaN where missing.
+        class_labels: classes of ANB, SNB, SNA, ODI, APDI, FHI, FMA and MW, as in the ISBI data
+            set, or None.
+    """
+
+    film: str
     image_path: Path
-    landmarks_px: NDArray[np.float64]  # [K, 2], the truth; NaN where missing
-    spacing_mm: float  # millimetres per pixel
-    split: str  # "train", "test1", "test2"; "all" where the data set has no splits
-    readers_px: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)  # name: [K, 2]
-    class_labels: tuple[int, ...] | None = None  # ISBI: ANB, SNB, SNA, ODI, APDI, FHI, FMA, MW
+    landmarks_px: NDArray[np.float64]
+    spacing_mm: float
+    split: str
+    readers_px: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    class_labels: tuple[int, ...] | None = None
 
 
 def read_dataset(
@@ -44,22 +55,23 @@ def read_dataset(
 ) -> list[Record]:
     """Read one split of a data set in any known layout.
 
-    A film without annotation is an error. So is an annotation without film, unless a split that
-    is absent or empty could hold it, by the order of the films' names: a download may lack the
-    films of Test2 and still hold all annotations.
+    A film without annotation is a fault. An annotation without film is a fault too, unless its
+    film may belong to a split whose films are absent. For example, a download may lack the films
+    of Test2 but contain all annotations.
 
     Args:
-        folder: holds the layout's folders, and perhaps `spacing.csv`.
-        split: "all" is every film that is there.
-        data: landmark set, reader and spacing. `data.spacing_mm` comes before `spacing.csv`,
-            which comes before the layout's own spacing.
-        on_fault: takes what is wrong with single films; those are left out if it does not raise.
+        folder: folder that contains the folders of a layout, and possibly `spacing.csv`.
+        split: split to read. "all" reads every film in the folder.
+        data: landmark set, reader and spacing. `data.spacing_mm` takes precedence over
+            `spacing.csv`, which takes precedence over the spacing of the layout.
+        on_fault: called with the faults of single films. If it does not raise, these films are
+            left out.
 
     Returns:
-        One Record for each film, in natural order of the film names.
+        One record for each film, in natural order of the film names.
 
     Raises:
-        InputError: the folder, a film list or an annotation file cannot be used; one line.
+        InputError: If the folder cannot be used, or `on_fault` raises. The message is one line.
     """
     folder = Path(folder)
     layout = _recognise(folder)
@@ -99,13 +111,13 @@ def read_dataset(
 
 
 def list_films(folder: Path) -> dict[str, dict[str, Path]]:
-    """List the films of a data set, whatever is said of them.
+    """List the films of a data set, with or without annotations.
 
     Returns:
-        split: film: image file; a split without films is empty.
+        Image file by split and film. Splits without films are empty.
 
     Raises:
-        InputError: the folder has no known layout, or a film occurs twice in one of its folders.
+        InputError: If the folder has no known layout, or a film occurs twice in a split.
     """
     return _films_of(folder, _recognise(folder))
 
@@ -115,7 +127,7 @@ def _recognise(folder: Path) -> Layout:
     if not folder.exists():
         raise InputError(f"data folder {folder} does not exist")
     if not folder.is_dir():
-        raise InputError(f"data folder {folder} is a file; give the folder that holds: {known}")
+        raise InputError(f"data folder {folder} is a file; give a folder with a layout: {known}")
     layout = match_layout(folder)
     if layout is not None:
         return layout
@@ -124,7 +136,9 @@ def _recognise(folder: Path) -> Layout:
         if (folder / entry).is_dir() and match_layout(folder / entry) is not None:
             raise InputError(f"data folder {folder} is one level too high; give {folder / entry}")
     found = some(entries) if entries else "nothing"
-    raise InputError(f"data folder {folder} has no known layout: found {found}; known: {known}")
+    raise InputError(
+        f"data folder {folder} has no known layout: found {found}; known layouts: {known}"
+    )
 
 
 def _visible_files(folder: Path, suffixes: tuple[str, ...]) -> Iterator[Path]:
@@ -156,7 +170,7 @@ def _check_split(folder: Path, layout: Layout, split: str, present: list[str]) -
     if not present:
         folders = ", ".join(layout.images.values())
         raise InputError(
-            f"data folder {folder} holds no films in {folders}; a film's file name ends in"
+            f"data folder {folder} has no films in {folders}; the file name of a film must end in"
             f" {', '.join(IMAGE_SUFFIXES)}"
         )
     if split == "all" or split in present:
@@ -164,8 +178,8 @@ def _check_split(folder: Path, layout: Layout, split: str, present: list[str]) -
     if split not in layout.images:
         raise InputError(f"split {split!r}: {layout.name} in {folder} has no splits; use 'all'")
     raise InputError(
-        f"split {split!r}: {folder / layout.images[split]} is missing or holds no films;"
-        f" splits there: {', '.join([*present, 'all'])}"
+        f"split {split!r}: {folder / layout.images[split]} is missing or has no films;"
+        f" available splits: {', '.join([*present, 'all'])}"
     )
 
 
@@ -184,24 +198,24 @@ def _check_distinct(films: Mapping[str, Mapping[str, Path]]) -> None:
 def _reader_folders(
     folder: Path, layout: Layout, split: str, data: DataConfig
 ) -> dict[str, dict[str, Path]]:
-    """Return reader: film: annotation file, for the readers whose folder is there."""
+    """Return annotation files by reader and film, for the readers whose folder exists."""
     paths = {reader: folder / path for reader, path in layout.annotations[split].items()}
-    there = [reader for reader, path in paths.items() if path.is_dir()]
+    present = [reader for reader, path in paths.items() if path.is_dir()]
     needed = list(paths) if data.reader == "mean" else [data.reader]
     for reader in needed:
-        if reader not in there:
+        if reader not in present:
             cure = (
-                f"set data.reader={there[0]} to use the {there[0]}'s marks"
-                if there
+                f"set data.reader={present[0]} to use the marks of the {present[0]} reader"
+                if present
                 else ("put the annotation files there")
             )
             raise InputError(
-                f"data.reader={data.reader} needs the {reader}'s marks in {paths[reader]},"
-                f" which is missing; {cure}"
+                f"data.reader={data.reader} needs the marks of the {reader} reader in"
+                f" {paths[reader]}, which is missing; {cure}"
             )
     return {
         reader: {path.stem: path for path in _visible_files(paths[reader], (".txt",))}
-        for reader in there
+        for reader in present
     }
 
 
@@ -231,7 +245,7 @@ def _truth(marks: Mapping[str, NDArray[np.float64]], reader: str) -> NDArray[np.
 def _common_spacing(
     folder: Path, layout: Layout, spacings_mm: Mapping[str, float] | None, data: DataConfig
 ) -> float | None:
-    """Return the spacing of all films, or None if `spacing.csv` has that of each."""
+    """Return the spacing of all films, or None if `spacing.csv` contains their spacings."""
     if data.spacing_mm is not None:
         return data.spacing_mm
     if spacings_mm is not None:
@@ -239,7 +253,7 @@ def _common_spacing(
     if layout.spacing_mm is None:
         raise InputError(
             f"{layout.name} in {folder} has no known spacing; set data.spacing_mm, or put"
-            f" {SPACING_FILE} (film,spacing_mm) beside its folders"
+            f" {SPACING_FILE} with columns film,spacing_mm into this folder"
         )
     return layout.spacing_mm
 

@@ -1,4 +1,4 @@
-"""The check of a data set: planted faults are found, sound sets have none, copies are named."""
+"""Tests that the check of a data set finds planted faults, doubtful marks and copies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SENIOR, JUNIOR = ISBI.annotations["train"].values()
 
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Draw 8 films: 001 to 004 to train on, 005 to 008 in Test1."""
+    """Return a data set of 8 drawn films, 001 to 004 in Training and 005 to 008 in Test1."""
     folder = tmp_path_factory.mktemp("data") / "films"
     write_dataset(folder, 8, size_px=(242, 300))
     return folder
@@ -33,7 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def films(drawn: Path, tmp_path: Path) -> Path:
-    """Return a copy to spoil."""
+    """Return a copy of the data set, which a test may modify."""
     return Path(shutil.copytree(drawn, tmp_path / "films"))
 
 
@@ -48,7 +48,7 @@ def replace_mark(folder: Path, reader: str, film: str, landmark: int, text: str)
     path.write_text("\n".join(lines))
 
 
-def test_drawn_films_are_sound(films: Path) -> None:
+def test_drawn_films_have_no_faults(films: Path) -> None:
     done: list[int] = []
     found = check_dataset(films, DataConfig(), done.append)
     assert sum(done) == 2 * 8
@@ -64,7 +64,7 @@ def test_drawn_films_are_sound(films: Path) -> None:
     assert text[-1] == "faults   none"
 
 
-def test_films_that_cannot_be_used_are_all_named(films: Path) -> None:
+def test_all_unusable_films_are_named(films: Path) -> None:
     (films / TRAIN / "001.png").write_bytes(b"no picture")
     whole = (films / TEST / "005.png").read_bytes()
     (films / TEST / "005.png").write_bytes(whole[: len(whole) // 2])
@@ -88,7 +88,7 @@ def test_films_that_cannot_be_used_are_all_named(films: Path) -> None:
     assert json.loads(json.dumps(found.to_json()))["unusable"] == found.unusable
 
 
-def test_marks_without_film_are_a_fault_of_none(films: Path) -> None:
+def test_annotations_without_film_are_a_fault_of_no_film(films: Path) -> None:
     shutil.copy(films / SENIOR / "001.txt", films / SENIOR / "002a.txt")
     found = check(films)
     assert [fault.films for fault in found.faults] == [()]
@@ -96,7 +96,7 @@ def test_marks_without_film_are_a_fault_of_none(films: Path) -> None:
     assert found.unusable == []
 
 
-def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
+def test_noteworthy_facts_are_not_faults(films: Path) -> None:
     for reader in (SENIOR, JUNIOR):
         replace_mark(films, reader, "001", 2, "nan,nan")
     replace_mark(films, SENIOR, "005", 5, "nan,nan")
@@ -122,12 +122,12 @@ def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
     text = format_check(found)
     for words in (
         "242 × 300 px; other sizes: 002 (262 × 300)",
-        "of one grey value throughout: 007",
+        "films with a single grey value: 007",
         "0.4 to 0.8 mm per pixel; films are 120 to 240 mm high",
         "is the spacing right? 003",
         "Orbitale is missing on 1 film: 001",
-        "senior reader: lacks landmarks that another has on 1 film: 005",
-        "apart, swapped or slipped? 006 Sella",
+        "senior reader: landmarks that another reader marked are missing on 1 film: 005",
+        "apart, are they swapped or slipped? 006 Sella",
     ):
         assert words in text
     facts = json.loads(json.dumps(found.to_json()))
@@ -136,7 +136,7 @@ def test_what_is_noteworthy_is_no_fault(films: Path) -> None:
 
 
 @pytest.mark.parametrize("readers", [1, 2])
-def test_impossible_marks_are_named_with_one_reader_as_with_two(films: Path, readers: int) -> None:
+def test_impossible_marks_are_found_with_one_and_two_readers(films: Path, readers: int) -> None:
     replace_mark(films, SENIOR, "001", 0, "-50,-60")
     lines = (films / SENIOR / "002.txt").read_text().splitlines()
     replace_mark(films, SENIOR, "002", 3, lines[9])
@@ -164,7 +164,7 @@ def test_impossible_marks_are_named_with_one_reader_as_with_two(films: Path, rea
     assert doubtful[1]["landmarks"] == ["Porion", "Gonion"]
 
 
-def test_doubtful_marks_are_no_fault(films: Path) -> None:
+def test_doubtful_marks_are_not_faults(films: Path) -> None:
     replace_mark(films, SENIOR, "002", 0, "0,0")
     found = check(films)
     assert found.faults == ()
@@ -173,7 +173,7 @@ def test_doubtful_marks_are_no_fault(films: Path) -> None:
     assert last == "faults   none, but look at the doubtful marks on 1 film"
 
 
-def test_a_mark_of_a_reader_who_is_not_the_truth_keeps_no_film_from_use(films: Path) -> None:
+def test_marks_that_are_not_the_truth_do_not_make_a_film_unusable(films: Path) -> None:
     replace_mark(films, JUNIOR, "002", 0, "250,10")
     found = check_dataset(films, DataConfig(reader="senior"))
     assert found.faults == ()
@@ -185,26 +185,28 @@ def test_a_mark_of_a_reader_who_is_not_the_truth_keeps_no_film_from_use(films: P
 
 
 @pytest.mark.parametrize("text", ["inf,10", "10,-inf", "1e999,10", "nan,10", "10,NaN", "10", ","])
-def test_marks_that_are_no_numbers_are_faults(films: Path, text: str) -> None:
+def test_marks_that_are_not_numbers_are_faults(films: Path, text: str) -> None:
     replace_mark(films, SENIOR, "002", 3, text)
     found = check(films)
     assert found.unusable == ["002"]
-    words = "002.txt, line 4: must be x,y in pixels, or nan,nan where the landmark is missing; got"
+    words = "002.txt, line 4: must be x,y in pixels, or nan,nan if the landmark is missing; got"
     assert f"{words} {text!r}" in format_check(found)
 
 
-def test_few_films_and_many_doubts_are_said(films: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_few_films_and_many_doubts_are_reported(
+    films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("cephray.data.check.text.MOST_DOUBTFUL", 2)
     for film in ("001", "002", "003"):
         replace_mark(films, SENIOR, film, 0, "0,0")
     text = format_check(check(films))
     assert "002, senior" in text
     assert "003, senior" not in text
-    assert "and 1 more; --json FILE has them all" in text
+    assert "and 1 more; --json FILE lists all of them" in text
     assert "were not compared" not in text
     for path in (*(films / TRAIN).iterdir(), films / TEST / "008.png"):
         path.write_bytes(b"no picture")
-    assert "fewer than 4 readable films: their marks' shapes were not" in format_check(
+    assert "fewer than 4 readable films: the shapes of marks were not" in format_check(
         check(films)
     )
 
@@ -214,7 +216,7 @@ def test_copies_are_named_with_their_splits(tmp_path: Path) -> None:
     write_dataset(folder, 8, size_px=(484, 600))
     shutil.copy(folder / TRAIN / "002.png", folder / TEST / "007.png")
     shutil.copy(folder / TRAIN / "003.png", folder / TRAIN / "004.png")
-    (folder / SENIOR / "007.txt").write_text("")  # a film without marks is still a copy
+    (folder / SENIOR / "007.txt").write_text("")  # a film without marks can be a copy
     found = check(folder)
     assert [(pair.films, pair.splits, pair.crosses) for pair in found.copies] == [
         (("002", "007"), ("train", "test1"), True),
@@ -223,15 +225,15 @@ def test_copies_are_named_with_their_splits(tmp_path: Path) -> None:
     lines = format_check(found).splitlines()
     assert "  002 (train) and 007 (test1) *" in [line[9:] for line in lines]
     assert "  003 (train) and 004 (train)" in [line[9:] for line in lines]
-    assert "copies   pairs of the same film: 2; trained on and tested on (*): 1" in lines
+    assert "copies   pairs of the same film: 2; in training and test (*): 1" in lines
 
 
-def test_what_is_no_data_set_is_refused(tmp_path: Path) -> None:
+def test_folders_without_a_data_set_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no known layout"):
         check(tmp_path)
 
 
-def test_mixed_sizes_and_no_film_left(films: Path) -> None:
+def test_mixed_sizes_and_no_usable_film_are_reported(films: Path) -> None:
     for number, path in enumerate(sorted((films / TRAIN).iterdir())):
         cv2.imwrite(str(path), np.zeros((400 + number, 300), np.uint8))
     for path in (films / TEST).iterdir():
@@ -244,7 +246,7 @@ def test_mixed_sizes_and_no_film_left(films: Path) -> None:
     assert format_check(found).startswith("films    train 4, test1 4\n")
 
 
-def test_the_known_pairs_of_isbi_2015_and_few_doubts(shared: Path) -> None:
+def test_the_benchmark_has_its_known_copies_and_few_doubts(shared: Path) -> None:
     folder = shared / "data" / "isbi2015"
     found = check(folder)
     with (folder / "same_film_pairs.csv").open() as stream:
@@ -257,5 +259,5 @@ def test_the_known_pairs_of_isbi_2015_and_few_doubts(shared: Path) -> None:
     assert found.splits == {"train": 150, "test1": 150}
     named = {doubt.film: doubt.landmarks for doubt in found.doubtful}
     assert len(named) <= 10
-    assert named["181"] == ("Sella",)  # 22 mm from the other reader's
+    assert named["181"] == ("Sella",)  # 22 mm from the other reader's mark
     assert named["297"] == ("Menton", "Gnathion")

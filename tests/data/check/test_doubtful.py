@@ -1,4 +1,4 @@
-"""Marks that cannot be right are named with one reader too; sound marks are not."""
+"""Tests that impossible marks are found, with one and two readers, and that correct ones pass."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def many(marked_twice: list[Record]) -> list[Record]:
 
 @pytest.fixture(scope="module")
 def few(many: list[Record]) -> list[Record]:
-    """Return the fewest films whose shapes are compared."""
+    """Return the minimum number of films whose shapes are compared."""
     return many[:FEWEST_FILMS]
 
 
@@ -79,7 +79,7 @@ def onto(first: str, second: str) -> Callable[[Marks], Marks]:
 
 ALL = tuple(ISBI2015.names)
 
-# What was done to the marks of one film; the landmarks and some words of the finding.
+# The change of the marks of one film, and the landmarks and words of the finding.
 CASES: dict[str, tuple[Callable[[Marks], Marks], tuple[str, ...], str]] = {
     "left of the film": (put("S", -50, 60), ("Sella",), r"Sella at \(-50, 60\) lies outside"),
     "below the film": (put("Me", 99, 300), ("Menton",), "outside the film of 242 × 300 px"),
@@ -129,9 +129,7 @@ def spoil(records: list[Record], film: int, change: Callable[[Marks], Marks]) ->
 
 @pytest.mark.parametrize("film", range(FEWEST_FILMS))
 @pytest.mark.parametrize("case", CASES)
-def test_impossible_marks_are_named_with_one_reader(
-    few: list[Record], case: str, film: int
-) -> None:
+def test_impossible_marks_are_found(few: list[Record], case: str, film: int) -> None:
     change, landmarks, words = CASES[case]
     found = doubts(spoil(few, film, change))
     assert {(doubt.film, doubt.reader) for doubt in found} == {(few[film].film, "senior")}
@@ -142,7 +140,7 @@ def test_impossible_marks_are_named_with_one_reader(
 
 @pytest.mark.parametrize("film", range(12))
 @pytest.mark.parametrize(("first", "second"), [("Me", "Gn"), ("Pog", "Gn"), ("A", "ANS")])
-def test_swapped_neighbours_are_named_among_more_films(
+def test_swapped_neighbours_are_found_among_more_films(
     many: list[Record], first: str, second: str, film: int
 ) -> None:
     found = doubts(spoil(many, film, swap(first, second)))
@@ -151,14 +149,14 @@ def test_swapped_neighbours_are_named_among_more_films(
     assert "swapped" in found[0].message
 
 
-def test_sound_marks_are_not_named(
+def test_correct_marks_are_not_doubtful(
     few: list[Record], many: list[Record], marked_twice: list[Record]
 ) -> None:
     for records in (few, many, marked_twice):
         assert doubts(records) == ()
 
 
-def test_missing_marks_are_no_doubt_and_hide_none(few: list[Record]) -> None:
+def test_missing_marks_are_not_doubtful_and_do_not_hide_others(few: list[Record]) -> None:
     def without(*landmarks: str) -> Callable[[Marks], Marks]:
         def change(marks_px: Marks) -> Marks:
             for landmark in landmarks:
@@ -177,7 +175,7 @@ def test_missing_marks_are_no_doubt_and_hide_none(few: list[Record]) -> None:
     assert found.landmarks == ("Porion", "Gonion")
 
 
-def test_the_marks_of_another_film_are_named_on_both(few: list[Record]) -> None:
+def test_equal_marks_of_two_films_are_doubtful_on_both(few: list[Record]) -> None:
     spoilt = [*few[:3], with_marks(few[3], few[0].landmarks_px)]
     found = [str(doubt) for doubt in doubts(spoilt)]
     assert found == [
@@ -189,7 +187,7 @@ def test_the_marks_of_another_film_are_named_on_both(few: list[Record]) -> None:
     assert doubts(spoilt, same_film={frozenset(("001", "004"))}) == ()
 
 
-def test_several_wrong_films_among_many_are_all_named(many: list[Record]) -> None:
+def test_several_wrong_films_among_many_are_found(many: list[Record]) -> None:
     spoilt = many
     for film, case in {1: "mirrored", 4: "of half the scale", 7: "swapped, jaws"}.items():
         spoilt = spoil(spoilt, film, CASES[case][0])
@@ -201,7 +199,7 @@ def test_several_wrong_films_among_many_are_all_named(many: list[Record]) -> Non
     [(lambda m: m + 1, True), (lambda m: move("S", -38, 0)(m), False), (lambda m: m, False)],
     ids=["near it", "at the usual place", "the same file"],
 )
-def test_another_reader_may_agree(
+def test_the_agreement_of_another_reader_is_mentioned(
     few: list[Record], junior: Callable[[Marks], Marks], agrees: bool
 ) -> None:
     marks_px = move("S", 38, 0)(few[0].landmarks_px)
@@ -211,15 +209,15 @@ def test_another_reader_may_agree(
     assert ("the junior reader agrees" in of_senior[0].message) == agrees
 
 
-def test_places_are_checked_with_any_number_of_films(few: list[Record]) -> None:
+def test_positions_are_checked_with_any_number_of_films(few: list[Record]) -> None:
     assert doubts([]) == ()
     for films in (1, 2, 3):
         found = doubts(spoil(few[:films], 0, onto("Po", "Go")))
         assert [doubt.landmarks for doubt in found] == [("Porion", "Gonion")]
 
 
-def test_spacings_are_heeded(few: list[Record]) -> None:
-    """A film scanned twice as finely, with twice the marks and half the spacing, is sound."""
+def test_spacings_are_taken_into_account(few: list[Record]) -> None:
+    """A film with twice the resolution, and half the spacing, is not doubtful."""
     finer = replace(few[2], spacing_mm=few[2].spacing_mm / 2)
     records = [*few[:2], with_marks(finer, 2 * few[2].landmarks_px), few[3]]
     sizes_px = [SIZE_PX, SIZE_PX, (2 * WIDTH, 2 * HEIGHT), SIZE_PX]

@@ -1,4 +1,4 @@
-"""What is unlike the other films: findings by kind and amount, in any unit, at any place."""
+"""Tests the kinds and amounts of findings about marks that differ from the other films."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EXTENT = np.array([193.5, 240.0])
 
 
 def draw_sets(films: int, seed: int = 0, spread_mm: float = 1.5) -> Points:
-    """Heads of one shape, each landmark moved a little, each head a little larger or smaller."""
+    """Return heads of one shape, with small random changes of size and landmarks."""
     rng = np.random.default_rng(seed)
     sizes = rng.normal(1, 0.04, (films, 1, 1))
     return (
@@ -60,7 +60,7 @@ def test_too_few_films_are_not_compared(films: int) -> None:
         ("x and y swapped", None, [[0, 1], [1, 0]]),
     ],
 )
-def test_what_was_done_to_the_whole_set_is_told(
+def test_changes_of_the_whole_set_are_recognised(
     films: int, kind: str, amount: float | None, matrix: list[list[float]]
 ) -> None:
     sets = draw_sets(films)
@@ -75,8 +75,7 @@ def test_what_was_done_to_the_whole_set_is_told(
         assert abs((value - amount + 180) % 360 - 180) < 8
 
 
-def test_half_of_a_set_may_be_unlike() -> None:
-    """More than a few landmarks far away are one finding, not many."""
+def test_many_far_landmarks_are_one_finding() -> None:
     sets = draw_sets(12)
     sets[3, :8] += np.random.default_rng(1).choice([-60, 60], (8, 2))
     ((index, kind, landmarks, amount),) = find(sets)
@@ -84,15 +83,15 @@ def test_half_of_a_set_may_be_unlike() -> None:
     assert amount == 8
 
 
-def test_two_sets_of_one_film_do_not_vouch_for_each_other() -> None:
+def test_two_sets_of_one_film_are_not_compared_with_each_other() -> None:
     sets = np.repeat(draw_sets(4), 2, axis=0)
     sets[:2, 0] += 40, 0
     found = find_unlike(sets, [0, 0, 1, 1, 2, 2, 3, 3], np.tile(EXTENT, (8, 1)))
     assert [(each.index, each.landmarks) for each in found] == [(0, (0,)), (1, (0,))]
 
 
-def test_the_usual_spread_is_heeded() -> None:
-    """A landmark that lies elsewhere on every film is not far away on one of many."""
+def test_the_spread_of_a_landmark_is_taken_into_account() -> None:
+    """A landmark with a large spread is not far away where one with a small spread is."""
     sets = draw_sets(40)
     sets[:, 9] += np.random.default_rng(2).normal(0, 12, (40, 2))
     sets[5, 9] = np.add(sets[:, 9].mean(axis=0), [30, 0])

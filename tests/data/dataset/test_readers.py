@@ -1,4 +1,4 @@
-"""Readers compared: by hand, with what is missing, and the published disagreement."""
+"""Tests distances between readers: by hand, with missing marks, and on the benchmark."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from cephray.data.dataset.records import Record, read_dataset
 
 
 def record(**readers: list[tuple[float, float]]) -> Record:
-    """Return a record of two landmarks whose truth is the mean, or the first reader's marks."""
+    """Return a record of two landmarks, whose truth is the readers' mean."""
     marks = {reader: np.array(points) for reader, points in readers.items()}
     truth = np.nanmean(np.stack(list(marks.values())), axis=0)
     return Record("1", Path("1.png"), truth, 0.1, "train", marks)
 
 
-def test_two_readers_by_hand() -> None:
+def test_distances_of_two_readers_by_hand() -> None:
     films = [record(senior=[(0, 0), (10, 10)], junior=[(30, 40), (10, 10)])]
     each, between = compare_readers(films, "mean")
     assert (each.title, between.title) == (
@@ -32,7 +32,7 @@ def test_two_readers_by_hand() -> None:
     assert (alone.reader, alone.against) == ("senior", "junior")
 
 
-def test_what_one_reader_marked_alone_is_no_agreement() -> None:
+def test_landmarks_marked_by_one_reader_have_no_distance() -> None:
     nan = float("nan")
     films = [
         record(senior=[(0, 0), (nan, nan)], junior=[(30, 40), (1, 1)]),
@@ -47,7 +47,7 @@ def test_what_one_reader_marked_alone_is_no_agreement() -> None:
     assert compare_readers([], "mean") == ()
 
 
-def test_the_known_disagreement_on_test1(shared: Path) -> None:
+def test_distances_of_the_readers_on_test1(shared: Path) -> None:
     records = read_dataset(shared / "data" / "isbi2015", "test1", DataConfig())
     each, between = compare_readers(records, "mean")
     assert between.distances_mm.mean() == pytest.approx(2.36, abs=0.005)

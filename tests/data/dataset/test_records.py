@@ -1,3 +1,5 @@
+"""Tests reading of data sets in all layouts, and the messages for incomplete ones."""
+
 from __future__ import annotations
 
 from collections.abc import Iterable
@@ -20,7 +22,7 @@ K = len(ISBI2015)
 
 
 def marks_of(film: str, reader: str) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """Marks that tell film, reader and landmark apart: [K, 2]."""
+    """Return marks [K, 2] that are different for each film, reader and landmark."""
     base = float(film) + (0.5 if reader == "senior" else 0.0)
     return np.stack([np.arange(K) + base, np.full(K, base)], axis=-1)
 
@@ -63,7 +65,7 @@ def message(folder: Path, split: Any = "all", **data: Any) -> str:
 
 
 @pytest.mark.parametrize("layout", [ISBI, ISBI_RAW, ISBI_FOLDERS], ids=lambda layout: layout.name)
-def test_isbi_layouts(tmp_path: Path, layout: Layout) -> None:
+def test_isbi_layouts_are_read(tmp_path: Path, layout: Layout) -> None:
     folder = build(tmp_path, layout, {"train": ["2", "10", "1"], "test1": ["20"], "test2": ["30"]})
     films = {
         split: [record.film for record in read_dataset(folder, split, DataConfig())]
@@ -84,7 +86,7 @@ def test_isbi_layouts(tmp_path: Path, layout: Layout) -> None:
     np.testing.assert_array_equal(record.landmarks_px, marks_of("30", "senior") - 0.25)
 
 
-def test_pku_layout(tmp_path: Path) -> None:
+def test_the_pku_layout_is_read(tmp_path: Path) -> None:
     folder = build(tmp_path, PKU, {"all": ["1", "2"]})
     records = read_dataset(folder, "all", DataConfig(reader="senior", spacing_mm=0.125))
     assert [record.split for record in records] == ["all", "all"]
@@ -95,7 +97,7 @@ def test_pku_layout(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reader", ["senior", "junior"])
-def test_one_reader_is_enough_where_it_is_asked_for(isbi: Path, reader: Any) -> None:
+def test_one_reader_is_sufficient_if_it_is_configured(isbi: Path, reader: Any) -> None:
     for other, path in ISBI.annotations["train"].items():
         if other != reader:
             for file in (isbi / path).iterdir():
@@ -107,7 +109,7 @@ def test_one_reader_is_enough_where_it_is_asked_for(isbi: Path, reader: Any) -> 
     assert f"set data.reader={reader}" in message(isbi)
 
 
-def test_class_labels_and_line_ends(isbi: Path) -> None:
+def test_class_labels_and_line_ends_are_read(isbi: Path) -> None:
     for reader, path in ISBI.annotations["train"].items():
         rows = [*rows_of("001", reader), "3", "1", "2", "", " "]
         write_text(isbi / path / "001.txt", rows, newline="\r\n")
@@ -117,7 +119,7 @@ def test_class_labels_and_line_ends(isbi: Path) -> None:
     np.testing.assert_array_equal(first.landmarks_px, marks_of("001", "junior") + 0.25)
 
 
-def test_missing_landmarks(isbi: Path) -> None:
+def test_missing_landmarks_are_left_out_of_the_mean(isbi: Path) -> None:
     senior, junior = (isbi / path / "001.txt" for path in ISBI.annotations["train"].values())
     write_text(senior, ["nan,nan", "NaN, NaN", *rows_of("001", "senior")[2:]])
     write_text(junior, ["nan,nan", *rows_of("001", "junior")[1:]])
@@ -128,7 +130,7 @@ def test_missing_landmarks(isbi: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".bmp", ".PNG", ".jpg", ".JPEG", ".tif", ".Tiff"])
-def test_image_suffixes_and_hidden_files(isbi: Path, suffix: str) -> None:
+def test_all_image_suffixes_are_read_and_hidden_files_ignored(isbi: Path, suffix: str) -> None:
     folder = isbi / ISBI.images["train"]
     (folder / "001.png").rename(folder / f"001{suffix}")
     for name in ("._001.png", ".DS_Store", "Thumbs.db"):
@@ -138,7 +140,7 @@ def test_image_suffixes_and_hidden_files(isbi: Path, suffix: str) -> None:
     assert [record.image_path.name for record in records] == [f"001{suffix}", "002.png"]
 
 
-def test_spacing_file(isbi: Path) -> None:
+def test_the_spacing_file_is_read(isbi: Path) -> None:
     write_text(isbi / "spacing.csv", ["film,spacing_mm", "003,0.3", "001,0.1", "002,0.2"])
     spacings = [record.spacing_mm for record in read_dataset(isbi, "all", DataConfig())]
     assert spacings == [0.1, 0.2, 0.3]
@@ -155,13 +157,13 @@ def test_spacing_file(isbi: Path) -> None:
         ([], "columns film,spacing_mm; got"),
     ],
 )
-def test_wrong_spacing_file(isbi: Path, rows: list[str], expected: str) -> None:
+def test_an_invalid_spacing_file_is_refused(isbi: Path, rows: list[str], expected: str) -> None:
     write_text(isbi / "spacing.csv", rows)
     assert expected in message(isbi)
 
 
-def test_wrong_folder(tmp_path: Path) -> None:
-    assert "has no known layout: found nothing; known: ISBI 2015" in message(tmp_path)
+def test_folders_without_a_data_set_are_refused(tmp_path: Path) -> None:
+    assert "has no known layout: found nothing; known layouts: ISBI" in message(tmp_path)
     (tmp_path / "holiday.txt").touch()
     assert "found holiday.txt" in message(tmp_path)
     assert "is a file" in message(tmp_path / "holiday.txt")
@@ -170,34 +172,34 @@ def test_wrong_folder(tmp_path: Path) -> None:
     build(tmp_path / "data", ISBI, {"train": ["001"]})
     assert f"one level too high; give {tmp_path / 'data'}" in message(tmp_path)
     (tmp_path / PKU.images["all"]).mkdir()
-    assert "holds no films in images" in message(tmp_path)
+    assert "has no films in images" in message(tmp_path)
 
 
-def test_wrong_split(isbi: Path) -> None:
+def test_unavailable_splits_are_refused(isbi: Path) -> None:
     text = message(isbi, "test2")
-    assert "Test2 is missing or holds no films" in text
-    assert "splits there: train, test1, all" in text
+    assert "Test2 is missing or has no films" in text
+    assert "available splits: train, test1, all" in text
     assert "split must be one of train, test1, test2, all; got 'valid'" in message(isbi, "valid")
 
 
-def test_annotation_folders_missing(isbi: Path) -> None:
+def test_missing_annotation_folders_are_refused(isbi: Path) -> None:
     (isbi / "Annotations").rename(isbi / "Notes")
     assert "which is missing; put the annotation files there" in message(isbi)
 
 
-def test_film_without_annotation(isbi: Path) -> None:
+def test_films_without_annotation_are_refused(isbi: Path) -> None:
     (isbi / ISBI.annotations["train"]["junior"] / "002.txt").unlink()
     assert "Junior Orthodontist: 002;" in message(isbi, "train")
     assert len(read_dataset(isbi, "train", DataConfig(reader="senior"))) == 2
     assert len(read_dataset(isbi, "test1", DataConfig())) == 1
 
 
-def test_annotation_without_film(isbi: Path) -> None:
+def test_annotations_without_film_are_refused(isbi: Path) -> None:
     senior = isbi / ISBI.annotations["train"]["senior"]
     for number in range(301, 309):
         write_text(senior / f"{number}.txt", rows_of(str(number), "senior"))
-    assert len(read_dataset(isbi, "all", DataConfig())) == 3  # they may be those of Test2
-    write_text(senior / "002a.txt", rows_of("2", "senior"))  # which come after Test1
+    assert len(read_dataset(isbi, "all", DataConfig())) == 3  # they may belong to Test2
+    write_text(senior / "002a.txt", rows_of("2", "senior"))  # Test2 comes after Test1
     assert "without film in Dataset/Training" in message(isbi, "train")
     (senior / "002a.txt").unlink()
     build(isbi, ISBI, {"test2": ["301"]})
@@ -206,13 +208,13 @@ def test_annotation_without_film(isbi: Path) -> None:
     assert ": 302, 303, 304, 305, 306 and 2 more;" in text
 
 
-def test_annotation_without_film_in_a_split_of_its_own(tmp_path: Path) -> None:
+def test_annotations_without_film_in_a_separate_folder_are_refused(tmp_path: Path) -> None:
     folder = build(tmp_path, ISBI_FOLDERS, {"train": ["1", "2"]})
     (folder / ISBI_FOLDERS.images["train"] / "2.png").unlink()
     assert "without film in train/images: 2;" in message(folder)
 
 
-def test_a_film_twice(isbi: Path) -> None:
+def test_films_that_occur_twice_are_refused(isbi: Path) -> None:
     write_film(isbi / ISBI.images["train"] / "003.png")
     assert "film '003' occurs in the splits 'train' and 'test1'" in message(isbi)
     (isbi / ISBI.images["train"] / "003.png").rename(isbi / ISBI.images["train"] / "001.bmp")
@@ -226,34 +228,34 @@ def test_a_film_twice(isbi: Path) -> None:
         (3, "12,a", "got '12,a'"),
         (3, "", "001.txt, line 4: must be x,y"),
         (3, "1,2,3", "got '1,2,3'"),
-        (3, "1,nan", "or nan,nan where the landmark is missing; got '1,nan'"),
+        (3, "1,nan", "or nan,nan if the landmark is missing; got '1,nan'"),
         (3, "inf,1", "got 'inf,1'"),
-        (K, "7,8", f"001.txt, line {K + 1}: behind the {K} landmarks only class labels"),
+        (K, "7,8", f"001.txt, line {K + 1}: the lines after the {K} landmarks must be"),
     ],
 )
-def test_wrong_row(isbi: Path, row: int, text: str, expected: str) -> None:
+def test_invalid_lines_are_refused(isbi: Path, row: int, text: str, expected: str) -> None:
     rows = rows_of("001", "senior")
     rows[row : row + 1] = [text]
     write_text(isbi / ISBI.annotations["train"]["senior"] / "001.txt", rows)
     assert expected in message(isbi)
 
 
-def test_wrong_annotation_file(isbi: Path) -> None:
+def test_unreadable_annotation_files_are_refused(isbi: Path) -> None:
     path = isbi / ISBI.annotations["train"]["senior"] / "001.txt"
     write_text(path, rows_of("001", "senior")[:-1])
-    assert f"001.txt holds {K - 1} rows; {K} rows x,y are needed" in message(isbi)
+    assert f"001.txt has {K - 1} lines; {K} lines x,y are needed" in message(isbi)
     path.write_bytes(b"\xff\xfe\x00\x80")
     assert "001.txt cannot be read as text" in message(isbi)
 
 
-def test_natural_order() -> None:
+def test_names_are_sorted_in_natural_order() -> None:
     names = ["10", "9", "film2", "film10", "", "1a", "1"]
     assert sorted(names, key=natural_key) == ["", "1", "1a", "9", "10", "film2", "film10"]
     assert some(names, 3) == ", 1, 1a and 4 more"
     assert some(["b", "a"]) == "a, b"
 
 
-def test_faults_of_single_films_are_passed_over_where_that_is_asked_for(isbi: Path) -> None:
+def test_a_handler_can_ignore_faults_of_single_films(isbi: Path) -> None:
     senior = isbi / ISBI.annotations["train"]["senior"]
     write_text(senior / "001.txt", ["12,a"])
     (senior / "003.txt").unlink()
@@ -263,18 +265,18 @@ def test_faults_of_single_films_are_passed_over_where_that_is_asked_for(isbi: Pa
         isbi, "all", DataConfig(), lambda films, fault: faults.append((list(films), str(fault)))
     )
     assert [record.film for record in records] == ["002"]
-    of = {tuple(films): text for films, text in faults}
-    assert "001.txt holds 1 rows" in of["001",]
-    assert "films without annotation" in of["003",]
-    assert "002a; add the films" in of[()]
+    messages = {tuple(films): text for films, text in faults}
+    assert "001.txt has 1 lines" in messages["001",]
+    assert "films without annotation" in messages["003",]
+    assert "002a; add the films" in messages[()]
     write_text(isbi / "spacing.csv", ["film,spacing_mm", "001,0.3"])
     read_dataset(isbi, "test1", DataConfig(), lambda films, fault: faults.append(([], str(fault))))
-    assert "no row" not in faults[-1][1]  # 003 is not marked either
+    assert "no row" not in faults[-1][1]  # the missing annotation of 003 is reported instead
     assert list(list_films(isbi)["train"]) == ["001", "002"]
     assert list_films(isbi)["test2"] == {}
 
 
-def test_real_films(shared: Path) -> None:
+def test_the_benchmark_is_read(shared: Path) -> None:
     folder = shared / "data" / "isbi2015"
     train, test1 = (read_dataset(folder, split, DataConfig()) for split in ("train", "test1"))
     assert [len(train), len(test1)] == [150, 150]
@@ -284,4 +286,4 @@ def test_real_films(shared: Path) -> None:
     assert first.class_labels == (3, 3, 2, 3, 3, 1, 2, 3)
     assert {record.landmarks_px.shape for record in train + test1} == {(19, 2)}
     if not (folder / ISBI.images["test2"]).is_dir():
-        assert "splits there: train, test1, all" in message(folder, "test2")
+        assert "available splits: train, test1, all" in message(folder, "test2")
