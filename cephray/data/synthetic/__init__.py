@@ -1,4 +1,4 @@
-"""Drawn lateral cephalograms with known landmarks.
+"""Synthetic lateral cephalograms with known landmarks.
 
-A drawn head copies no patient. It knows no network.
+The heads are drawn, and copy no patient. The folder knows no networks.
 """

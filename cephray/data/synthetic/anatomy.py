@@ -1,8 +1,8 @@
 """The template of a lateral head: landmarks and contours of an average face, in millimetres.
 
-x grows towards the face, which looks to the right, and y downwards, on a film 193.5 mm wide and
-240 mm high. The contours are drawn freehand around typical landmark positions; they copy no
-patient. How a head varies and how it is drawn, `draw.py` and `radiograph.py` know.
+The film is 193.5 mm wide and 240 mm high. x points towards the face, which looks to the right, and
+y points down. The contours are drawn freehand around typical landmark positions, and copy no
+patient. `draw.py` varies the head, and `radiograph.py` draws it.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 Control = str | tuple[float, float]  # a landmark's abbreviation, or a point in millimetres
-Motion = Literal["skull", "jaw", "skin"]  # skin: skull above the mouth, jaw below it
+# What a contour moves with. Skin moves with the skull above the mouth, and with the jaw below it.
+Motion = Literal["skull", "jaw", "skin"]
 
 FILM_WIDTH_MM, FILM_HEIGHT_MM = 193.5, 240.0
-CONDYLE_MM = (70.5, 124.0)  # the jaw turns about it
-MOUTH_MM = (166.0, 181.0)  # heights between which skin passes from the skull to the jaw
-THROAT_MM = (55.0, 95.0)  # the same from the neck, which stays, to the chin
+CONDYLE_MM = (70.5, 124.0)  # the centre of the jaw's rotation
+MOUTH_MM = (166.0, 181.0)  # y between which skin changes from the skull's to the jaw's motion
+THROAT_MM = (55.0, 95.0)  # x between which skin changes from the resting neck to the chin's motion
 
 LANDMARKS_MM: dict[str, tuple[float, float]] = {
     "S": (81.0, 104.0),
@@ -46,17 +47,29 @@ JAW_LANDMARKS = frozenset({"B", "Pog", "Me", "Gn", "Go", "LI", "LL", "Pog'", "Ar
 
 @dataclass(frozen=True)
 class Contour:
-    """A smooth curve through control points, and how much it dims the beam."""
+    """A smooth curve through control points, and its attenuation of the beam.
+
+    Args:
+        controls: control points.
+        motion: what the contour moves with.
+        closed: whether the last control point is joined to the first.
+        fill: attenuation inside a closed curve. It is negative for air.
+        rim: additional attenuation along the inner side of the edge.
+        rim_mm: depth of the rim.
+        stroke: attenuation of the curve itself.
+        stroke_mm: width of the stroke.
+        blur_mm: blur of all edges.
+    """
 
     controls: tuple[Control, ...]
     motion: Motion = "skull"
     closed: bool = True
-    fill: float = 0.0  # attenuation inside a closed curve; below 0 for air
-    rim: float = 0.0  # additional attenuation along the inner side of the edge
-    rim_mm: float = 1.5  # depth of the rim
-    stroke: float = 0.0  # attenuation of the curve itself
-    stroke_mm: float = 0.8  # its width
-    blur_mm: float = 0.25  # softness of every edge
+    fill: float = 0.0
+    rim: float = 0.0
+    rim_mm: float = 1.5
+    stroke: float = 0.0
+    stroke_mm: float = 0.8
+    blur_mm: float = 0.25
 
 
 def _tooth(
@@ -66,7 +79,7 @@ def _tooth(
     motion: Motion,
     roots: int = 1,
 ) -> list[Contour]:
-    """Return body, enamel and pulp of a tooth whose crown ends at `tip`, its root at `towards`."""
+    """Return body, enamel and pulp of a tooth from the tip of its crown to that of its root."""
     x, y = LANDMARKS_MM[tip] if isinstance(tip, str) else tip
     length = math.hypot(towards[0] - x, towards[1] - y)
     along = ((towards[0] - x) / length, (towards[1] - y) / length)

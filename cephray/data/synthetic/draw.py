@@ -1,7 +1,7 @@
 """Synthetic cephalograms with exactly known landmarks, for demonstrations and tests.
 
-A head is the template of `anatomy.py` moved by one random mapping, so that drawn structures and
-landmarks cannot part. The films show what a lateral radiograph shows; they teach no anatomy.
+A head is the template of `anatomy.py` under a random mapping, which is applied to contours and
+landmarks alike. The films resemble lateral radiographs, but are not anatomically accurate.
 """
 
 from __future__ import annotations
@@ -23,20 +23,24 @@ from cephray.landmarks import ISBI2015
 from cephray.storage import is_free
 
 Points = NDArray[np.float64]  # [n, 2], millimetres
-# (template points, share [n] of each in the jaw's motion) -> points of one head
+# Maps template points, and the fraction [n] of the jaw's motion that each takes part in, to points
+# of a head.
 Head = Callable[[Points, NDArray[np.float64]], Points]
 Place = Callable[[Points], Points]
 
 DEFAULT_SIZE_PX = (1935, 2400)  # (width, height), as ISBI 2015
 _DRAWN_HEIGHT_PX = 1200  # larger films are drawn at this height and enlarged
-_READER_SD_MM = 0.7  # how far a reader's mark lies from the truth, each axis
-_MARGIN_MM = 8.0  # between landmarks and the film's edge
+_READER_SD_MM = 0.7  # standard deviation of a reader's marks from the truth along each axis
+_MARGIN_MM = 8.0  # minimum distance of landmarks to the film's edge
 
 
 def spacing_mm(size_px: tuple[int, int]) -> float:
-    """Return the millimetres per pixel at which a head of natural size fills the film.
+    """Return the spacing at which a head of natural size fills a film, millimetres per pixel.
 
-    A film is 240 mm high; a narrow one is taken to be 180 mm wide.
+    The film is 240 mm high, or higher so that it is at least 180 mm wide.
+
+    Args:
+        size_px: (width, height) of the film, pixels.
     """
     width, height = size_px
     return max(anatomy.FILM_HEIGHT_MM / height, 180.0 / width)
@@ -45,14 +49,17 @@ def spacing_mm(size_px: tuple[int, int]) -> float:
 def draw_film(
     rng: np.random.Generator, size_px: tuple[int, int] = DEFAULT_SIZE_PX
 ) -> tuple[NDArray[np.uint8], Points]:
-    """Draw one film of a random head that looks to the right.
+    """Draw a film of a random head that looks to the right.
 
     Args:
-        rng: source of everything random; the same state gives the same film.
-        size_px: (width, height), each at least 32.
+        rng: random generator. The same state gives the same film.
+        size_px: (width, height) of the film, pixels, each at least 32.
 
     Returns:
-        The image, uint8 [H, W], and the landmarks, [19, 2] pixels in ISBI's order.
+        The image, uint8 [H, W], and the landmarks, [19, 2] in pixels and in the order of ISBI.
+
+    Raises:
+        InputError: If the size is too small.
 
     Example:
         >>> image, landmarks_px = draw_film(np.random.default_rng(0), (480, 600))
@@ -92,22 +99,22 @@ def write_dataset(
     size_px: tuple[int, int] = DEFAULT_SIZE_PX,
     on_film: Callable[[int], None] | None = None,
 ) -> None:
-    """Write a data set in the first layout of `dataset/layouts.py`, all of it or nothing.
+    """Write a synthetic data set in the first layout of `dataset/layouts.py`.
 
-    Films 001, 002 … are PNG files; the first half, rounded up, is Training, the rest Test1. The
-    two readers' marks differ, and their mean is the truth, rounded to 0.01 pixels. Film i depends
-    on the seed, the size and i, not on `count`. Where the spacing is not the layout's own, the
-    folder gets a `spacing.csv`.
+    The films 001, 002 … are PNG files. The first half, rounded up, is Training, and the rest is
+    Test1. The marks of the two readers differ, and their mean is the truth, rounded to 0.01
+    pixels. A film depends only on its number, the seed and the size. If the spacing differs from
+    that of the layout, a `spacing.csv` is written. If writing fails, nothing remains.
 
     Args:
-        folder: must not exist, or be empty.
+        folder: folder to create. If it exists, it must be empty.
         count: number of films, at least 2.
-        seed: source of everything random.
-        size_px: (width, height) of the films.
-        on_film: called with the number of films written so far, for a progress display.
+        seed: seed of the random numbers.
+        size_px: (width, height) of the films, pixels.
+        on_film: called with the number of films written so far, to show progress.
 
     Raises:
-        InputError: a count or size too small, or a folder that cannot be used.
+        InputError: If the count or the size is too small, or the folder cannot be used.
     """
     if count < 2:
         raise InputError(f"count must be at least 2, one film for each split; got {count}")
@@ -118,7 +125,7 @@ def write_dataset(
         folder.parent.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise InputError(f"output folder {folder} cannot be made ({error.strerror})") from None
+        raise InputError(f"output folder {folder} cannot be created ({error.strerror})") from None
     try:
         _write_films(draft, count, seed, size_px, on_film)
         draft.chmod(0o755)
@@ -150,11 +157,11 @@ def _write_films(
         )
 
         spread_px = _READER_SD_MM / spacing_mm(size_px)
-        apart = np.clip(
+        offset = np.clip(
             rng.normal(0, spread_px, landmarks_px.shape), -3 * spread_px, 3 * spread_px
         )
-        truth, apart = np.round(landmarks_px, 2), np.round(apart, 2)
-        for reader, marks in (("senior", truth - apart), ("junior", truth + apart)):
+        truth, offset = np.round(landmarks_px, 2), np.round(offset, 2)
+        for reader, marks in (("senior", truth - offset), ("junior", truth + offset)):
             path = folder / layout.annotations[split][reader] / f"{film}.txt"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(f"{x:.2f},{y:.2f}\n" for x, y in marks), encoding="utf-8")
@@ -169,7 +176,7 @@ def _write_films(
 
 def _random_head(rng: np.random.Generator) -> Head:
     """Return a mapping from the template to a random head, both in millimetres."""
-    # Slow and quick waves in each direction: overall shape, and what is individual to a region.
+    # Long waves vary the overall shape, and short waves vary regions of it.
     wavelength_mm = np.concatenate([rng.uniform(110, 220, 4), rng.uniform(35, 60, 6)])
     amplitude_mm = np.concatenate([np.full(4, 1.5), np.full(6, 0.35)])[:, None]
     angle = rng.uniform(0, 2 * np.pi, 10)
@@ -183,23 +190,23 @@ def _random_head(rng: np.random.Generator) -> Head:
     jaw = np.exp(rng.normal(0, 0.025)) * _rotation(np.radians(rng.normal(0, 1.5)))
     jaw_shift_mm = rng.normal(0, 1.0, 2)
 
-    def head(points: Points, share: NDArray[np.float64]) -> Points:
+    def head(points: Points, of_jaw: NDArray[np.float64]) -> Points:
         jaw_moves = (points - pivot) @ (jaw - np.eye(2)).T + jaw_shift_mm
-        moved: Points = points + share[:, None] * jaw_moves
+        moved: Points = points + of_jaw[:, None] * jaw_moves
         x, y = points[:, 0], points[:, 1]
         face = _ramp(x, 60, 120)
         moved[:, 0] += midface_mm * face * _ramp(y, 105, 140)
         moved[:, 1] += face_length * face * np.maximum(y - 110, 0)
-        # The vault varies less than the face: it keeps its even curvature.
-        share_of_waves = 0.25 + 0.75 * _ramp(y, 30, 100)
-        moved += share_of_waves[:, None] * (np.sin(points @ wave.T + phase) @ swing)
+        # The vault varies less than the face, so that its curvature stays even.
+        of_waves = 0.25 + 0.75 * _ramp(y, 30, 100)
+        moved += of_waves[:, None] * (np.sin(points @ wave.T + phase) @ swing)
         return moved
 
     return head
 
 
 def _random_pose(rng: np.random.Generator, head: Head, extent_mm: tuple[float, float]) -> Place:
-    """Return a mapping from a head to its place on the film, landmarks well inside."""
+    """Return a mapping from a head to a film that keeps a margin around the landmarks."""
     turn = _rotation(np.radians(np.clip(rng.normal(0, 4), -10, 10)))
     turn *= rng.uniform(0.92, 1.06)
     middle = np.array([0.53 * anatomy.FILM_WIDTH_MM, 0.5 * anatomy.FILM_HEIGHT_MM])
@@ -215,27 +222,27 @@ def _random_pose(rng: np.random.Generator, head: Head, extent_mm: tuple[float, f
 def _controls(
     controls: Sequence[anatomy.Control], motion: anatomy.Motion
 ) -> tuple[Points, NDArray[np.float64]]:
-    """Return template points [n, 2] and the share [n] that each has in the jaw's motion."""
+    """Return template points [n, 2], and the fraction [n] of the jaw's motion of each."""
     named = [control if isinstance(control, str) else None for control in controls]
     points = np.array(
         [anatomy.LANDMARKS_MM[c] if isinstance(c, str) else c for c in controls], np.float64
     )
     if motion == "skin":
         x, y = points[:, 0], points[:, 1]
-        share = _ramp(y, *anatomy.MOUTH_MM) * _ramp(x, *anatomy.THROAT_MM)
+        of_jaw = _ramp(y, *anatomy.MOUTH_MM) * _ramp(x, *anatomy.THROAT_MM)
     else:
-        share = np.full(len(points), float(motion == "jaw"))
-    # A landmark is one point, whichever contour passes through it.
+        of_jaw = np.full(len(points), float(motion == "jaw"))
+    # A landmark has the same motion in all contours.
     for index, name in enumerate(named):
         if name is not None:
-            share[index] = name in anatomy.JAW_LANDMARKS
-    return points, share
+            of_jaw[index] = name in anatomy.JAW_LANDMARKS
+    return points, of_jaw
 
 
 def _stroke(
     contour: anatomy.Contour, head: Head, place: Place, scale: NDArray[np.float64]
 ) -> radiograph.Stroke:
-    """Return a contour of the template on the canvas."""
+    """Convert a contour of the template to a stroke on the canvas, in pixels."""
     points = place(head(*_controls(contour.controls, contour.motion)))
     per_mm = float(scale[1])
     return radiograph.Stroke(
@@ -251,7 +258,7 @@ def _stroke(
 
 
 def _ramp(value: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    """Rise smoothly from 0 at `low` to 1 at `high`."""
+    """Return a smooth step from 0 at `low` to 1 at `high`."""
     t = np.clip((value - low) / (high - low), 0, 1)
     ramp: NDArray[np.float64] = t * t * (3 - 2 * t)
     return ramp

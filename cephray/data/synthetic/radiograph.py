@@ -1,7 +1,7 @@
-"""Grey values of a drawn radiograph, from contours on a film.
+"""Grey values of a synthetic radiograph, from contours on a film.
 
-Every contour adds its attenuation, as tissue in a beam does; an exposure curve, texture and noise
-make the sum a film. It knows no anatomy.
+The attenuations of all contours are added, like those of tissues in a beam. The sum becomes a film
+by an exposure curve, texture and noise. It knows no anatomy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from cephray.data.opencv import cv2
 Image = TypeVar("Image", NDArray[np.uint8], NDArray[np.float32])
 
 _SUBPIXEL_BITS = 6
-_FILL_EXCESS_PX = 0.6  # how far cv2.fillPoly reaches beyond its polygon, on average
-_STEPS = 12  # pieces of a curve between two control points
+_FILL_EXCESS_PX = 0.6  # average distance by which cv2.fillPoly exceeds its polygon
+_STEPS = 12  # points of a curve for each control point
 
 
 @dataclass(frozen=True)
 class Stroke:
-    """A curve on the film, in pixels; meanings as in `anatomy.Contour`."""
+    """A curve on the film, in pixels. The fields are those of `anatomy.Contour`."""
 
     points_px: NDArray[np.float64]  # [n, 2]
     closed: bool
@@ -40,11 +40,11 @@ def spline(controls: NDArray[np.float64], closed: bool) -> NDArray[np.float64]:
     """Return the centripetal Catmull-Rom curve through control points.
 
     Args:
-        controls: [n, 2], n at least 3.
-        closed: whether the last point joins the first.
+        controls: [n, 2], with n at least 3.
+        closed: whether the last point is joined to the first.
 
     Returns:
-        [m, 2], every control point among them.
+        [m, 2], points of the curve, including the control points.
     """
     if closed:
         padded = np.concatenate([controls[-1:], controls, controls[:2]])
@@ -67,11 +67,11 @@ def spline(controls: NDArray[np.float64], closed: bool) -> NDArray[np.float64]:
 
 
 def attenuation(strokes: Sequence[Stroke], size_px: tuple[int, int]) -> NDArray[np.float32]:
-    """Sum what all strokes take from the beam.
+    """Add the attenuations of all strokes.
 
     Args:
-        strokes: curves in pixels of this canvas.
-        size_px: (width, height) of the canvas.
+        strokes: curves, in pixels of the canvas.
+        size_px: (width, height) of the canvas, pixels.
 
     Returns:
         float32 [H, W].
@@ -89,14 +89,14 @@ def expose(
     gamma: float,
     gradient: tuple[float, float],
 ) -> NDArray[np.float32]:
-    """Turn attenuation into grey values: air is black, dense bone nearly white.
+    """Convert attenuation to grey values. Air is black, and dense bone is nearly white.
 
     Args:
         total: [H, W], attenuation.
-        rng: source of the bone's texture.
+        rng: random generator of the texture.
         contrast: factor on the attenuation.
         gamma: exponent of the film's tone curve.
-        gradient: change of the exposure from left to right and from top to bottom.
+        gradient: change of the exposure from left to right, and from top to bottom.
 
     Returns:
         float32 [H, W], 0 to 1.
@@ -114,12 +114,12 @@ def expose(
 
 
 def collimate(grey: NDArray[np.float32], rng: np.random.Generator, border_px: float) -> None:
-    """Whiten the unexposed border that a collimator leaves, in place.
+    """Whiten a border, like the unexposed border of a collimator, in place.
 
     Args:
         grey: [H, W], 0 to 1.
-        rng: source of the border's slant.
-        border_px: its mean width.
+        rng: random generator of the border's slant.
+        border_px: mean width of the border, pixels.
     """
     height, width = grey.shape
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * (width - 1, height - 1)
@@ -136,13 +136,13 @@ def develop(
     size_px: tuple[int, int],
     noise: float,
 ) -> NDArray[np.uint8]:
-    """Enlarge to the film's size and add noise.
+    """Resize grey values to the film's size, and add noise.
 
     Args:
         grey: [h, w], 0 to 1.
-        rng: source of the noise.
-        size_px: (width, height) of the film.
-        noise: standard deviation of the noise.
+        rng: random generator of the noise.
+        size_px: (width, height) of the film, pixels.
+        noise: standard deviation of the noise; from black to white is 1.
 
     Returns:
         uint8 [H, W].
@@ -187,19 +187,19 @@ def _add(total: NDArray[np.float32], stroke: Stroke) -> None:
             lineType=cv2.LINE_AA,
             shift=_SUBPIXEL_BITS,
         )
-        # A stroke narrower than a pixel is drawn one pixel wide, and so much weaker.
+        # A stroke narrower than a pixel is drawn one pixel wide, with a lower attenuation.
         weight = stroke.stroke * min(stroke.stroke_px, 1.0) / 255
         window += weight * _smooth(line, stroke.blur_px).astype(np.float32)
 
 
 def _fixed(points_px: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Return points in OpenCV's fixed-point numbers."""
+    """Convert points to the fixed-point numbers of OpenCV."""
     fixed: NDArray[np.int32] = np.round(points_px * 2**_SUBPIXEL_BITS).astype(np.int32)
     return fixed
 
 
 def _inset(points_px: NDArray[np.float64], depth_px: float) -> NDArray[np.float64]:
-    """Return a closed curve [n, 2] moved inwards, whichever way it turns."""
+    """Return a closed curve [n, 2] moved inwards, for either orientation."""
     behind, ahead = np.roll(points_px, 1, axis=0), np.roll(points_px, -1, axis=0)
     tangent = ahead - behind
     normal = np.stack([-tangent[:, 1], tangent[:, 0]], axis=-1)
@@ -212,7 +212,7 @@ def _inset(points_px: NDArray[np.float64], depth_px: float) -> NDArray[np.float6
 def _smooth(image: Image, sigma_px: float) -> Image:
     if sigma_px < 0.3:
         return image
-    shrink = max(int(sigma_px / 2), 1)  # a wide blur needs no more pixels than this leaves
+    shrink = max(int(sigma_px / 2), 1)  # a wide blur can be computed at a lower resolution
     size = image.shape[1], image.shape[0]
     if shrink > 1:
         small = max(size[0] // shrink, 1), max(size[1] // shrink, 1)

@@ -1,3 +1,5 @@
+"""Tests synthetic films: size, anatomy, reproducibility, and data sets on disk."""
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -29,7 +31,7 @@ def grey_at(image: Any, point_px: Any, reach: int = 2) -> float:
 
 
 @pytest.mark.parametrize("size", [(240, 300), (64, 80), (320, 320), (400, 300), (150, 300)])
-def test_films_have_their_size_and_landmarks_lie_well_inside(size: tuple[int, int]) -> None:
+def test_films_have_the_given_size_and_a_margin_around_landmarks(size: tuple[int, int]) -> None:
     for seed in range(8):
         image, landmarks_px = draw(seed, size)
         assert image.dtype == np.uint8
@@ -41,7 +43,7 @@ def test_films_have_their_size_and_landmarks_lie_well_inside(size: tuple[int, in
         assert image.min() < 40
 
 
-def test_heads_are_anatomically_in_order() -> None:
+def test_landmarks_are_in_anatomical_order() -> None:
     for seed in range(40):
         p = dict(zip(INDEX, draw(seed, (32, 40))[1] * synthetic.spacing_mm((32, 40)), strict=True))
         assert p["N"][0] > p["S"][0] + 45  # looks to the right
@@ -52,15 +54,15 @@ def test_heads_are_anatomically_in_order() -> None:
         assert np.linalg.norm(p["UI"] - p["LI"]) < 12
 
 
-def test_heads_differ_and_a_seed_gives_the_same_bits() -> None:
+def test_heads_differ_and_are_reproducible() -> None:
     image, landmarks_px = draw(0)
     again, same_px = draw(0)
     np.testing.assert_array_equal(image, again)
     np.testing.assert_array_equal(landmarks_px, same_px)
     shapes = np.stack([draw(seed, (32, 40))[1] for seed in range(20)]) * 6.0  # [20, 19, 2], mm
-    apart_mm = (shapes - shapes[:, :1]).std(axis=0)[1:]
-    assert (apart_mm.max(axis=-1) > 1.5).all()
-    assert (apart_mm < 15).all()
+    sd_mm = (shapes - shapes[:, :1]).std(axis=0)[1:]
+    assert (sd_mm.max(axis=-1) > 1.5).all()
+    assert (sd_mm < 15).all()
 
 
 def test_landmarks_are_the_same_at_every_size() -> None:
@@ -68,8 +70,8 @@ def test_landmarks_are_the_same_at_every_size() -> None:
     np.testing.assert_allclose((small + 0.5) * 10, large + 0.5)
 
 
-def test_landmarks_sit_on_their_anatomy() -> None:
-    """Soft tissue is darker in front; bone is brighter than what lies beside it."""
+def test_landmarks_lie_on_their_anatomy() -> None:
+    """The film is darker in front of soft tissue, and beside bone."""
     contrasts: dict[str, list[float]] = {name: [] for name in ("UL", "LL", "Pog'", "S", "Po")}
     mm = 1 / synthetic.spacing_mm((480, 600))
     for seed in range(8):
@@ -91,7 +93,7 @@ def test_landmarks_sit_on_their_anatomy() -> None:
 
 
 @pytest.mark.parametrize("turn", [1, -1])
-def test_a_drawn_edge_lies_where_its_points_are(turn: int) -> None:
+def test_a_filled_curve_has_the_right_centre_and_area(turn: int) -> None:
     centre, radius = np.array([20.3, 17.8]), 11.4
     angle = turn * np.linspace(0, 2 * np.pi, 12, endpoint=False)
     circle = spline(centre + radius * np.stack([np.cos(angle), np.sin(angle)], axis=-1), True)
@@ -103,20 +105,20 @@ def test_a_drawn_edge_lies_where_its_points_are(turn: int) -> None:
 
 
 @pytest.mark.parametrize("closed", [True, False])
-def test_splines_pass_through_their_controls(closed: bool) -> None:
+def test_splines_pass_through_their_control_points(closed: bool) -> None:
     controls = np.random.default_rng(0).random((7, 2)) * 50
     curve = spline(controls, closed)
     nearest = np.linalg.norm(curve[:, None] - controls, axis=-1).min(axis=0)
     np.testing.assert_allclose(nearest, 0, atol=1e-9)
 
 
-def test_the_template_draws_every_landmark() -> None:
+def test_contours_pass_through_all_landmarks() -> None:
     assert set(LANDMARKS_MM) == set(ISBI2015.abbreviations)
     named = {c for contour in CONTOURS for c in contour.controls if isinstance(c, str)}
-    assert named >= set(LANDMARKS_MM) - {"S"}  # S is the middle of a hollow
+    assert named >= set(LANDMARKS_MM) - {"S"}  # S is the centre of a fossa
 
 
-def test_written_data_sets_read_back(tmp_path: Path) -> None:
+def test_written_data_sets_can_be_read(tmp_path: Path) -> None:
     written: list[int] = []
     folder = tmp_path / "new" / "data"
     synthetic.write_dataset(folder, 3, seed=7, size_px=SIZE, on_film=written.append)
@@ -129,8 +131,8 @@ def test_written_data_sets_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_pixels(record.image_path), image)
         np.testing.assert_allclose(record.landmarks_px, landmarks_px, atol=0.00501)
         assert record.spacing_mm == pytest.approx(240 / SIZE[1])
-        apart_px = record.readers_px["junior"] - record.readers_px["senior"]
-        assert 0 < np.abs(apart_px).max() * record.spacing_mm < 5
+        difference_px = record.readers_px["junior"] - record.readers_px["senior"]
+        assert 0 < np.abs(difference_px).max() * record.spacing_mm < 5
 
 
 def test_a_film_does_not_depend_on_the_count(tmp_path: Path) -> None:
@@ -146,19 +148,19 @@ def test_a_film_does_not_depend_on_the_count(tmp_path: Path) -> None:
 
 
 def test_default_size_needs_no_spacing_file(tmp_path: Path) -> None:
-    synthetic.write_dataset(tmp_path, 2)  # an empty folder is fine
+    synthetic.write_dataset(tmp_path, 2)  # the folder exists and is empty
     assert not (tmp_path / "spacing.csv").exists()
     record = read_dataset(tmp_path, "train", DataConfig())[0]
     assert record.spacing_mm == 0.1
     assert read_pixels(record.image_path).shape == (2400, 1935)
 
 
-def test_wrong_output(tmp_path: Path) -> None:
+def test_unusable_folders_and_sizes_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for folder in (tmp_path, tmp_path / "file"):
         with pytest.raises(InputError, match="is not an empty folder; give a new one"):
             synthetic.write_dataset(folder, 2)
-    with pytest.raises(InputError, match=r"data cannot be made"):
+    with pytest.raises(InputError, match=r"data cannot be created"):
         synthetic.write_dataset(tmp_path / "file" / "data", 2)
     with pytest.raises(InputError, match=r"count must be at least 2.*got 1"):
         synthetic.write_dataset(tmp_path / "data", 1)
@@ -167,7 +169,7 @@ def test_wrong_output(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_nothing_half_written_remains(tmp_path: Path) -> None:
+def test_an_interrupted_data_set_is_removed(tmp_path: Path) -> None:
     def stop(number: int) -> None:
         raise KeyboardInterrupt
 
