@@ -130,9 +130,7 @@ def test_every_preset_can_be_searched_with_the_default_space(preset: str, tmp_pa
     """The preset `best` crops fewer levels than it fuses; the refusal says how to search it."""
     options = ["--config", preset]
     if load_config(preset).model.crop_depth is not None:
-        with pytest.raises(
-            InputError, match="set model.crop_depth=none to crop all"
-        ):
+        with pytest.raises(InputError, match=r"set model.crop_depth=none to crop all"):
             settings(tmp_path, *options)
         options += ["--set", "model.crop_depth=none"]
     assert settings(tmp_path, *options).base.model.backbone == load_config(preset).model.backbone
