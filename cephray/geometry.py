@@ -99,7 +99,7 @@ def to_pixels(points_norm: FloatArray, frame: Frame) -> FloatArray:
 
 
 def outside(points_px: FloatArray, size_px: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell which points lie outside a film; a missing point (NaN) does not.
+    """Return which points lie outside a film; a missing point (NaN) does not.
 
     Args:
         points_px: [..., 2], pixels (x, y).

@@ -139,7 +139,7 @@ def _dtype(array: Tensor) -> str:
 
 
 def _visible(truth: Tensor) -> Tensor:
-    """Tell which landmarks are not missing: [B, K, 1]."""
+    """Return which landmarks are not missing: [B, K, 1]."""
     return ops.all(ops.isfinite(truth), axis=-1, keepdims=True)
 
 

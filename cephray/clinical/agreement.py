@@ -16,7 +16,7 @@ from cephray.clinical.measures import MEASUREMENTS, UNKNOWN, Measurement
 
 @dataclass(frozen=True)
 class ClassRecall:
-    """One class of one measurement: of the films that are of it, how many were put into it."""
+    """Recall of one class: how many films of this class were predicted as such."""
 
     number: int
     meaning: str
@@ -35,7 +35,7 @@ class ClassRecall:
 
 @dataclass(frozen=True)
 class MeasurementAgreement:
-    """How far the classes of one measurement agree."""
+    """Agreement of the classes of one measurement."""
 
     name: str
     classes: tuple[ClassRecall, ...]
@@ -67,7 +67,7 @@ class MeasurementAgreement:
 
 @dataclass(frozen=True)
 class ClassAgreement:
-    """How far the classes of all measurements agree."""
+    """Agreement of the classes of all measurements."""
 
     measurements: tuple[MeasurementAgreement, ...]
 

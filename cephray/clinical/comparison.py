@@ -34,7 +34,7 @@ class ClassComparison:
 
     @property
     def title(self) -> str:
-        """What is compared, in words."""
+        """The name of the comparison."""
         if self.subject == PREDICTION:
             return "prediction against the truth"
         return f"{self.subject} reader against {self.against} reader"

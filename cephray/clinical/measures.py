@@ -48,7 +48,7 @@ class Measurement:
     zero: int | None = None
 
     def meaning(self, number: int) -> str:
-        """Say in words what a class means; 0 is "not known"."""
+        """Return the meaning of a class in words; 0 is "not known"."""
         return "not known" if number == UNKNOWN else self.meanings[number - 1]
 
 
@@ -102,7 +102,7 @@ LANDMARKS = (
 
 
 def measurable(landmarks: LandmarkSet) -> bool:
-    """Tell whether a set has the landmarks that the measurements need."""
+    """Return whether a set has the landmarks that the measurements need."""
     return set(LANDMARKS) <= set(landmarks.abbreviations)
 
 
@@ -184,7 +184,7 @@ def classify(
     spacing_mm: FloatArray | float | None = None,
     landmarks: LandmarkSet = ISBI2015,
 ) -> NDArray[np.int64]:
-    """Put films into the classes of each measurement, as the challenge's labels do.
+    """Return the class of each measurement, as the challenge's labels define it.
 
     Classes are those of the `rounded` landmarks. The value that `measure` gives for landmarks as
     they are may lie across a bound from its class, by what a tenth of a millimetre makes.

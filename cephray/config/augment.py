@@ -107,7 +107,7 @@ class AffineConfig(Section):
 
 
 class BandConfig(Section):
-    """Lays a dark or bright band along the upper and left edge, as collimators do."""
+    """Draws a dark or bright band along the upper and left edge, as collimators do."""
 
     enabled: bool = False
     probability: Probability = 0.5

@@ -12,7 +12,7 @@ Zoom = Annotated[float, Field(ge=0.5, le=2.0)]
 
 
 class InferenceConfig(Section):
-    """How a trained network looks at films."""
+    """How a trained network is used."""
 
     looks: PositiveInt = Field(
         1,

@@ -69,7 +69,7 @@ class Original:
 
 
 class View(NamedTuple):
-    """How films become images of the network's size."""
+    """The way in which films become images of the network's size."""
 
     height: int
     width: int
@@ -86,7 +86,7 @@ class View(NamedTuple):
         return self.height, self.width
 
     def frame(self, size_px: tuple[int, int]) -> geometry.Frame:
-        """Return what is seen of a film of this width and height."""
+        """Return the part of a film of this width and height that the network sees."""
         if self.fit == "stretch":
             return geometry.whole(size_px)
         return geometry.letterbox(size_px, self.height / self.width)

@@ -16,7 +16,7 @@ Pairs = list[tuple[int, int]]
 
 
 class KnownCopies:
-    """What `find_copies` found, by the films that it looked at.
+    """The copies that `find_copies` found, by the films that were compared.
 
     A file that was changed, added or removed since makes another set of films, which is looked at
     anew.

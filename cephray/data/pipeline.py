@@ -101,7 +101,7 @@ def training_batches(
     world_size: int = 1,
     steps_taken: int = 0,
 ) -> list[Callable[[], Batch]]:
-    """Return what makes one worker's share of each global batch; every film comes once an epoch.
+    """Return functions that make one worker's share of each global batch, each film once an epoch.
 
     Args:
         table: the training films.
@@ -144,7 +144,7 @@ def training_batches(
 def evaluation_batches(
     table: FilmTable, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> list[Callable[[], tuple[NDArray[np.int64], FloatArray]]]:
-    """Return what makes (indices [b], image [b, H, W, 3]) of a worker's films, each once."""
+    """Return functions that make (indices [b], image [b, H, W, 3]); each film comes once."""
 
     def make(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
         return indices, to_input(table.fetch(indices.tolist()), table.image_size)

@@ -118,7 +118,7 @@ def _with_own_names(files: Sequence[FilmFile]) -> list[FilmFile]:
 
 
 def _in_its_folder(path: Path, name: str) -> str:
-    """Put the name of the film's folder in front, `..` resolved: results stay in their folder."""
+    """Return a name with the film's folder in front, so that results stay in the output."""
     folder = Path(os.path.abspath(path)).parent.name
     return f"{folder}/{name}" if folder else name
 

@@ -24,7 +24,7 @@ def grey_values(pixels_of_grey: NDArray[np.int64]) -> int:
 
 
 def has_contrast(image: NDArray[np.uint8]) -> bool:
-    """Tell whether a film has enough different grey values to show a head.
+    """Return whether a film has enough different grey values to show a head.
 
     Args:
         image: [H, W], 0 black to 255 white.

@@ -15,7 +15,7 @@ _UNITS = {"micrometres": 1e-3, "metres": 1e3, "centimetres": 10.0}
 
 
 def spacing_fault(spacing_mm: float, height_px: int) -> str | None:
-    """Say why a spacing is impossible for a film.
+    """Return why a spacing is impossible for a film.
 
     Args:
         spacing_mm: millimetres per pixel.

@@ -36,5 +36,5 @@ def replace_text(path: Place, text: str) -> None:
 
 
 def is_free(folder: Path) -> bool:
-    """Tell whether results may go into a folder: it is empty, or not there yet."""
+    """Return whether results may go into a folder: it is empty, or not there yet."""
     return not folder.exists() or (folder.is_dir() and not any(folder.iterdir()))

@@ -72,15 +72,15 @@ class RemotePath:
         return system, f"{bucket}/{path}".rstrip("/")
 
     def exists(self) -> bool:
-        """Tell whether there is a file or folder of this name."""
+        """Return whether there is a file or folder of this name."""
         return self.is_dir() or self.is_file()
 
     def is_dir(self) -> bool:
-        """Tell whether this is a folder; one that holds a file is one, marked as such or not."""
+        """Return whether this is a folder; one that holds a file is one, marked as such or not."""
         return bool(self._info().type.name == "Directory")
 
     def is_file(self) -> bool:
-        """Tell whether this is a file."""
+        """Return whether this is a file."""
         return bool(self._info().type.name == "File")
 
     @property

@@ -1,4 +1,4 @@
-"""How a film would look from another scanner: tone, noise, and the bands that collimators leave.
+"""The appearance of films from other scanners: tone, noise, and bands of collimators.
 
 Pure functions of a film and drawn numbers. It knows neither landmarks nor geometry.
 """
@@ -65,7 +65,7 @@ def retone(
 
 
 def add_bands(image: GrayImage, draw: NDArray[np.float64], config: BandConfig) -> GrayImage:
-    """Lay a band of one grey value along the top and the left edge, as collimators do.
+    """Draw a band of one grey value along the top and the left edge, as collimators do.
 
     Args:
         image: uint8 [H, W]; not modified.

@@ -235,7 +235,7 @@ def affine_matrix(aspect: float, draw: NDArray[np.float64], config: AffineConfig
 
 
 class Fill(NamedTuple):
-    """What the film does not cover: its edge goes on, or one grey value."""
+    """The fill of what the film does not cover: its edge, or one grey value."""
 
     replicate: bool = False
     grey: int = 0

@@ -43,7 +43,7 @@ TRAINING = "train"
 
 @dataclass(frozen=True)
 class Fault:
-    """What makes films unusable: one line, and the films.
+    """A fault that makes films unusable, in one line, and the films.
 
     Training refuses a film whose truth lies outside it. A mean of readers may lie inside although
     one reader's mark does not; evaluation against that reader refuses it, so it is a fault too.
@@ -68,7 +68,7 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Check:
-    """What was found: films, faults and copies of all films, the rest of those that are usable."""
+    """The findings: films, faults and copies of all films, other facts of the usable ones."""
 
     data: Path
     landmarks: tuple[str, ...]  # K names
@@ -173,7 +173,7 @@ class Check:
 def check_dataset(
     folder: Path, data: DataConfig, progress: Callable[[int], None] = lambda films: None
 ) -> Check:
-    """Look at all films and marks of a data set.
+    """Check all films and marks of a data set.
 
     Args:
         folder: of the data set.

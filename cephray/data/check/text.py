@@ -16,7 +16,7 @@ MOST_DOUBTFUL = 30
 
 
 def format_check(check: Check) -> str:
-    """Lay out what was found, the faults last, where they are seen."""
+    """Format the findings, with the faults last, where they are seen."""
     topics: dict[str, list[str]] = {
         "films": [", ".join(f"{split} {count}" for split, count in check.splits.items())],
         "size": list(_sizes(check)),

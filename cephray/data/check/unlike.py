@@ -54,7 +54,7 @@ class Unlike:
 
 @dataclass(frozen=True, eq=False)
 class _Usual:
-    """What is usual on the other films."""
+    """The usual values on the other films."""
 
     shape: ComplexArray  # [K]
     spread: FloatArray  # [K]
@@ -183,7 +183,7 @@ def _swapped(
 
 
 def _explanation(marks: ComplexArray, usual: _Usual) -> str:
-    """Say what was done to marks of the usual shape, if undoing it gives that shape again."""
+    """Return what was done to marks of the usual shape, if undoing it gives that shape again."""
     undone = {
         "mirrored": -marks.conj(),
         "upside down": marks.conj(),

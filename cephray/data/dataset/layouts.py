@@ -12,7 +12,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a data set keeps its films and each reader's annotation files."""
+    """Folders of a data set's films and of each reader's annotation files."""
 
     name: str
     images: Mapping[str, str]  # split: folder

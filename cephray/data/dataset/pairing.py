@@ -76,7 +76,7 @@ def check_pairs(
 
 
 def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Path]]) -> bool:
-    """Tell whether a split that is not here could hold a film: the data set numbers them in turn.
+    """Return whether an absent split could hold a film: data sets number their films in turn.
 
     Args:
         film: its name.

@@ -29,7 +29,7 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """What is compared, in words."""
+        """The name of the comparison."""
         other = "the readers' mean" if self.against == MEAN else f"{self.against} reader"
         return f"{self.reader} reader against {other}"
 

@@ -71,7 +71,7 @@ class DicomFilm:
 
 
 def is_dicom(content: bytes) -> bool:
-    """Tell whether a file's first 132 bytes, or more, are those of a DICOM file."""
+    """Return whether a file's first 132 bytes, or more, are those of a DICOM file."""
     return content[128:132] == b"DICM"
 
 
