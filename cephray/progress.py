@@ -1,4 +1,4 @@
-"""What long work shows on the terminal: a progress bar and durations, but no start-up messages.
+"""Terminal output of long work: a progress bar and durations, without start-up messages.
 
 TensorFlow's start-up messages are held back, and shown if the import fails.
 """
@@ -48,7 +48,7 @@ def duration(seconds: float) -> str:
 
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """Hold back what native code writes to stderr; show it after all where an error passes.
+    """Hold back what native code writes to stderr, and show it if the block raises an error.
 
     TensorFlow's libraries write before their log level can be set, past Python's streams.
     """

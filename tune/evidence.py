@@ -17,7 +17,7 @@ FEWEST_FILMS = 5
 
 @dataclass(frozen=True)
 class Evidence:
-    """What the figures of a search rest on.
+    """Numbers of trials and films behind a search.
 
     Args:
         trials: number of trials that finished.
@@ -34,7 +34,7 @@ class Evidence:
 
     @property
     def warning(self) -> str:
-        """What to bear in mind about the errors, or "" if there are films enough."""
+        """A warning about the errors, or "" if there are enough films."""
         if self.films is None or self.films >= FEWEST_FILMS:
             return ""
         return (
@@ -43,7 +43,7 @@ class Evidence:
         )
 
     def missing(self, objective: Objective) -> str:
-        """Say what is missing for the importances of parameters, or "" if nothing is.
+        """Return what is missing for the importances of parameters, or "" if nothing is.
 
         Args:
             objective: that the importances are for; only the error depends on films.

@@ -367,7 +367,7 @@ def _ticks(dimension: Dimension) -> list[Value]:
 
 
 def _placer(dimension: Dimension) -> Callable[[Value], float]:
-    """Return what maps a value to its height on a parallel axis, 0 to 1."""
+    """Return a function from a value to its height on a parallel axis, 0 to 1."""
     if isinstance(dimension, Choice):
         last = len(dimension.values) - 1
         return lambda value: _abscissa(dimension, value) / last

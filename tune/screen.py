@@ -88,7 +88,7 @@ class Screen:
             print(f"{self._ending(entry_of(trial))}  {self.summary()}", flush=True)
 
     def summary(self) -> str:
-        """Say in one line how far the search is."""
+        """Return the progress of the search in one line."""
         entries = leaderboard(self._study)
         counts = Counter(entry.state for entry in entries)
         parts = [f"{len(entries)}/{self._trials} trials"]

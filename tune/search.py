@@ -252,7 +252,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
 
 
 def _room(base: Config, max_concurrent: int | None) -> HasRoom:
-    """Tell whether trials fit the cluster at once, by the CPUs and GPUs of their workers."""
+    """Return whether trials fit the cluster at once, by the CPUs and GPUs of their workers."""
     from cephray.cluster import cluster_nodes, fits
 
     def has_room(trials: Sequence[Values]) -> bool:

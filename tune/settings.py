@@ -32,7 +32,7 @@ _HIDDEN = "***"
 
 
 class Search(Section):
-    """How a search is done."""
+    """The options of a search."""
 
     data: str = Field(description="folder of the data set")
     trials: PositiveInt = Field(16, description="in the end, failed ones included")
@@ -60,7 +60,7 @@ class Settings:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What is made small, the validation error first."""
+        """The objectives to minimise, the validation error first."""
         return objectives_of(self.search.second_objective)
 
     @property
@@ -111,7 +111,7 @@ def settle(options: argparse.Namespace) -> Settings:
 
 
 def _resumed(options: argparse.Namespace, output: Path) -> Settings:
-    """Go on with what was written down; options that are given again must say the same."""
+    """Return the saved settings; options that are given again must equal them."""
     saved = load_settings(output)
     base, space = saved.base, saved.space
     if options.config is not None or _overrides(options):
@@ -194,7 +194,7 @@ def _overrides(options: argparse.Namespace) -> list[str]:
 
 
 def _kept(search: Search) -> dict[str, Any]:
-    """Return what is written down: all but a password."""
+    """Return the settings to save, without a password."""
     return {**search.model_dump(), "storage": _without_password(search.storage)}
 
 

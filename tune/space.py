@@ -51,7 +51,7 @@ class Choice:
         return self.values
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value may be drawn."""
+        """Return whether a value may be drawn."""
         return any(
             value == v and isinstance(value, bool) == isinstance(v, bool) for v in self.values
         )
@@ -82,7 +82,7 @@ class Integer:
         return self.low, self.high
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value may be drawn."""
+        """Return whether a value may be drawn."""
         return isinstance(value, int) and value in range(self.low, self.high + 1, self.step)
 
     def suggest(self, trial: optuna.Trial, key: str) -> Value:
@@ -111,7 +111,7 @@ class Real:
         return self.low, self.high, self.low + (self.high - self.low) / math.e
 
     def contains(self, value: Value) -> bool:
-        """Tell whether a value may be drawn."""
+        """Return whether a value may be drawn."""
         number = isinstance(value, int | float) and not isinstance(value, bool)
         return number and self.low <= float(str(value)) <= self.high
 

@@ -38,7 +38,7 @@ from tune.space import Value
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trials of a search share.
+    """Settings that all trials of a search share.
 
     Args:
         data: folder of the data set, on a path that all nodes share.

@@ -52,7 +52,7 @@ BATCH_SIZE = 4
 
 @dataclass
 class Worker:
-    """Who the loop takes this process for: the only worker of a run."""
+    """The context of the only worker of a run."""
 
     threads: int
     rank: int = 0
@@ -68,7 +68,7 @@ class Worker:
         """Print nothing: only the table is shown."""
 
     def should_stop(self) -> bool:
-        """Go on to the end."""
+        """Never ask to stop."""
         return False
 
     def last_checkpoint(self) -> None:

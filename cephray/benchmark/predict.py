@@ -211,7 +211,7 @@ def _facts(case: Case, network: keras.Model) -> dict[str, Any]:
 
 
 def network_summary(rows: Sequence[Row]) -> str:
-    """Say in a line what the network does, and what it would head by head."""
+    """Return a line with the network's speed, and that of the published way."""
     from cephray.benchmark.predict_subjects import BACKBONE, HEAD_BY_HEAD
 
     by_name = {row.subject: row for row in rows}
@@ -224,7 +224,7 @@ def network_summary(rows: Sequence[Row]) -> str:
 
 
 def folder_summary(rows: Sequence[Row]) -> str:
-    """Say in a line what the prediction of a folder does, and what the network alone would."""
+    """Return a line with the speed of a folder's prediction, and that of the network alone."""
     from cephray.benchmark.predict_folder import NETWORK
 
     by_name = {row.subject: row for row in rows}

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -187,12 +186,3 @@ def _gpu_peak_bytes(subject: Subject) -> int | None:
 
 def _floor_bytes(case: Case, direction: str) -> int:
     return floor_bytes(case, draw_boxes(case, np.random.default_rng(0)), direction)
-
-
-def slower_cases(rows: Iterable[Row], subject: str = "tensorflow") -> list[dict[str, Any]]:
-    """Return the cases in which `subject` is faster than ours."""
-    return [
-        {**row.case, "direction": row.direction, "ratio_to_ours": row.ratio_to_ours}
-        for row in rows
-        if row.subject == subject and row.ratio_to_ours < 1
-    ]

@@ -165,7 +165,7 @@ def copying(
 
 
 def cpu_count() -> int:
-    """Return how many processors this process may use."""
+    """Return the number of processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -229,7 +229,7 @@ def write_json(
 
 
 def format_rows(rows: Sequence[Row], left_out: Sequence[LeftOut] = ()) -> str:
-    """Lay the rows out as a table, a block for each case and direction.
+    """Format the rows as a table, a block for each case and direction.
 
     Args:
         rows: of one or more cases.

@@ -41,7 +41,7 @@ HEAD_BY_HEAD_SIZE = SIZES[0]
 
 @dataclass(frozen=True)
 class Measured:
-    """What a process has to say of its subject."""
+    """Times, memory and parameters of a subject."""
 
     times_s: list[float]
     peak_bytes: int
@@ -125,7 +125,7 @@ def _subject(name: str, case: Case) -> Measured:
 
 
 def _limit_memory() -> None:
-    """Let this process fail before the machine has to choose a victim."""
+    """Limit the memory of this process, so that it fails instead of another one."""
     limit = int(_kibibytes("/proc/meminfo", "MemAvailable") * 1024 * 0.95)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
@@ -138,7 +138,7 @@ def _kibibytes(path: str, key: str) -> int:
 
 
 def _summary(rows: Sequence[Row]) -> str:
-    """Say in a line what the step costs beyond its parts, and what head by head would."""
+    """Return a line with the step's time relative to its parts, and to the published way."""
     by_name: dict[str, Any] = {row.subject: row for row in rows}
     ours = by_name[OURS]
     parts = sum(by_name[name].median_s for name in PARTS if name in by_name)

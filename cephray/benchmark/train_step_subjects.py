@@ -62,7 +62,7 @@ def time_steps(step: Step, seconds: float, least: int = 3) -> list[float]:
 
 
 def _batch(config: Config) -> tuple[Tensor, ...]:
-    """Make what a training step takes, in its order."""
+    """Return the arguments of a training step, in its order."""
     rng = np.random.default_rng(0)
     films, landmarks = config.train.global_batch_size, len(landmark_set(config.data.landmarks))
     size = (config.data.image_height, config.data.image_width)

@@ -39,7 +39,7 @@ Row = dict[str, float]
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run has come.
+    """The progress of a run.
 
     `epoch` counts the finished ones and `history` holds a row of each; `data_fingerprint` tells
     the training and validation films apart from any others. A run that was stopped within an
@@ -231,7 +231,7 @@ def checkpoints_in(run: Place) -> list[Checkpoint]:
 
 
 def last_intact(run: Place) -> str:
-    """Say what a run that failed can go on from, for the end of its message."""
+    """Return what a failed run can be resumed from, for the end of its message."""
     try:
         complete = checkpoints_in(run)
     except (InputError, RunError):  # of a store; this only ends another message

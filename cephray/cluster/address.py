@@ -20,7 +20,7 @@ _ADDRESS = "RAY_ADDRESS"
 
 @contextmanager
 def address_told() -> Iterator[None]:
-    """Let runs started meanwhile tell the connected cluster's address to their helpers."""
+    """Pass the connected cluster's address to the helpers of runs that start in the block."""
     before = os.environ.get(_ADDRESS)
     pass_to_helpers(_ADDRESS)
     os.environ[_ADDRESS] = ray.get_runtime_context().gcs_address

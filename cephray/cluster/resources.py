@@ -15,7 +15,7 @@ POLL_S = 0.5
 
 
 class Node(NamedTuple):
-    """What one machine of the cluster has."""
+    """CPUs and GPUs of one machine of the cluster."""
 
     cpus: int
     gpus: int
@@ -33,7 +33,7 @@ def cluster_nodes() -> list[Node]:
 
 
 def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: int) -> bool:
-    """Tell whether the nodes hold so many workers of so many CPUs and GPUs each."""
+    """Return whether the nodes hold so many workers of so many CPUs and GPUs each."""
     places = 0
     for node in nodes:
         by_gpu = node.gpus // gpus if gpus else workers

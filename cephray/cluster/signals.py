@@ -17,7 +17,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class StopRequest:
-    """What signals have asked for.
+    """The request to stop that signals made.
 
     As long as `can_wait` is set, the first signal is only noted, in `signal`; any other raises
     `Stopped` where the main thread is.

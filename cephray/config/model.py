@@ -132,7 +132,8 @@ class ModelConfig(Section):
         if self.crop_depth is not None and self.crop_depth > self.fusion_depth:
             raise ValueError(
                 "crop_depth must not exceed fusion_depth; got "
-                f"{self.crop_depth} > {self.fusion_depth}"
+                f"{self.crop_depth} > {self.fusion_depth}; set model.crop_depth=none to crop all "
+                "fused levels"
             )
         if self.detach_passes and self.differentiable_boxes:
             raise ValueError(

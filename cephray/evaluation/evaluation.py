@@ -117,7 +117,7 @@ class Evaluation:
 
     @cached_property
     def confidence(self) -> tuple[Band, ...]:
-        """How confidence and errors go together; empty where the network gives none."""
+        """Bands of confidence with their errors; empty if the network gives no confidence."""
         sure = _stacked([detection.confidence for detection in self.detections])
         return bands(sure, self.refined_mm) if sure is not None else ()
 

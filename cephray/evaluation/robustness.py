@@ -23,7 +23,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Row:
-    """What one disturbance makes of the error.
+    """The errors on films with one disturbance.
 
     Args:
         disturbance: its name.
@@ -91,7 +91,7 @@ def measure_robustness(
 
 
 def format_rows(rows: Sequence[Row]) -> str:
-    """Lay the rows out as a table."""
+    """Format the rows as a table."""
     width = max(len(row.disturbance) for row in rows)
     header = f"{'films':<{width}}  {'landmarks':>9}  {'stage one':>9}  {'refined':>8}"
     header += f"  {'≤2 mm':>7}  {'to plain':>8}"

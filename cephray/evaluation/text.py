@@ -20,7 +20,7 @@ _SHOWN_MM = 2.0  # range that the field compares by; the others are in the JSON
 
 
 def format_evaluation(evaluation: Evaluation) -> str:
-    """Lay out the errors of each landmark, then the intervals, subsets and readers."""
+    """Format the errors of each landmark, then the intervals, subsets and readers."""
     coarse, refined = evaluation.coarse.summary, evaluation.refined.summary
     parts = [
         format_table(evaluation.landmarks.names, evaluation.refined_mm),
@@ -77,7 +77,7 @@ def _comparisons(evaluation: Evaluation) -> Iterator[str]:
 
 
 def _classes(evaluation: Evaluation) -> Iterator[str]:
-    """Lay out the agreement of classes: a row for each measurement, a column each comparison."""
+    """Format the agreement of classes: rows are measurements, columns comparisons."""
     comparisons = evaluation.classes
     width = max(len(comparison.title) for comparison in comparisons) + 2
     yield f"{'classes agree (%)':<20}" + "".join(f"{c.title:>{width}}" for c in comparisons)

@@ -17,7 +17,7 @@ from cephray.progress import Show, duration
 
 @dataclass(frozen=True)
 class Jit:
-    """What is compiled by XLA.
+    """The batch sizes that XLA compiles for.
 
     Args:
         batch_sizes: numbers of films of the training batches to compile for.

@@ -17,7 +17,7 @@ from keras import layers
 from numpy.typing import NDArray
 
 from cephray.errors import InputError
-from cephray.model.pretrained import read_tensors
+from cephray.model.weights_cache import cached_tensors
 
 Tensor = Any
 
@@ -126,7 +126,7 @@ def load_imagenet(name: str, network: keras.Model) -> None:
     Raises:
         InputError: the package with the weights is not installed, or its file is another.
     """
-    tensors = read_tensors(weights_file(name))
+    tensors = cached_tensors(weights_file(name))
     for layer in network.layers:
         source = _source(layer.name)
         if source is None:

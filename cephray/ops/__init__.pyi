@@ -1,3 +1,3 @@
-from .crop import roi_crop as roi_crop
+from .function import roi_crop as roi_crop
 from .layer import RoiCrop as RoiCrop
 from .reference import roi_crop_keras as roi_crop_keras

@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from cephray.ops.crop import height_and_width, roi_crop
+from cephray.ops.crop import crop_tensors, height_and_width
 
 Tensor = Any
 
@@ -50,7 +50,7 @@ class RoiCrop(keras.layers.Layer):
 
     def call(self, features: Sequence[Tensor], boxes: Tensor) -> Tensor:
         """Return the crops."""
-        return roi_crop(features, boxes, self.crop_size)
+        return crop_tensors(features, boxes, self.crop_size)
 
     def compute_output_spec(self, features: Sequence[Tensor], boxes: Tensor) -> keras.KerasTensor:
         """Return the shape and type of the crops."""

@@ -166,7 +166,7 @@ class Detector:
         )
 
     def _zoom(self, found: list[Detection]) -> list[Detection]:
-        """Look at the films of detections at every zoom; return the means over them."""
+        """Detect again at every zoom, and return the means over the zooms."""
         if self._zooms == (1.0,):
             return found
         looks = [

@@ -25,7 +25,7 @@ _MOST_NAMED = 5  # films in a summary
 
 @dataclass
 class Summary:
-    """What became of the films."""
+    """Summary of a prediction: numbers of films, spacings, doubtful films and notes."""
 
     written: int = 0
     unread: list[str] = field(default_factory=list)  # a line each, in the films' order
@@ -34,7 +34,7 @@ class Summary:
     notes: dict[str, list[str]] = field(default_factory=dict)  # film: what was left out
 
     def __str__(self) -> str:
-        """Say where the films' spacings are from."""
+        """Return where the films' spacings are from."""
         notes = (note for noted in self.notes.values() for note in noted)
         left_out = any(note.startswith(f"{GIVEN} left out") for note in notes)
         cure = f"{GIVEN} is impossible for them" if left_out else f"{GIVEN} MM gives it"

@@ -29,7 +29,7 @@ _PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPR
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """What is written of one film."""
+    """The JSON content and the picture of one film."""
 
     facts: dict[str, Any]  # of the JSON file
     picture: bytes  # PNG
@@ -104,7 +104,7 @@ def film_for_network(
 
 
 def output_of(detection: Detection, landmarks: LandmarkSet) -> Outcome:
-    """Make what is written of a film that `read` gave to the network."""
+    """Return the output of a film, or the reason why it cannot be drawn."""
     result = result_of(detection, landmarks)
     number = detection.film.number  # type: ignore[attr-defined]
     try:

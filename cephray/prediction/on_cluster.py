@@ -48,7 +48,7 @@ class Workers(NamedTuple):
 
 
 def wants_cluster(films: int, workers: int | None) -> bool:
-    """Tell whether films are worth a cluster: many of them, or one that is there or asked for."""
+    """Return whether to predict on a cluster: for many films, or if one is there or asked for."""
     address = os.environ.get("RAY_ADDRESS", "local")
     return films > A_HANDFUL or workers is not None or address != "local"
 
@@ -236,7 +236,7 @@ class _Worker:
 
 
 def _draw(row: Row, landmarks: LandmarkSet) -> Row:
-    """Make what is written of a film, in a task."""
+    """Return the output of a film, in a task."""
     cv2.setNumThreads(1)
     item = pickle.loads(row["item"])
     return _row(output_of(item, landmarks)) if isinstance(item, Detection) else row

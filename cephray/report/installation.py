@@ -39,7 +39,7 @@ def collect() -> dict[str, Any]:
 
 
 def format_info(facts: dict[str, Any]) -> str:
-    """Lay the facts out, one a line."""
+    """Format the facts, one in a line."""
     lines = []
     for key, value in facts.items():
         if isinstance(value, dict):

@@ -109,7 +109,7 @@ def replica_batch_norm(layer: keras.layers.Layer) -> keras.layers.Layer | None:
 
 
 def _is_plain(layer: keras.layers.Layer) -> bool:
-    """Tell whether a layer is a batch normalisation of the last axis with scale and offset."""
+    """Return whether a layer is a batch normalisation of the last axis with scale and offset."""
     return (
         isinstance(layer, keras.layers.BatchNormalization)
         and layer.axis in (-1, len(layer.input.shape) - 1)

@@ -17,8 +17,8 @@ def replace_layers(model: keras.Model, *rules: Rule) -> keras.Model:
     """Copy a network, with some of its layers replaced.
 
     Args:
-        model: a functional model whose inputs are a dictionary.
-        rules: for each layer the first that returns a replacement decides. The replacement must
+        model: A functional model.
+        rules: For each layer the first that returns a replacement decides. The replacement must
             have the name and the variables of the layer.
 
     Returns:
@@ -32,15 +32,18 @@ def replace_layers(model: keras.Model, *rules: Rule) -> keras.Model:
                 return replacement
         return layer.__class__.from_config(layer.get_config())
 
-    inputs = {
-        name: keras.Input(
+    input_layers = [layer for layer in model.layers if isinstance(layer, keras.layers.InputLayer)]
+
+    def clone_input(tensor: keras.KerasTensor) -> keras.KerasTensor:
+        [layer] = [one for one in input_layers if one.output is tensor]
+        return keras.Input(
             batch_shape=tensor.shape,
             dtype=tensor.dtype,
-            name=tensor.name,
-            optional=model.get_layer(tensor.name).optional,  # Keras's own copies would lose this
+            name=layer.name,
+            optional=layer.optional,  # Keras's own copies of inputs would lose this
         )
-        for name, tensor in model.input.items()
-    }
+
+    inputs = keras.tree.map_structure(clone_input, model.input)
     copy = keras.models.clone_model(model, inputs, clone_function=clone)
     values = {variable.path: variable for variable in model.variables}
     for variable in copy.variables:

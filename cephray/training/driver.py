@@ -209,7 +209,7 @@ def _queue() -> Queue:
 
 
 def _storage(output: Place) -> dict[str, Any]:
-    """Say to Ray Train where the output folder lies."""
+    """Return Ray Train's settings for the output folder."""
     if isinstance(output, Path):
         return {"storage_path": str(output.parent)}
     system, path = output.parent.in_store

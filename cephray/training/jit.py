@@ -77,7 +77,7 @@ def usual_sizes(films: int, global_batch_size: int, rank: int, world_size: int) 
 
 
 def _normalises_batches(model: keras.Model) -> bool:
-    """Tell whether training uses the statistics of a batch."""
+    """Return whether training uses the statistics of a batch."""
     return any(
         isinstance(layer, keras.layers.BatchNormalization) and layer.trainable
         for layer in model.layers

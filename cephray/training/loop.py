@@ -44,7 +44,7 @@ _STEPS_BEHIND = 2
 
 
 class Context(Protocol):
-    """What the loop asks of whatever runs it."""
+    """What the loop needs from the process that runs it."""
 
     rank: int
     world_size: int
@@ -64,7 +64,7 @@ class Context(Protocol):
         """Show a line to the user; of all workers, that of rank 0 alone."""
 
     def should_stop(self) -> bool:
-        """Tell whether this worker was asked to stop; asked at every step."""
+        """Return whether this worker was asked to stop; asked at every step."""
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint to resume from, or None for a new run."""
@@ -254,7 +254,7 @@ def _validate(
 
 
 def is_stale(progress: Progress, patience: int | None) -> bool:
-    """Tell whether the last `patience` epochs brought no better score."""
+    """Return whether the last `patience` epochs brought no better score."""
     scores = [row["score"] for row in progress.history]
     if patience is None or len(scores) <= patience:
         return False

@@ -22,7 +22,7 @@ Tensor = Any
 
 
 class StepSums(NamedTuple):
-    """What one worker adds to a step's report; summed over workers it is the whole batch's.
+    """One worker's part of a step's report. The sum over workers is that of the whole batch.
 
     The three losses are shares of the batch's means; the errors are sums over `landmarks`
     visible landmarks, millimetres.

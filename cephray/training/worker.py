@@ -69,7 +69,7 @@ class _RayContext:
             self._messages.put(Notice(line))
 
     def should_stop(self) -> bool:
-        """Tell whether the driver asked this worker to stop; it asks the first one only."""
+        """Return whether the driver asked this worker to stop; it asks the first one only."""
         return self._stop.is_set()
 
     def report(self, row: Row, save: Callable[[Path], None]) -> None:

@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from cephray.checkpoint import Checkpoint
-from cephray.cluster import cpus_per_worker, fits
-from cephray.cluster.resources import Node
 from cephray.config import Config
 from cephray.data import write_dataset
 from cephray.errors import InputError, RunError
@@ -170,19 +168,3 @@ def test_an_output_folder_with_something_else(tmp_path: Path, small_config: Make
         launch(tmp_path, tmp_path, small_config(), resume=True)
     with pytest.raises(InputError, match="is a file"):
         launch(tmp_path, tmp_path / "notes.txt", small_config())
-
-
-@pytest.mark.parametrize(
-    ("workers", "cpus", "gpus", "there"),
-    [(2, 1, 0, True), (2, 2, 0, True), (3, 2, 0, True), (4, 2, 0, False), (2, 1, 1, False)],
-)
-def test_workers_do_not_span_nodes(workers: int, cpus: int, gpus: int, there: bool) -> None:
-    assert fits([Node(4, 1), Node(3, 0)], workers, cpus, gpus) == there
-
-
-def test_cpus_are_shared_evenly_and_nodes_may_come_late() -> None:
-    late = iter([[Node(2, 0)], [Node(2, 0), Node(4, 0)]])
-    said: list[str] = []
-    assert cpus_per_worker(3, False, 2, 30, nodes=lambda: next(late), show=said.append) == 2
-    assert len(said) == 1
-    assert cpus_per_worker(2, False, None, 0, nodes=lambda: [Node(8, 0)]) == 4

@@ -57,7 +57,7 @@ def test_failed_trials_are_named_and_the_best_can_be_had_again(
     output.mkdir()
     (tmp_path / "space.yaml").write_text(RISKY)
     base = small_config(
-        "train.cpus_per_worker=1", "train.wait_for_resources_s=1", "data.validation=test1"
+        "train.cpus_per_worker=1", "train.wait_for_resources_s=10", "data.validation=test1"
     )
     space = load_space(tmp_path / "space.yaml", base)
     settings = Settings(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cephray.config import load_config
+from cephray.config import load_config, preset_files
 from cephray.errors import InputError
 from tune.search import _parser
 from tune.settings import BASE, DEFAULT_SPACE, LOCK, SEARCH, Settings, load_settings, settle
@@ -123,3 +123,14 @@ def test_a_password_is_not_kept(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give --storage again"):
         settings(tmp_path, "--resume")
     assert settings(tmp_path, "--resume", "--storage", url) == first
+
+
+@pytest.mark.parametrize("preset", list(preset_files()))
+def test_every_preset_can_be_searched_with_the_default_space(preset: str, tmp_path: Path) -> None:
+    """The preset `best` crops fewer levels than it fuses; the refusal says how to search it."""
+    options = ["--config", preset]
+    if load_config(preset).model.crop_depth is not None:
+        with pytest.raises(InputError, match=r"set model.crop_depth=none to crop all"):
+            settings(tmp_path, *options)
+        options += ["--set", "model.crop_depth=none"]
+    assert settings(tmp_path, *options).base.model.backbone == load_config(preset).model.backbone

@@ -62,8 +62,8 @@ def test_the_default_space_has_the_three_of_the_mission() -> None:
     dimensions = load_space(DEFAULT_SPACE, load_config()).dimensions
     assert str(dimensions["model.roi_pool_size"]) == "3, 5, 7, 9"
     assert str(dimensions["model.fusion_depth"]) == "1, 2, 3, 4"
-    assert dimensions["loss.detection_weight"] == Real(0.1, 10, log=True)
-    assert dimensions["loss.refinement_weight"] == Real(0.1, 10, log=True)
+    assert dimensions["loss.detection_weight"] == Real(0.01, 10, log=True)
+    assert dimensions["loss.refinement_weight"] == Real(0.01, 10, log=True)
 
 
 def test_every_draw_is_a_configuration_and_the_baseline_is_the_base(tmp_path: Path) -> None:
