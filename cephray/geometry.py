@@ -52,7 +52,7 @@ class Frame(NamedTuple):
         return self.width, self.height
 
 
-def whole(size_px: tuple[int, int]) -> Frame:
+def whole_film(size_px: tuple[int, int]) -> Frame:
     """Return the frame that covers a whole film.
 
     Args:
@@ -116,7 +116,7 @@ def outside(points_px: FloatArray, size_px: tuple[int, int]) -> NDArray[np.bool_
         [...], True where a point lies beyond an edge of the film. It is False for missing points
         (NaN).
     """
-    norm = normalise(points_px, whole(size_px))
+    norm = normalise(points_px, whole_film(size_px))
     beyond: NDArray[np.bool_] = np.any((norm < 0) | (norm > 1), axis=-1)
     return beyond
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cephray import geometry
 
-ISBI = geometry.whole((1935, 2400))
+ISBI = geometry.whole_film((1935, 2400))
 
 
 def test_edges_of_a_film_are_zero_and_one() -> None:

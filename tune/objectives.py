@@ -111,7 +111,7 @@ def _latency_ms(folder: str, threads: int) -> float:
     detector = Detector(open_checkpoint(place(folder)))
     image, no_landmarks = np.zeros(detector.view.size, np.uint8), np.empty((0, 2), np.float32)
     size_px = (image.shape[1], image.shape[0])
-    film = Film("blank", image, no_landmarks, size_px, 1.0, geometry.whole(size_px))
+    film = Film("blank", image, no_landmarks, size_px, 1.0, geometry.whole_film(size_px))
     times_s = []
     for _ in range(WARM_UP + REPEATS):
         begun = time.perf_counter()

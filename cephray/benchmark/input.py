@@ -156,7 +156,7 @@ def _full_size(records: Sequence[Record], config: Config) -> Iterator[object]:
         def make() -> object:
             record = records[number]
             image = read_pixels(record.image_path)
-            frame = geometry.whole((image.shape[1], image.shape[0]))
+            frame = geometry.whole_film((image.shape[1], image.shape[0]))
             landmarks = geometry.normalise(record.landmarks_px, frame).astype(np.float32)
             image, _ = augment(image, landmarks, np.random.default_rng(number), config.augment)
             return view.show(image)

@@ -25,7 +25,7 @@ from safetensors.numpy import load_file, save_file
 from cephray.config import Config, dump_config, load_config
 from cephray.errors import InputError, RunError
 from cephray.plausibility import ShapeStatistics
-from cephray.storage import Place, digest, fetched
+from cephray.storage import Place, digest, fetch_verified
 
 if TYPE_CHECKING:
     import keras
@@ -108,7 +108,7 @@ class Checkpoint:
         if isinstance(self.folder, Path):
             return self.folder / name
         manifest = json.loads((self.folder / MANIFEST).read_text())
-        return fetched(self.folder / name, manifest[name]["sha256"])
+        return fetch_verified(self.folder / name, manifest[name]["sha256"])
 
     def _fill(self, name: str, variables: Iterable[keras.Variable]) -> None:
         arrays = load_file(self.file(name))

@@ -24,7 +24,7 @@ UNKNOWN = 0
 """Class of a measurement that cannot be made, since a landmark or the spacing is missing."""
 
 GRID_MM = 0.1
-"""Grid that landmarks are rounded to before they are classified, millimetres; see `rounded`."""
+"""Grid for landmarks that are classified, millimetres; see `round_landmarks`."""
 
 # Values this close to a bound count as equal to it, since they differ by rounding alone.
 _TOLERANCE = 1e-9
@@ -162,7 +162,7 @@ def measure(
     return np.stack([values[measurement.name] for measurement in MEASUREMENTS], axis=-1)
 
 
-def rounded(
+def round_landmarks(
     landmarks_px: FloatArray, spacing_mm: FloatArray | float | None = None
 ) -> NDArray[np.float64]:
     """Round landmarks half up to tenths of a millimetre, in units of pixels.
@@ -195,7 +195,7 @@ def classify(
 ) -> NDArray[np.int64]:
     """Classify films by each measurement, as the challenge's labels do.
 
-    The classes are those of the `rounded` landmarks. Near a bound, a class may therefore differ
+    Landmarks are rounded first; see `round_landmarks`. Near a bound, a class may therefore differ
     from that of the value that `measure` returns for the unrounded landmarks.
 
     Example:
@@ -216,7 +216,7 @@ def classify(
         InputError: If the set lacks a landmark that the measurements need.
         ValueError: If a shape or a spacing is invalid.
     """
-    values = measure(rounded(landmarks_px, spacing_mm), spacing_mm, landmarks)
+    values = measure(round_landmarks(landmarks_px, spacing_mm), spacing_mm, landmarks)
     return np.stack(
         [_classes(values[..., i], measurement) for i, measurement in enumerate(MEASUREMENTS)],
         axis=-1,

@@ -104,7 +104,7 @@ class View(NamedTuple):
     def frame(self, size_px: tuple[int, int]) -> geometry.Frame:
         """Return the frame that the network sees of a film of this (width, height) in pixels."""
         if self.fit == "stretch":
-            return geometry.whole(size_px)
+            return geometry.whole_film(size_px)
         return geometry.letterbox(size_px, self.height / self.width)
 
     def show(self, image: GrayImage, frame: geometry.Frame | None = None) -> GrayImage:
@@ -121,7 +121,7 @@ class View(NamedTuple):
         """
         size_px = (image.shape[1], image.shape[0])
         frame = frame if frame is not None else self.frame(size_px)
-        if frame != geometry.whole(size_px):
+        if frame != geometry.whole_film(size_px):
             image = _cut(image, frame)
         return resize_film(image, self.size)
 

@@ -39,7 +39,7 @@ def place(text: str) -> Place:
     return RemotePath(text) if re.match(r"[A-Za-z][\w+.-]+:/", text) else Path(text)
 
 
-def fetched(file: RemotePath, sha256: str) -> Path:
+def fetch_verified(file: RemotePath, sha256: str) -> Path:
     """Return a local copy of a remote file. It is downloaded once on each machine.
 
     Copies are cached in a folder of the user in the system's temporary folder, and their digest

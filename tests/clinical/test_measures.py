@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.clinical.measures import LANDMARKS, MEASUREMENTS, classify, measure, rounded
+from cephray.clinical.measures import LANDMARKS, MEASUREMENTS, classify, measure, round_landmarks
 from cephray.config import DataConfig
 from cephray.data import read_dataset
 from cephray.data.dataset.annotations import read_annotation
@@ -184,11 +184,11 @@ def test_edge_to_edge_is_a_tenth_of_a_millimetre_at_any_resolution(
 
 def test_films_of_unknown_spacing_are_not_rounded() -> None:
     films = random_films(3)
-    moved = rounded(films, np.array([0.1, np.nan, 0.2]))
+    moved = round_landmarks(films, np.array([0.1, np.nan, 0.2]))
     np.testing.assert_array_equal(moved[0], np.floor(films[0] + 0.5))
     np.testing.assert_array_equal(moved[1], films[1])
     np.testing.assert_allclose(moved[2], np.floor((films[2] + 0.5) * 2) / 2 - 0.25)
-    np.testing.assert_array_equal(rounded(films), films)
+    np.testing.assert_array_equal(round_landmarks(films), films)
 
 
 @pytest.mark.parametrize("spacing_mm", [None, math.nan])
@@ -298,7 +298,7 @@ def test_the_readers_mean_gives_every_label_of_the_challenge(
     resized = (mean_px + 0.5) * (0.1 / spacing_mm) - 0.5
     np.testing.assert_array_equal(classify(resized, spacing_mm), labels)
     size_px = (1935, 2400)
-    frame = geometry.whole(size_px)
+    frame = geometry.whole_film(size_px)
     back = geometry.to_pixels(geometry.normalise(mean_px.astype(np.float32), frame), frame)
     np.testing.assert_array_equal(classify(back, np.full(len(labels), 0.1)), labels)
 

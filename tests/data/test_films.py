@@ -97,8 +97,8 @@ def test_trailing_bytes_are_ignored(tmp_path: Path) -> None:
 def test_resize_maps_pixel_centres(size: tuple[int, int]) -> None:
     y, x = np.mgrid[: size[0], : size[1]]
     centres = np.stack([x, y], axis=-1).astype(np.float64)
-    points = geometry.normalise(centres, geometry.whole(size[::-1]))
-    source = geometry.to_pixels(points, geometry.whole((30, 40)))
+    points = geometry.normalise(centres, geometry.whole_film(size[::-1]))
+    source = geometry.to_pixels(points, geometry.whole_film((30, 40)))
     expected = 2 * source[..., 0] + 3 * source[..., 1]
     resized = resize_film(ramp(), size)
     assert resized.dtype == np.uint8

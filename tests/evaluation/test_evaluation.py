@@ -16,7 +16,7 @@ from cephray.data import Comparison, Film
 from cephray.evaluation.evaluation import Evaluation, mean_offsets_mm
 from cephray.evaluation.subsets import Copies
 from cephray.evaluation.text import format_evaluation
-from cephray.geometry import whole
+from cephray.geometry import whole_film
 from cephray.landmarks import ISBI2015
 from cephray.metrics import estimate
 from cephray.prediction import Detection
@@ -37,7 +37,7 @@ def make(copies: Copies | None = None, readers: bool = True) -> Evaluation:
         landmarks=ISBI2015,
         detections=tuple(
             Detection(
-                Film(f"{n}", np.zeros((4, 4), np.uint8), nothing, (4, 4), 0.1, whole((4, 4))),
+                Film(f"{n}", np.zeros((4, 4), np.uint8), nothing, (4, 4), 0.1, whole_film((4, 4))),
                 nothing,
                 nothing,
             )

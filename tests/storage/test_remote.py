@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from cephray.errors import InputError, RunError
-from cephray.storage.location import fetched, place
+from cephray.storage.location import fetch_verified, place
 from cephray.storage.remote import RemotePath
 from tests.conftest import Store
 
@@ -75,19 +75,19 @@ def test_a_file_is_downloaded_once_and_verified_on_each_use(store: Store) -> Non
     file = RemotePath(store.uri("fetch/weights"))
     file.write_text("weights")
     sha256 = hashlib.sha256(b"weights").hexdigest()
-    copy = fetched(file, sha256)
+    copy = fetch_verified(file, sha256)
     file.unlink()
-    assert fetched(file, sha256) == copy
+    assert fetch_verified(file, sha256) == copy
     assert copy.stat().st_uid == os.getuid()
     assert copy.parent.stat().st_mode & 0o077 == 0
     copy.write_text("tampered")
     with pytest.raises(FileNotFoundError):
-        fetched(file, sha256)
+        fetch_verified(file, sha256)
     file.write_text("tampered")
     with pytest.raises(InputError, match=r"fetch/weights.* was changed after it was written"):
-        fetched(file, sha256)
+        fetch_verified(file, sha256)
     with pytest.raises(InputError, match="is not a SHA-256 digest"):
-        fetched(file, "../../weights")
+        fetch_verified(file, "../../weights")
 
 
 def test_copies_that_were_not_used_for_a_day_are_removed(store: Store) -> None:
@@ -95,7 +95,7 @@ def test_copies_that_were_not_used_for_a_day_are_removed(store: Store) -> None:
     for text in ("old", "new"):
         file = RemotePath(store.uri(f"unused/{text}"))
         file.write_text(text)
-        copies.append(fetched(file, hashlib.sha256(text.encode()).hexdigest()))
+        copies.append(fetch_verified(file, hashlib.sha256(text.encode()).hexdigest()))
         os.utime(copies[-1], (0, 0))
     assert [copy.exists() for copy in copies] == [False, True]
 

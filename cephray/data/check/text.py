@@ -9,7 +9,7 @@ import numpy as np
 
 from cephray.data.check.check import FAR_APART_MM, PLAUSIBLE_HEIGHT_MM, Check, mean
 from cephray.data.check.unlike import FEWEST_FILMS
-from cephray.data.dataset import Comparison, some
+from cephray.data.dataset import Comparison, first_few
 
 MOST_NAMED = 5
 MOST_DOUBTFUL = 30
@@ -48,12 +48,12 @@ def _sizes(check: Check) -> Iterator[str]:
             for record, size in zip(check.records, check.sizes_px, strict=True)
             if size != usual
         ]
-        yield f"{_size(usual)} px; other sizes: {some(others, MOST_NAMED)}"
+        yield f"{_size(usual)} px; other sizes: {first_few(others, MOST_NAMED)}"
     else:
         ordered = sorted(counts, key=lambda size: size[0] * size[1])
         yield f"{len(counts)} sizes, {_size(ordered[0])} to {_size(ordered[-1])} px"
     if check.blank:
-        yield f"films with a single grey value: {some(check.blank, MOST_NAMED)}"
+        yield f"films with a single grey value: {first_few(check.blank, MOST_NAMED)}"
 
 
 def _spacings(check: Check) -> Iterator[str]:
@@ -71,7 +71,7 @@ def _spacings(check: Check) -> Iterator[str]:
         least, most = PLAUSIBLE_HEIGHT_MM
         yield (
             f"not {least:g} to {most:g} mm high, is the spacing right? "
-            f"{some(check.implausible, MOST_NAMED)}"
+            f"{first_few(check.implausible, MOST_NAMED)}"
         )
 
 
@@ -79,7 +79,7 @@ def _marks(check: Check) -> Iterator[str]:
     if not check.missing:
         yield f"{len(check.landmarks)} landmarks on every usable film"
     for name, films in check.missing.items():
-        yield f"{name} is missing on {_films(len(films))}: {some(films, MOST_NAMED)}"
+        yield f"{name} is missing on {_films(len(films))}: {first_few(films, MOST_NAMED)}"
     for reader in dict.fromkeys(
         reader for record in check.records for reader in record.readers_px
     ):
@@ -92,7 +92,7 @@ def _marks(check: Check) -> Iterator[str]:
         if lacking:
             yield (
                 f"{reader} reader: landmarks that another reader marked are missing on "
-                f"{_films(len(lacking))}: {some(lacking, MOST_NAMED)}"
+                f"{_films(len(lacking))}: {first_few(lacking, MOST_NAMED)}"
             )
 
 

@@ -1,7 +1,7 @@
 from .annotations import SPACING_FILE as SPACING_FILE
 from .layouts import LAYOUTS as LAYOUTS
+from .names import first_few as first_few
 from .names import natural_key as natural_key
-from .names import some as some
 from .readers import MEAN as MEAN
 from .readers import Comparison as Comparison
 from .readers import compare_readers as compare_readers

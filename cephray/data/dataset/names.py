@@ -12,7 +12,7 @@ def natural_key(name: str) -> list[tuple[int, int | str]]:
     return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
-def some(names: Iterable[str], limit: int = 5) -> str:
+def first_few(names: Iterable[str], limit: int = 5) -> str:
     """Return the first few names in natural order, and the number of the others, as text."""
     ordered = sorted(names, key=natural_key)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cephray.data.dataset.layouts import Layout
-from cephray.data.dataset.names import natural_key, some
+from cephray.data.dataset.names import first_few, natural_key
 from cephray.errors import InputError
 
 # Called with the names of films, and the error that makes them unusable.
@@ -54,7 +54,7 @@ def check_pairs(
         if lone_films and reader in needed:
             unmarked.update(lone_films)
             fault = InputError(
-                f"films without annotation in {folder / annotations}: {some(lone_films)};"
+                f"films without annotation in {folder / annotations}: {first_few(lone_films)};"
                 " add their .txt files or remove the films"
             )
             on_fault(lone_films, fault)
@@ -69,7 +69,7 @@ def check_pairs(
             where = ", ".join(layout.images[name] for name in sharing)
             fault = InputError(
                 f"annotations in {folder / annotations} without film in {where}:"
-                f" {some(lone_files)}; add the films or remove the .txt files"
+                f" {first_few(lone_files)}; add the films or remove the .txt files"
             )
             on_fault([], fault)
     return unmarked

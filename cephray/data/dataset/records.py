@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cephray.config import DataConfig
 from cephray.data.dataset.annotations import SPACING_FILE, read_annotation, read_spacings
 from cephray.data.dataset.layouts import LAYOUTS, Layout, match_layout
-from cephray.data.dataset.names import natural_key, some
+from cephray.data.dataset.names import first_few, natural_key
 from cephray.data.dataset.pairing import OnFault, check_pairs, refuse
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
@@ -135,7 +135,7 @@ def _recognise(folder: Path) -> Layout:
     for entry in entries:
         if (folder / entry).is_dir() and match_layout(folder / entry) is not None:
             raise InputError(f"data folder {folder} is one level too high; give {folder / entry}")
-    found = some(entries) if entries else "nothing"
+    found = first_few(entries) if entries else "nothing"
     raise InputError(
         f"data folder {folder} has no known layout: found {found}; known layouts: {known}"
     )

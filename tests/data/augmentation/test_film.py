@@ -26,7 +26,7 @@ from cephray.data.augmentation import film as module
 from cephray.data.augmentation.film import augment
 
 H, W = 200, 160
-FRAME = geometry.whole((W, H))
+FRAME = geometry.whole_film((W, H))
 ASPECT = H / W
 GEOMETRIC = ("flip", "shift", "crop")
 CERTAIN = ("affine", "tone")  # augmentations without a probability

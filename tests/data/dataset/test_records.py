@@ -12,7 +12,7 @@ import pytest
 
 from cephray.config import DataConfig
 from cephray.data.dataset.layouts import LAYOUTS, Layout
-from cephray.data.dataset.names import natural_key, some
+from cephray.data.dataset.names import first_few, natural_key
 from cephray.data.dataset.records import list_films, read_dataset
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015
@@ -251,8 +251,8 @@ def test_unreadable_annotation_files_are_refused(isbi: Path) -> None:
 def test_names_are_sorted_in_natural_order() -> None:
     names = ["10", "9", "film2", "film10", "", "1a", "1"]
     assert sorted(names, key=natural_key) == ["", "1", "1a", "9", "10", "film2", "film10"]
-    assert some(names, 3) == ", 1, 1a and 4 more"
-    assert some(["b", "a"]) == "a, b"
+    assert first_few(names, 3) == ", 1, 1a and 4 more"
+    assert first_few(["b", "a"]) == "a, b"
 
 
 def test_a_handler_can_ignore_faults_of_single_films(isbi: Path) -> None:
