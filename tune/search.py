@@ -11,7 +11,6 @@ import logging
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from cephray.cli import Parser, run_command
-from cephray.config import Config, override
-from cephray.config.presets import preset_files
+from cephray.config import Config, override, preset_files
 from cephray.data import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
 from cephray.progress import import_tensorflow
@@ -194,6 +192,7 @@ def _with_cpus(base: Config) -> Config:
 def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verbose: bool) -> None:
     import ray.tune
 
+    from cephray.cluster import BackgroundWork
     from tune.follow import Follow, forget_checkpoints
     from tune.leaderboard import leaderboard
     from tune.report import evidence_of
@@ -243,7 +242,11 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     )
     try:
         with screen.shown():
-            _in_thread(tuner.fit)
+            running = BackgroundWork(tuner.fit, "cephray-search")
+            running.start()
+            while running.is_alive():
+                running.join(POLL_S)
+            running.raise_error()
     except ray.tune.TuneError as error:
         reason = str(error).strip().splitlines()[-1]
         raise RunError(f"the search failed: {reason}; go on with --resume") from error
@@ -290,24 +293,6 @@ def _environment() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _in_thread(work: Any) -> None:
-    """Run work in another thread, so that signals end the wait for it."""
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            work()
-        except BaseException as error:  # raised again in the main thread
-            errors.append(error)
-
-    thread = threading.Thread(target=run, name="cephray-search", daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(POLL_S)
-    if errors:
-        raise errors[0]
 
 
 if __name__ == "__main__":

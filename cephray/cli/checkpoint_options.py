@@ -11,14 +11,11 @@ from typing import TYPE_CHECKING
 
 from cephray.cli.command import Parser
 from cephray.errors import InputError
+from cephray.evaluation import SPLITS
 from cephray.storage import place
 
 if TYPE_CHECKING:
     from cephray.checkpoint import Checkpoint
-
-# As `evaluation.SPLITS`, which takes longer to import.
-VALIDATION = "validation"
-SPLITS = ("train", "test1", "test2", "all", VALIDATION)
 
 
 def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:

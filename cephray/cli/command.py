@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from cephray.config.presets import preset_files
+from cephray.config import preset_files
 from cephray.errors import InputError, RunError, Stopped
 
 CONFIG_HELP = f"preset ({', '.join(preset_files())}) or YAML file"

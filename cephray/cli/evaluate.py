@@ -7,7 +7,6 @@ import json
 from pathlib import Path
 
 from cephray.cli.checkpoint_options import (
-    VALIDATION,
     add_checkpoint_options,
     add_split_option,
     checkpoint_of,
@@ -16,6 +15,7 @@ from cephray.cli.checkpoint_options import (
 )
 from cephray.cli.command import Commands, make_folder
 from cephray.errors import InputError
+from cephray.evaluation import VALIDATION
 from cephray.progress import import_tensorflow
 
 DATA_HELP = "folder of the data set"

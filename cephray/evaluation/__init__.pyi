@@ -9,6 +9,8 @@ from .robustness import measure_robustness as measure_robustness
 from .run import evaluate as evaluate
 from .run import evaluate_checkpoints as evaluate_checkpoints
 from .run import read_records as read_records
+from .splits import SPLITS as SPLITS
+from .splits import VALIDATION as VALIDATION
 from .subsets import find_repeats as find_repeats
 from .subsets import training_films as training_films
 from .text import format_evaluation as format_evaluation

@@ -14,15 +14,11 @@ from cephray.config import Config, Reader
 from cephray.data import Record, choose_films, read_dataset
 from cephray.errors import InputError
 from cephray.evaluation.evaluation import Evaluation, evaluate_detector
+from cephray.evaluation.splits import SPLITS, VALIDATION
 from cephray.evaluation.subsets import find_repeats, training_films
 from cephray.landmarks import landmark_set
 from cephray.progress import import_tensorflow, progress
 from cephray.storage import Place
-
-VALIDATION = "validation"
-"""The films that a checkpoint's run held out."""
-
-SPLITS = ("train", "test1", "test2", "all", VALIDATION)
 
 
 def evaluate(

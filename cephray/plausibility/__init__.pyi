@@ -6,4 +6,5 @@ from .contrast import grey_values as grey_values
 from .result import doubts as doubts
 from .spacing import spacing_fault as spacing_fault
 from .statistics import ShapeStatistics as ShapeStatistics
+from .statistics import shape_size as shape_size
 from .statistics import shape_statistics as shape_statistics

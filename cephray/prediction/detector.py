@@ -19,7 +19,7 @@ from cephray.config import DataConfig
 from cephray.data import Film, View, prefetch, to_input
 from cephray.errors import InputError
 from cephray.metrics import Calibration, confidence, radius_factor
-from cephray.plausibility import doubts
+from cephray.plausibility import doubts, shape_size
 
 BATCH_SIZE = 4
 
@@ -223,7 +223,7 @@ def frame_like(
     """
     shape = shape_norm * np.array([1, aspect])  # in widths of the frame
     points = points_px.astype(np.float64)
-    width = _size(points) / max(_size(shape), 1e-6)
+    width = shape_size(points) / max(shape_size(shape), 1e-6)
     width = float(np.clip(width, before.width / _LARGEST_ZOOM, before.width * _LARGEST_ZOOM))
     left, top = points.mean(axis=0) + 0.5 - shape.mean(axis=0) * width
     return geometry.Frame(round(left), round(top), round(width), round(width * aspect))
@@ -260,11 +260,6 @@ def _geometric_mean(values: Sequence[NDArray[np.floating[Any]]]) -> NDArray[np.f
         return values[0]  # to the bit
     mean: NDArray[np.floating[Any]] = np.exp(np.mean(np.log(values), axis=0))
     return mean
-
-
-def _size(points: NDArray[np.floating[Any]]) -> float:
-    """Root mean square distance of points [K, 2] from their middle."""
-    return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=-1).mean()))
 
 
 def _batches(films: Iterable[Film]) -> Iterator[list[Film]]:

@@ -5,14 +5,13 @@ It knows queues and threads, and nothing of Ray Train or of what is trained.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from ray.util.queue import Empty, Queue
 
-from cephray.cluster import StopRequest
+from cephray.cluster import BackgroundWork, StopRequest
 
 # A run that is asked to stop ends its step and saves within this, or is ended.
 STOP_WITHIN_S = 60.0
@@ -41,15 +40,7 @@ def supervise(
         Stopped: a second signal came, or the workers did not stop in time.
         BaseException: whatever `fit` raised.
     """
-    errors: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            fit()
-        except BaseException as error:  # raised again in the main thread
-            errors.append(error)
-
-    workers = threading.Thread(target=run, name="cephray-fit", daemon=True)
+    workers = BackgroundWork(fit, "cephray-fit")
     workers.start()
     stop.can_wait = True
     deadline = float("inf")
@@ -66,5 +57,4 @@ def supervise(
             show(f"{stop.signal.name}: saving after the step under way; a second one ends at once")
         if time.monotonic() > deadline:
             raise stop.stopped(f"while the workers did not end their step in {STOP_WITHIN_S:g} s")
-    if errors:
-        raise errors[0]
+    workers.raise_error()

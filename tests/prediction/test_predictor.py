@@ -44,23 +44,17 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def calibrated(checkpoint: Checkpoint) -> Path:
-    """Give the network a calibration."""
-    return Path(str(checkpoint.folder))
-
-
-@pytest.fixture(scope="module")
-def predictor(calibrated: Path) -> Predictor:
-    return cephray.load(calibrated, overrides=["inference.confidence=[0.5, 1.5]"])
+def predictor(checkpoint: Checkpoint) -> Predictor:
+    return cephray.load(checkpoint.folder, overrides=["inference.confidence=[0.5, 1.5]"])
 
 
 def test_results_are_those_of_the_command(
-    files: list[Path], calibrated: Path, predictor: Predictor, tmp_path: Path
+    files: list[Path], checkpoint: Checkpoint, predictor: Predictor, tmp_path: Path
 ) -> None:
     """To the last digit, and the pictures to the last bit; alone and in company."""
     subprocess.run(
         [
-            sys.executable, "-m", "cephray.cli", "predict", "--checkpoint", str(calibrated),
+            sys.executable, "-m", "cephray.cli", "predict", "--checkpoint", str(checkpoint.folder),
             "--set", "inference.confidence=[0.5, 1.5]", "--spacing", "1.0",
             "--output", str(tmp_path), *map(str, files),
         ],
@@ -172,9 +166,10 @@ def test_no_films_have_no_results(predictor: Predictor) -> None:
     assert predictor.predict([]) == []
 
 
-def test_an_ensemble_and_a_run_are_loaded(calibrated: Path, files: list[Path]) -> None:
-    one = cephray.load(str(calibrated.parent)).predict(files[0])  # the run's output folder
-    two = cephray.load([calibrated, str(calibrated)]).predict(files[0])
+def test_an_ensemble_and_a_run_are_loaded(checkpoint: Checkpoint, files: list[Path]) -> None:
+    folder = Path(str(checkpoint.folder))
+    one = cephray.load(str(folder.parent)).predict(files[0])  # the run's output folder
+    two = cephray.load([folder, str(folder)]).predict(files[0])
     assert isinstance(one, FilmResult)
     np.testing.assert_allclose(one.points_px, two.points_px, atol=1e-3)
 
