@@ -134,6 +134,31 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(f"output {settings.output}: a search is running there") from None
 
 
+@contextmanager
+def _environment() -> Iterator[None]:
+    """Keep Ray Tune from handling signals, from asking for metrics in every report, from talk."""
+    ours = {
+        "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+        "RAY_AIR_NEW_OUTPUT": "0",
+        # After a signal, the thread of the trials must not start another cluster.
+        "RAY_ENABLE_AUTO_CONNECT": "0",
+        # Each trial has half a dozen processes that mostly wait; Ray warns of so many by CPUs.
+        "RAY_worker_maximum_startup_concurrency": "16",
+    }
+    before = {name: os.environ.get(name) for name in ours}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@_environment()  # before Ray is imported
 def search(settings: Settings, max_concurrent: int | None = None, verbose: bool = False) -> None:
     """Run what is left of a search on a Ray cluster: the running one, or one started here.
 
@@ -164,7 +189,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         )
     settings.save()
     try:
-        with _environment(), connected(verbose, print), stop_signals():
+        with connected(verbose, print), stop_signals():
             settings = replace(settings, base=_with_cpus(settings.base))
             settings.save()
             _run_trials(settings, study, max_concurrent, verbose)
@@ -271,28 +296,6 @@ def _room(base: Config, max_concurrent: int | None) -> HasRoom:
         return fits(cluster_nodes(), workers, cpus, int(base.train.use_gpu))
 
     return has_room
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Keep Ray Tune from handling signals, from asking for metrics in every report, from talk."""
-    ours = {
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        # Each trial has half a dozen processes that mostly wait; Ray warns of so many by CPUs.
-        "RAY_worker_maximum_startup_concurrency": "16",
-    }
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 if __name__ == "__main__":
