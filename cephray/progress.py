@@ -70,12 +70,14 @@ def quiet_stderr() -> Iterator[None]:
 def import_tensorflow() -> None:
     """Import TensorFlow and Keras without their start-up messages.
 
-    Keras is told to use TensorFlow, unless another backend was chosen.
+    On a GPU, TensorFlow takes memory as it needs it, instead of nearly all at once. Keras is
+    told to use TensorFlow, unless another backend was chosen.
 
     Raises:
         InputError: Keras uses another backend.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
     loaded = sys.modules.get("keras")
     chosen = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     backend = loaded.backend.backend() if loaded is not None else chosen

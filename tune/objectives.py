@@ -83,15 +83,15 @@ def measure_latency(checkpoint: Checkpoint) -> float:
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    from cephray.training import ENVIRONMENT
+    from cephray.cluster import network_environment
 
     train = checkpoint.config.train
     threads = train.cpus_per_worker or 1
     task = ray.remote(
         num_cpus=threads,
-        num_gpus=int(train.use_gpu),
+        num_gpus=train.gpus,
         max_calls=1,  # TensorFlow's memory goes with its process
-        runtime_env={"env_vars": ENVIRONMENT},
+        runtime_env={"env_vars": network_environment(train.use_gpu)},
         # Not within what Ray Tune set aside for the trial's own process.
         scheduling_strategy=PlacementGroupSchedulingStrategy(placement_group=None),  # type: ignore[arg-type]
     )(_latency_ms)

@@ -97,7 +97,13 @@ def _parser() -> Parser:
     )
     add("--storage", metavar="URL", help="database of the study; default a journal in --output")
     add("--num-workers", type=int, metavar="N", help="number of workers of each trial")
-    add("--use-gpu", action="store_true", help="one GPU for each worker")
+    add("--use-gpu", action="store_true", help="train on GPUs, one for each worker")
+    add(
+        "--gpus-per-trial",
+        type=float,
+        metavar="G",
+        help="GPUs of each trial, with --use-gpu implied; with 0.25, four trials share one",
+    )
     add(
         "--max-concurrent",
         type=int,
@@ -209,7 +215,7 @@ def _with_cpus(base: Config) -> Config:
 
     train = base.train
     cpus = cpus_per_worker(
-        train.num_workers, train.use_gpu, train.cpus_per_worker, train.wait_for_resources_s
+        train.num_workers, train.gpus, train.cpus_per_worker, train.wait_for_resources_s
     )
     return override(base, {"train.cpus_per_worker": cpus})
 
@@ -293,7 +299,7 @@ def _room(base: Config, max_concurrent: int | None) -> HasRoom:
         asked = [{**own, **values} for values in trials]
         workers = sum(int(str(trial["train.num_workers"])) for trial in asked)
         cpus = max(int(str(trial["train.cpus_per_worker"])) for trial in asked)
-        return fits(cluster_nodes(), workers, cpus, int(base.train.use_gpu))
+        return fits(cluster_nodes(), workers, cpus, base.train.gpus)
 
     return has_room
 

@@ -181,6 +181,14 @@ def _validated(tree: dict[str, Any]) -> Search:
 
 def _base(options: argparse.Namespace) -> Config:
     config = load_config(options.config, _overrides(options))
+    if options.gpus_per_trial is not None:
+        workers = config.train.num_workers
+        if not 0 < options.gpus_per_trial <= workers:
+            raise InputError(
+                f"--gpus-per-trial: must be above 0 and at most {workers}, one for each worker of "
+                f"a trial; got {options.gpus_per_trial:g}"
+            )
+        config = override(config, {"train.gpus_per_worker": options.gpus_per_trial / workers})
     return override(config, {"data.validation": options.validation or "holdout"})
 
 
@@ -188,7 +196,7 @@ def _overrides(options: argparse.Namespace) -> list[str]:
     overrides = list(options.set)
     if options.num_workers is not None:
         overrides.append(f"train.num_workers={options.num_workers}")
-    if options.use_gpu:
+    if options.use_gpu or options.gpus_per_trial is not None:
         overrides.append("train.use_gpu=true")
     return overrides
 

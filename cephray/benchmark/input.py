@@ -52,27 +52,15 @@ BATCH_SIZE = 4
 
 @dataclass
 class Worker:
-    """The context of the only worker of a run."""
+    """The only worker of a run."""
 
     threads: int
     rank: int = 0
     world_size: int = 1
 
-    def report(self, row: Any, save: Any) -> None:
-        """Keep nothing: only the row of the epoch is needed."""
-
-    def pause(self, progress: Any, save: Any) -> None:
-        """Keep nothing: only the row of the epoch is needed."""
-
-    def show(self, line: str) -> None:
-        """Print nothing: only the table is shown."""
-
     def should_stop(self) -> bool:
         """Never ask to stop."""
         return False
-
-    def last_checkpoint(self) -> None:
-        """Begin anew."""
 
 
 def run(

@@ -19,7 +19,7 @@ import numpy as np
 
 from cephray.benchmark.timing import OURS, Row, format_rows, machine_facts, measure, write_json
 from cephray.config import Config, load_config
-from cephray.data import FilmFile, FloatArray, View, find_films, to_input, write_dataset
+from cephray.data import FilmFile, FloatArray, View, find_films, stack_films, write_dataset
 from cephray.landmarks import landmark_set
 from cephray.prediction import BATCH_SIZE
 from cephray.progress import import_tensorflow
@@ -188,13 +188,15 @@ def measure_folder(
 def _images(config: Config, files: Sequence[FilmFile] | None) -> FloatArray:
     """Make the network's input [B, H, W, 3] of films, or of noise."""
     from cephray.benchmark.predict_folder import read_films
+    from cephray.model import to_input
 
     view = View.of(config.data)
     if files is None:
         noise = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, *view.size), np.uint8)
-        return to_input(list(noise), view.size)
+        return np.asarray(to_input(noise))
     films = read_films(files[:BATCH_SIZE], view, landmark_set(config.data.landmarks))
-    return to_input([film.image for film in islice(cycle(films), BATCH_SIZE)], view.size)
+    images = [film.image for film in islice(cycle(films), BATCH_SIZE)]
+    return np.asarray(to_input(stack_films(images, view.size)))
 
 
 def _facts(case: Case, network: keras.Model) -> dict[str, Any]:

@@ -1,3 +1,5 @@
+from .background import CheckpointWriter as CheckpointWriter
+from .background import checkpoint_name as checkpoint_name
 from .compact import write_compact as write_compact
 from .export import export_model as export_model
 from .opening import open_checkpoints as open_checkpoints
@@ -9,6 +11,10 @@ from .store import Progress as Progress
 from .store import Row as Row
 from .store import checkpoints_in as checkpoints_in
 from .store import find_checkpoint as find_checkpoint
+from .store import intact_checkpoint as intact_checkpoint
 from .store import last_intact as last_intact
 from .store import open_checkpoint as open_checkpoint
-from .store import save_checkpoint as save_checkpoint
+from .writing import Content as Content
+from .writing import copy_arrays as copy_arrays
+from .writing import save_checkpoint as save_checkpoint
+from .writing import write_checkpoint as write_checkpoint

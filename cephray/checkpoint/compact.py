@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cephray.checkpoint.store import Checkpoint, save_compact
+from cephray.checkpoint.store import Checkpoint
+from cephray.checkpoint.writing import save_compact
 from cephray.config import Config
 from cephray.data import View, choose_films, decode
 from cephray.errors import InputError, RunError

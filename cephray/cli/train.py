@@ -27,7 +27,14 @@ def add_commands(commands: Commands) -> None:
         help="set a key of the configuration; may be repeated",
     )
     train.add_argument("--num-workers", type=int, metavar="N", help="number of workers")
-    train.add_argument("--use-gpu", action="store_true", help="one GPU for each worker")
+    train.add_argument("--use-gpu", action="store_true", help="train on GPUs, one for each worker")
+    train.add_argument(
+        "--gpus-per-worker",
+        type=float,
+        metavar="G",
+        help="GPUs of each worker, with --use-gpu implied; with 0.25, four workers or runs share "
+        "one",
+    )
     train.add_argument("--resume", action="store_true", help="resume the run in --output")
     train.add_argument(
         "--verbose", action="store_true", help="show the logs of Ray and TensorFlow"
@@ -45,6 +52,7 @@ def run_train(options: argparse.Namespace) -> None:
         overrides=options.set,
         num_workers=options.num_workers,
         use_gpu=options.use_gpu,
+        gpus_per_worker=options.gpus_per_worker,
         resume=options.resume,
         verbose=options.verbose,
     )

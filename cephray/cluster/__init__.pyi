@@ -1,6 +1,7 @@
 from .address import address_told as address_told
 from .background import BackgroundWork as BackgroundWork
 from .connection import connected as connected
+from .environment import network_environment as network_environment
 from .ray_private import START_TIMEOUT_VARIABLE as START_TIMEOUT_VARIABLE
 from .ray_private import WAITING_STATES as WAITING_STATES
 from .ray_private import ControllerCallback as ControllerCallback

@@ -32,18 +32,26 @@ def cluster_nodes() -> list[Node]:
     ]
 
 
-def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: int) -> bool:
-    """Return whether the nodes hold so many workers of so many CPUs and GPUs each."""
+def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: float) -> bool:
+    """Return whether the nodes hold so many workers of so many CPUs and GPUs each.
+
+    A worker takes a GPU or a part of one.
+    """
     places = 0
     for node in nodes:
-        by_gpu = node.gpus // gpus if gpus else workers
+        by_gpu = _shares(node.gpus, gpus) if gpus else workers
         places += min(node.cpus // cpus, by_gpu)
     return places >= workers
 
 
+def _shares(there: int, gpus: float) -> int:
+    """Return how many workers of a part of a GPU each fit on the GPUs of a node."""
+    return there * int(1 / gpus + 1e-6)
+
+
 def cpus_per_worker(
     workers: int,
-    use_gpu: bool,
+    gpus: float,
     wanted: int | None,
     wait_s: float,
     nodes: Callable[[], Sequence[Node]] = cluster_nodes,
@@ -53,7 +61,7 @@ def cpus_per_worker(
 
     Args:
         workers: how many.
-        use_gpu: one GPU for each.
+        gpus: GPUs of each, at most 1; a fraction is a part of one that others share.
         wanted: CPUs of each worker. If None, as many as there is room for.
         wait_s: how long to wait, seconds.
         nodes: lists what is there.
@@ -65,7 +73,6 @@ def cpus_per_worker(
     Raises:
         RunError: there is not enough; says what is there, what was asked, and the cure.
     """
-    gpus = int(use_gpu)
     deadline = time.monotonic() + wait_s
     told = False
     while True:
@@ -75,7 +82,7 @@ def cpus_per_worker(
         for cpus in choices:
             if fits(there, workers, cpus, gpus):
                 return cpus
-        asked = describe_workers(workers, wanted or 1, use_gpu)
+        asked = describe_workers(workers, wanted or 1, gpus)
         have = (
             f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
             f"and {_count(sum(n.gpus for n in there), 'GPU')}"
@@ -91,9 +98,9 @@ def cpus_per_worker(
         time.sleep(min(POLL_S, wait_s))
 
 
-def describe_workers(workers: int, cpus: int, use_gpu: bool) -> str:
+def describe_workers(workers: int, cpus: int, gpus: float) -> str:
     """Name what is asked of a cluster, as messages do."""
-    each = " and 1 GPU each" if use_gpu else " each"
+    each = f" and {gpus:g} GPU each" if gpus else " each"
     return f"{_count(workers, 'worker')} of {_count(cpus, 'CPU')}{each}"
 
 

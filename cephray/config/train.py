@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from cephray.config.section import NonNegativeFloat, PositiveFloat, PositiveInt, Section
 
@@ -34,11 +35,12 @@ class TrainConfig(Section):
     clip_norm: PositiveFloat | None = Field(
         None, description="maximum global norm of the gradients; if none, no clipping"
     )
-    precision: Literal["float32", "mixed_bfloat16", "float64"] = Field(
-        "float32",
-        description="mixed_bfloat16: backbone, fusion, crop and heads compute in bfloat16, while "
-        "weights, landmarks and loss are float32; float64: slow, for comparing runs with less "
-        "rounding",
+    precision: Literal["auto", "float32", "mixed_bfloat16", "float64"] = Field(
+        "auto",
+        description="auto: mixed_bfloat16 on GPUs, float32 on CPUs; float32: GPUs round inputs "
+        "of convolutions and products to 10 bits (TF32); mixed_bfloat16: backbone, fusion, crop "
+        "and heads compute in bfloat16, while weights, landmarks and loss are float32; float64: "
+        "slow, for comparing runs with less rounding",
     )
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
         "auto",
@@ -55,6 +57,12 @@ class TrainConfig(Section):
         "float32",
         description="type of the gradients that workers exchange; float64 is for "
         "train.precision=float64",
+    )
+    checkpoint_every: int | str = Field(
+        1,
+        description="time between checkpoints: a number of epochs, or minutes such as 10min, also "
+        "within an epoch; the last epoch always has one; the best is chosen of the epochs that "
+        "have one",
     )
     average_decay: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         None,
@@ -74,7 +82,12 @@ class TrainConfig(Section):
         True, description="compute bit-identical results in every run on the same machine"
     )
     num_workers: PositiveInt = Field(1, description="number of workers")
-    use_gpu: bool = Field(False, description="use one GPU for each worker")
+    use_gpu: bool = Field(False, description="train on GPUs; without it, workers see none")
+    gpus_per_worker: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0,
+        description="GPUs of each worker, with use_gpu; with 0.25, four workers or trials share "
+        "one",
+    )
     cpus_per_worker: PositiveInt | None = Field(
         None, description="CPUs of each worker; if none, the cluster's CPUs are shared evenly"
     )
@@ -91,6 +104,29 @@ class TrainConfig(Section):
     max_failures: Annotated[int, Field(ge=0)] = Field(
         2, description="number of times that lost workers are replaced before the run fails"
     )
+
+    @property
+    def policy(self) -> str:
+        """The precision that is meant: without "auto"."""
+        if self.precision == "auto":
+            return "mixed_bfloat16" if self.use_gpu else "float32"
+        return self.precision
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of each worker: 0 on CPUs."""
+        return self.gpus_per_worker if self.use_gpu else 0.0
+
+    @field_validator("checkpoint_every", mode="before")
+    @classmethod
+    def _check_epochs_or_minutes(cls, every: object) -> object:
+        if isinstance(every, str):
+            fits = re.fullmatch(r"(?!0*\.?0*min)\d+(\.\d+)?min", every) is not None
+        else:
+            fits = isinstance(every, int) and not isinstance(every, bool) and every > 0
+        if not fits:
+            raise ValueError(f"must be a number of epochs, or minutes as in 10min; got {every!r}")
+        return every
 
     @model_validator(mode="after")
     def _check_workers(self) -> TrainConfig:

@@ -26,8 +26,8 @@ from .pipeline import Batch as Batch
 from .pipeline import FloatArray as FloatArray
 from .pipeline import epoch_batches as epoch_batches
 from .pipeline import evaluation_batches as evaluation_batches
+from .pipeline import stack_films as stack_films
 from .pipeline import steps_per_epoch as steps_per_epoch
-from .pipeline import to_input as to_input
 from .pipeline import training_batches as training_batches
 from .search import LANDMARK_TABLE as LANDMARK_TABLE
 from .search import MEASUREMENT_TABLE as MEASUREMENT_TABLE

@@ -2,7 +2,7 @@
 
 Order and augmentation depend only on seed, epoch and film, so that N workers together see the same
 batches as one worker. Batches are returned as functions that build them, which `ahead.py` calls in
-threads. It knows NumPy and OpenCV, but no threads and no training.
+threads. It knows NumPy, but no threads and no training.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from cephray.config import AugmentConfig
 from cephray.data.augmentation import augment
 from cephray.data.films import GrayImage
 from cephray.data.first_points import draw_first_points
-from cephray.data.opencv import cv2
 from cephray.data.table import FilmTable
 
 FloatArray = NDArray[np.float32]
@@ -33,7 +32,7 @@ class Batch:
 
     Args:
         indices: [b], rows of the film table.
-        image: [b, H, W, 3], grey values in [0, 1].
+        image: uint8 [b, H, W], grey values.
         truth: [b, K, 2], true landmarks, normalised; NaN where missing.
         first_points: [b, K, 2], centres of the first windows, normalised. NaN stands for the
             estimate of stage one.
@@ -42,7 +41,7 @@ class Batch:
     """
 
     indices: NDArray[np.int64]
-    image: FloatArray
+    image: NDArray[np.uint8]
     truth: FloatArray
     first_points: FloatArray
     extent_mm: FloatArray
@@ -146,7 +145,7 @@ def training_batches(
             )
         return Batch(
             indices=mine,
-            image=to_input(images, table.image_size),
+            image=stack_films(images, table.image_size),
             truth=np.stack(points),
             first_points=np.stack(first_points),
             extent_mm=extent_mm[mine],
@@ -159,7 +158,7 @@ def training_batches(
 
 def evaluation_batches(
     table: FilmTable, batch_size: int, rank: int = 0, world_size: int = 1
-) -> list[Callable[[], tuple[NDArray[np.int64], FloatArray]]]:
+) -> list[Callable[[], tuple[NDArray[np.int64], NDArray[np.uint8]]]]:
     """Return functions that build one worker's batches, without augmentation.
 
     Over all workers, each film occurs once.
@@ -171,34 +170,31 @@ def evaluation_batches(
         world_size: number of workers.
 
     Returns:
-        Functions that return indices [b] of the table, and images [b, H, W, 3] in [0, 1].
+        Functions that return indices [b] of the table, and films, uint8 [b, H, W].
     """
 
-    def make(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], FloatArray]:
-        return indices, to_input(table.fetch(indices.tolist()), table.image_size)
+    def make(indices: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
+        return indices, stack_films(table.fetch(indices.tolist()), table.image_size)
 
     mine = np.arange(len(table))[rank::world_size]
     starts = range(0, len(mine), batch_size)
     return [partial(make, mine[start : start + batch_size]) for start in starts]
 
 
-def to_input(images: Sequence[GrayImage], size: tuple[int, int]) -> FloatArray:
-    """Convert grey films to the network's input.
+def stack_films(films: Sequence[GrayImage], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Stack grey films of one size.
 
     Args:
-        images: b films, uint8 [H, W].
+        films: b films, uint8 [H, W].
         size: (H, W), pixels.
 
     Returns:
-        float32 [b, H, W, 3], grey values in [0, 1], the same in all channels.
+        uint8 [b, H, W].
 
     Raises:
         ValueError: If a film has another size.
     """
-    stacked = np.empty((len(images), *size, 3), np.float32)
-    for target, image in zip(stacked, images, strict=True):
-        if image.shape != size:
-            raise ValueError(f"films must have shape {size}; got {image.shape}")
-        # OpenCV is seven times as fast as NumPy, whose innermost loop is over the channels.
-        cv2.cvtColor(np.multiply(image, np.float32(1 / 255)), cv2.COLOR_GRAY2RGB, dst=target)
-    return stacked
+    for film in films:
+        if film.shape != size:
+            raise ValueError(f"films must have shape {size}; got {film.shape}")
+    return np.stack(films)

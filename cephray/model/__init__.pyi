@@ -5,6 +5,7 @@ from .compiled import Jit as Jit
 from .cropping import WindowCrop as WindowCrop
 from .detection import LandmarkDetection as LandmarkDetection
 from .fusion import fuse as fuse
+from .input import to_input as to_input
 from .network import build_network as build_network
 from .network import image_shape as image_shape
 from .network import predict as predict

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.checkpoint import Checkpoint
 from cephray.config import DataConfig
-from cephray.data import Film, View, prefetch, to_input
+from cephray.data import Film, View, prefetch, stack_films
 from cephray.errors import InputError
 from cephray.metrics import Calibration, confidence, radius_factor
 from cephray.plausibility import doubts, shape_size
@@ -73,7 +74,9 @@ class Detector:
     """
 
     def __init__(self, checkpoint: Checkpoint, *others: Checkpoint) -> None:
-        from cephray.model import build_network, build_predict_step
+        import tensorflow as tf
+
+        from cephray.model import build_network, build_predict_step, to_input
 
         config = checkpoint.config
         self.view = View.of(config.data)
@@ -83,6 +86,10 @@ class Detector:
             networks.append(build_network(one.config, pretrained=False))
             one.load_weights(networks[-1])
         self._predict = [build_predict_step(network) for network in networks]
+        self._to_input = to_input
+        # In a batch of one film, matrix products sum in an order that depends on the number of
+        # threads, and landmarks would depend on the batch. GPUs choose algorithms for each size.
+        self._least = BATCH_SIZE if tf.config.list_logical_devices("GPU") else 2
         self._looks = config.inference.looks
         self._zooms = config.inference.zooms
         self._mean_shape: NDArray[np.float32] = networks[0].get_layer("detection").prior.numpy()
@@ -112,10 +119,9 @@ class Detector:
             progress(len(batch))
 
     def _look(self, films: list[Film]) -> list[Detection]:
-        # A single film is passed twice: in a batch of one, matrix products sum in an order that
-        # depends on the number of threads, and landmarks would depend on the batch.
-        images = [film.image for film in films] * (2 if len(films) == 1 else 1)
-        batch = to_input(images, self.view.size)
+        # A batch that is too small is filled up with the same films.
+        images = list(islice(cycle(film.image for film in films), max(self._least, len(films))))
+        batch = self._to_input(stack_films(images, self.view.size))
         found = [predict(batch) for predict in self._predict]
         coarse = np.mean([prediction.coarse.numpy() for prediction in found], axis=0)
         refined = np.mean([prediction.refined.numpy() for prediction in found], axis=0)

@@ -18,7 +18,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cephray.checkpoint import Checkpoint
-from cephray.cluster import cluster_nodes, cpus_per_worker, describe_workers
+from cephray.cluster import (
+    cluster_nodes,
+    cpus_per_worker,
+    describe_workers,
+    network_environment,
+)
 from cephray.data import FilmFile, View, cv2
 from cephray.errors import InputError, RunError
 from cephray.landmarks import LandmarkSet
@@ -45,6 +50,7 @@ class Workers(NamedTuple):
 
     size: int
     cpus: int
+    gpus: float = 0.0
 
 
 def wants_cluster(films: int, workers: int | None) -> bool:
@@ -113,10 +119,11 @@ def predict_on_cluster(
             .map(partial(_read, view=view, count=len(landmarks), spacing_mm=spacing_mm), **light)
             .map_batches(
                 _Worker,
-                fn_constructor_args=(checkpoints, pool.cpus),
+                fn_constructor_args=(checkpoints, pool.cpus, pool.gpus > 0),
                 batch_size=BATCH_SIZE,
                 compute=ray.data.ActorPoolStrategy(size=pool.size),
                 num_cpus=pool.cpus,
+                num_gpus=pool.gpus,
             )
             .map(partial(_draw, landmarks=landmarks), **light)
         )
@@ -129,7 +136,7 @@ def predict_on_cluster(
         except ray.data.exceptions.ExecutionTimeoutError as error:
             raise RunError(
                 f"no film came back for {_STANDSTILL_S:g} s; asked for"
-                f" {describe_workers(pool.size, pool.cpus, False)}: other work may hold the"
+                f" {describe_workers(pool.size, pool.cpus, pool.gpus)}: other work may hold the"
                 " cluster (`ray status` tells); wait for it, or use fewer workers (--num-workers)"
             ) from error
         except ray.exceptions.RayError as error:
@@ -145,7 +152,9 @@ def room_for(
     """Choose the pool of workers.
 
     Args:
-        workers: number of workers. If None, one for every few CPUs that are free, at least one.
+        workers: number of workers. If None, one for each GPU that is free; without GPUs one for
+            every few CPUs that are free, at least one. If there are more workers than GPUs, they
+            share them.
         batches: there are to compute; no more workers are chosen than that.
         wait_s: how long to wait for nodes, seconds.
         show: takes the line that says what is waited for.
@@ -155,13 +164,21 @@ def room_for(
     """
     import ray
 
+    cpus_per_worker(1, 0, None, wait_s, show=show)  # waits for the first node
+    nodes = [node for node in cluster_nodes() if node.cpus]
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    free_gpus = int(free.get("GPU", 0))
+    if free_gpus:
+        size = workers or min(batches, free_gpus)
+        # Reading and drawing need the other CPUs.
+        share = 1 / -(-size // free_gpus)
+        cpus = cpus_per_worker(size, share, None, wait_s, show=show)
+        return Workers(size, min(_CPUS_PER_WORKER, cpus), share)
     if workers is not None:
-        return Workers(workers, cpus_per_worker(workers, False, None, wait_s, show=show))
-    cpus_per_worker(1, False, None, wait_s, show=show)  # waits for the first node
-    nodes = [node.cpus for node in cluster_nodes() if node.cpus]
-    cpus = min(_CPUS_PER_WORKER, *nodes) if nodes else 1
-    free = int(ray.available_resources().get("CPU", 0))  # type: ignore[no-untyped-call]
-    return Workers(max(1, min(batches, free // cpus, sum(n // cpus for n in nodes))), cpus)
+        return Workers(workers, cpus_per_worker(workers, 0, None, wait_s, show=show))
+    cpus = min(_CPUS_PER_WORKER, *(node.cpus for node in nodes)) if nodes else 1
+    at_once = min(int(free.get("CPU", 0)) // cpus, sum(node.cpus // cpus for node in nodes))
+    return Workers(max(1, min(batches, at_once)), cpus)
 
 
 def _context() -> Any:
@@ -202,23 +219,22 @@ def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
 class _Worker:
     """The network, in an actor; it passes on what could not be read."""
 
-    def __init__(self, checkpoints: Sequence[Checkpoint], cpus: int) -> None:
+    def __init__(self, checkpoints: Sequence[Checkpoint], cpus: int, on_gpu: bool) -> None:
         # What is raised here comes to the driver as text; what is returned, as it is.
         self._failure: Exception | None = None
         try:
-            self._detector = self._load(checkpoints, cpus)
+            self._detector = self._load(checkpoints, cpus, on_gpu)
         except (InputError, RunError) as error:
             self._failure = error
 
-    def _load(self, checkpoints: Sequence[Checkpoint], cpus: int) -> Detector:
+    def _load(self, checkpoints: Sequence[Checkpoint], cpus: int, on_gpu: bool) -> Detector:
         for checkpoint in checkpoints:
             if isinstance(checkpoint.folder, Path) and not checkpoint.folder.exists():
                 raise InputError(
                     f"checkpoint {checkpoint.folder} does not exist on every node; put it on a"
                     " path that all nodes share, or give a URI"
                 )
-        os.environ["KERAS_BACKEND"] = "tensorflow"
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.update(network_environment(on_gpu))
         import tensorflow as tf
 
         tf.config.threading.set_intra_op_parallelism_threads(cpus)

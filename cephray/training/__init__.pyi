@@ -7,4 +7,3 @@ from .plan import plan_run as plan_run
 from .replica import build_replica as build_replica
 from .run import train as train
 from .step import build_train_step as build_train_step
-from .worker import ENVIRONMENT as ENVIRONMENT

@@ -18,7 +18,9 @@ FREE = {
     "train.num_workers",
     "train.min_workers",
     "train.use_gpu",
+    "train.gpus_per_worker",
     "train.cpus_per_worker",
+    "train.checkpoint_every",
     "train.wait_for_resources_s",
     "train.max_failures",
 }

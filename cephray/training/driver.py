@@ -25,6 +25,7 @@ from cephray.cluster import (
     connected,
     cpus_per_worker,
     describe_workers,
+    network_environment,
     stop_signals,
 )
 from cephray.config import dump_config
@@ -37,8 +38,10 @@ from cephray.training.history import HistoryWriter, open_history
 from cephray.training.ownership import take_ownership
 from cephray.training.patience import Patience
 from cephray.training.plan import Plan
-from cephray.training.snapshot import forget_damaged_snapshot
 from cephray.training.supervise import supervise
+
+# Earlier versions let Ray keep the checkpoints; it refuses to start where one of its list is gone.
+_RAY_CHECKPOINTS = "checkpoint_manager_snapshot.json"
 
 
 def launch(
@@ -72,7 +75,7 @@ def launch(
             _run(plan, stop, show, on_row)
     except Stopped as stopped:
         raise Stopped(stopped.signal, f"{stopped}; {last_intact(output)}") from None
-    return find_checkpoint(output)
+    return find_checkpoint(output, read_arrays=False)  # they were just written
 
 
 def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None]) -> None:
@@ -80,7 +83,7 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
     config, output, last = plan.config, plan.output, plan.last
     cpus = cpus_per_worker(
         config.train.num_workers,
-        config.train.use_gpu,
+        config.train.gpus,
         config.train.cpus_per_worker,
         config.train.wait_for_resources_s,
         show=show,
@@ -94,14 +97,15 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
     show(
         f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
         f"validate on; {config.train.num_workers} × {cpus} CPU"
-        + (", 1 GPU each" if config.train.use_gpu else "")
+        + (f", {config.train.gpus:g} GPU each" if config.train.use_gpu else "")
     )
     output.mkdir(parents=True, exist_ok=True)
     earlier = last.progress.history if last else []
     try:
         replace_text(output / CONFIG_FILE, dump_config(config))
         owner = take_ownership(output)
-        forget_damaged_snapshot(output)
+        if (output / _RAY_CHECKPOINTS).exists():
+            (output / _RAY_CHECKPOINTS).unlink()
         history = open_history(output, config.train.epochs, earlier, show)
     except OSError as error:
         raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
@@ -134,10 +138,10 @@ def _fit(
     """Run the workers to their end; pass their rows on as they come."""
     config, output = plan.config, plan.output
     messages, stopping = _queue(), _queue()
-    resources = {"CPU": cpus, **({"GPU": 1} if config.train.use_gpu else {})}
+    resources = {"CPU": cpus, **({"GPU": config.train.gpus} if config.train.use_gpu else {})}
     most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
     least = config.train.min_workers or most
-    asked = describe_workers(least, cpus, config.train.use_gpu)
+    asked = describe_workers(least, cpus, config.train.gpus)
     # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
     os.environ[START_TIMEOUT_VARIABLE] = f"{max(wait_s / 6, 5):g}"
     trainer = TensorflowTrainer(
@@ -150,6 +154,9 @@ def _fit(
             "messages": messages,
             "stopping": stopping,
             "cpus": cpus,
+            # Without validation the last is the best, and the one before it is kept for the case
+            # that the last is damaged.
+            "num_best": 2 if films.validation is None else 1,
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),  # type: ignore[arg-type]
@@ -162,14 +169,7 @@ def _fit(
             name=output.name,
             **_storage(output),
             failure_config=ray.train.FailureConfig(max_failures=config.train.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(
-                # The best; Ray keeps the last besides. Without validation the last is the best,
-                # and the one before it is kept for the case that the last is damaged.
-                num_to_keep=2 if films.validation is None else 1,
-                checkpoint_score_attribute="score",
-                checkpoint_score_order="min",
-            ),
-            worker_runtime_env={"env_vars": worker.ENVIRONMENT},  # type: ignore[call-arg]
+            worker_runtime_env={"env_vars": network_environment(config.train.use_gpu)},  # type: ignore[call-arg]
             callbacks=[Patience(wait_s, asked)],  # type: ignore[list-item]
         ),
     )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,9 +20,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.checkpoint import Checkpoint, Progress, Row, save_checkpoint
+from cephray.checkpoint import Checkpoint, Content, Progress, Row
 from cephray.config import Config
 from cephray.data import (
+    Batch,
     Films,
     FilmTable,
     Waiting,
@@ -33,38 +34,69 @@ from cephray.data import (
 )
 from cephray.errors import RunError
 from cephray.metrics import summarise
+from cephray.model import to_input
 from cephray.training.costs import memory_bytes as memory_in_use
 from cephray.training.replica import Replica, build_replica
+from cephray.training.schedule import Schedule
 from cephray.training.step import StepSums
 
-Save = Callable[[Path], None]
+
+class _NotFiniteError(RunError):
+    """The loss is infinite or no number."""
+
+
+Tensor = Any
+BetweenSteps = Callable[[Callable[[], Progress | None]], None]
 
 # A step's report is read while so many later ones run, so that no step waits for it.
 _STEPS_BEHIND = 2
 
 
-class Context(Protocol):
-    """What the loop needs from the process that runs it."""
+class Member(Protocol):
+    """A worker among the workers of a run."""
 
     rank: int
     world_size: int
     threads: int  # that may prepare films
 
-    def report(self, row: Row, save: Save) -> None:
-        """Take the row of a finished epoch; rank 0 calls `save` with a folder to fill.
+    def should_stop(self) -> bool:
+        """Return whether this worker was asked to stop; asked at every step."""
+
+
+class Context(Member, Protocol):
+    """What the loop needs from the process that runs it."""
+
+    def report(self, row: Row) -> None:
+        """Take the row of a finished epoch."""
+
+    @property
+    def can_save(self) -> bool:
+        """Whether this worker saves checkpoints, and does not write one just now."""
+
+    def save(self, content: Callable[[], Content]) -> None:
+        """Begin to write a checkpoint, once the one before is complete; only rank 0 does.
+
+        `content` is called then, and copies what the checkpoint holds into memory.
 
         Raises:
-            RunError: the checkpoint could not be saved; the loop tells the other workers.
+            RunError: the one before could not be written; the loop tells the other workers.
         """
 
-    def pause(self, progress: Progress, save: Save) -> None:
-        """Take a checkpoint within an epoch, before the run stops; otherwise as `report`."""
+    def intact(self) -> str:
+        """Return which checkpoint is intact, after the last one was written."""
+
+    def pause(self, progress: Progress) -> None:
+        """Take the progress within an epoch, before the run stops."""
+
+    def finish(self) -> None:
+        """Wait until the last checkpoint is complete.
+
+        Raises:
+            RunError: it could not be written.
+        """
 
     def show(self, line: str) -> None:
         """Show a line to the user; of all workers, that of rank 0 alone."""
-
-    def should_stop(self) -> bool:
-        """Return whether this worker was asked to stop; asked at every step."""
 
     def last_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint to resume from, or None for a new run."""
@@ -93,42 +125,88 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         replica.optimizer.swap_averages()
         progress = checkpoint.progress
 
-    while progress.epoch < config.train.epochs and not is_stale(
-        progress, config.train.early_stop_patience
-    ):
-        row, progress = run_epoch(config, films, context, replica, progress)
+    schedule = Schedule(config.train.checkpoint_every)
 
-        def save(folder: Path, reached: Progress = progress) -> None:
-            shapes = films.training.shapes  # computed once, by the worker that saves
-            save_checkpoint(folder, config, reached, replica.model, replica.optimizer, shapes)
+    def save(reached: Progress) -> None:
+        # The statistics of the films are computed once, by the worker that saves.
+        context.save(lambda: replica.content(config, reached, films.training.shapes))
+        schedule.saved()
 
-        failure: RunError | None = None
+    def save_within_epoch(reached: Callable[[], Progress | None]) -> None:
+        if schedule.is_due_within_epoch() and context.can_save:
+            finite = reached()
+            if finite is not None:
+                save(finite)
+
+    stopped = False
+    while not (stopped or _is_over(config, progress)):
         try:
-            with replica.averaged():
-                if row is None:
-                    context.pause(progress, save)
-                else:
-                    context.report(row, save)
-        except RunError as error:
-            failure = error
-        if replica.sum_over_workers(tf.constant(float(failure is not None))).numpy():
-            raise failure or RunError("another worker could not save the checkpoint")
-        if row is None:
-            break
+            row, progress = run_epoch(config, films, context, replica, progress, save_within_epoch)
+        except _NotFiniteError as error:
+            raise RunError(
+                f"{error}; {context.intact()}: lower train.learning_rate or set train.clip_norm, "
+                "and start again"
+            ) from None
+        stopped = row is None
+        if row is not None:
+            context.report(row)
+        if stopped or _is_over(config, progress) or schedule.is_due_after(progress.epoch):
+            _on_all(replica, partial(save, progress))
+    _on_all(replica, context.finish)
+    if stopped:
+        context.pause(progress)
     return progress
 
 
+def _is_over(config: Config, progress: Progress) -> bool:
+    """Return whether a run has all its epochs, or gets no better."""
+    return progress.epoch >= config.train.epochs or is_stale(
+        progress, config.train.early_stop_patience
+    )
+
+
+def _on_all(replica: Replica, action: Callable[[], None]) -> None:
+    """Do something that may fail on one worker, and then ends all of them.
+
+    Raises:
+        RunError: it failed here or on another worker.
+    """
+    failure: RunError | None = None
+    try:
+        action()
+    except RunError as error:
+        failure = error
+    if replica.sum_over_workers(tf.constant(float(failure is not None))).numpy():
+        raise failure or RunError("another worker could not save the checkpoint")
+
+
 def run_epoch(
-    config: Config, films: Films, context: Context, replica: Replica, progress: Progress
+    config: Config,
+    films: Films,
+    context: Member,
+    replica: Replica,
+    progress: Progress,
+    between_steps: BetweenSteps = lambda reached: None,
 ) -> tuple[Row | None, Progress]:
     """Train and validate for one epoch, or for what is left of it.
+
+    Args:
+        config: of the run.
+        films: of the run.
+        context: who this worker is.
+        replica: network and optimizer.
+        progress: at the start of the epoch, or within it.
+        between_steps: called after each step with a function that waits for the step's end and
+            returns the progress within the epoch, or None if a loss is not finite.
 
     Returns:
         The epoch's row: losses, errors in millimetres, speed, and the score, less is better; none
         if the run was asked to stop. And the progress, after the epoch or within it.
     """
     started = time.perf_counter()
-    step_sums, waited_s, stopped = _train_epoch(config, films.training, context, replica, progress)
+    step_sums, waited_s, stopped = _train_epoch(
+        config, films.training, context, replica, progress, between_steps
+    )
     train_s = time.perf_counter() - started
     if stopped:
         return None, progress.within_epoch(step_sums.tolist())
@@ -164,7 +242,12 @@ def run_epoch(
 
 
 def _train_epoch(
-    config: Config, table: FilmTable, context: Context, replica: Replica, progress: Progress
+    config: Config,
+    table: FilmTable,
+    context: Member,
+    replica: Replica,
+    progress: Progress,
+    between_steps: BetweenSteps,
 ) -> tuple[NDArray[np.float32], float, bool]:
     """Take the steps of an epoch that are left.
 
@@ -191,22 +274,37 @@ def _train_epoch(
         _require_finite(StepSums(*sums).loss, len(taken), table, config, progress)
         return bool(stops)
 
+    def reached() -> Progress | None:
+        # The reports stay unread: what they say ends an epoch on all workers at the same step.
+        steps = [*taken, *(report.numpy().tolist()[:-1] for report in unread)]
+        return progress.within_epoch(steps) if np.isfinite(steps).all() else None
+
     stopped = False
-    waiting = Waiting(work_ahead(batches, context.threads))
+    waiting = Waiting(work_ahead(map(_on_device, batches), context.threads))
     for batch in waiting:
-        mine = replica.train_step(
-            batch.image, batch.truth, batch.first_points, batch.extent_mm, batch.counts
-        )
+        mine = replica.train_step(*batch)
         stop = tf.constant([float(context.should_stop())])
         unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
         if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
             break
+        between_steps(reached)
     while unread:
         stopped |= read_step()
     return np.array(taken, np.float32), waiting.seconds, stopped
 
 
-def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray[np.float32]:
+def _on_device(make: Callable[[], Batch]) -> Callable[[], tuple[Tensor, ...]]:
+    """Return a function that makes a batch and moves it to the device that trains on it."""
+
+    def move() -> tuple[Tensor, ...]:
+        batch = make()
+        others = (batch.truth, batch.first_points, batch.extent_mm, batch.counts)
+        return (to_input(batch.image), *map(tf.convert_to_tensor, others))
+
+    return move
+
+
+def _over_workers(context: Member, replica: Replica, *values: float) -> NDArray[np.float32]:
     """Return each value of every worker: [values, workers]."""
     table = np.zeros((len(values), context.world_size), np.float32)
     table[:, context.rank] = values
@@ -215,26 +313,24 @@ def _over_workers(context: Context, replica: Replica, *values: float) -> NDArray
 
 
 def _require_finite(
-    loss: float, step: int, table: FilmTable, config: Config, progress: Progress
+    loss: float,
+    step: int,
+    table: FilmTable,
+    config: Config,
+    progress: Progress,
 ) -> None:
     if np.isfinite(loss):
         return
     epoch = progress.epoch + 1
     batches = epoch_batches(len(table), config.train.global_batch_size, config.train.seed, epoch)
     names = [table.films[index] for index in batches[step - 1]]
-    intact = (
-        f"the checkpoint of {progress} is intact"
-        if progress.epoch or progress.step
-        else "no epoch had ended yet, so there is no checkpoint"
-    )
-    raise RunError(
-        f"the loss is {loss} at epoch {epoch}, step {step} (films {', '.join(names)}); {intact}: "
-        "lower train.learning_rate or set train.clip_norm, and start again"
+    raise _NotFiniteError(
+        f"the loss is {loss} at epoch {epoch}, step {step} (films {', '.join(names)})"
     )
 
 
 def _validate(
-    table: FilmTable, config: Config, context: Context, replica: Replica
+    table: FilmTable, config: Config, context: Member, replica: Replica
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the radial errors of both stages, [N, K] each, on every worker."""
     num_films, num_landmarks, _ = table.landmarks_norm.shape
@@ -242,8 +338,8 @@ def _validate(
     share = max(1, config.train.global_batch_size // context.world_size)
     extent_mm = table.extent_mm
     batches = evaluation_batches(table, share, context.rank, context.world_size)
-    for indices, image in work_ahead(batches, context.threads):
-        prediction = replica.predict_step(image)
+    for indices, films in work_ahead(batches, context.threads):
+        prediction = replica.predict_step(to_input(films))
         for stage, points in enumerate((prediction.coarse, prediction.refined)):
             errors_mm[stage, indices] = geometry.radial_errors_mm(
                 points.numpy(), table.landmarks_norm[indices], extent_mm[indices]

@@ -98,14 +98,18 @@ class DistributedAdam(keras.optimizers.Adam):
             for average, variable in zip(self._averages, var_list, strict=True):
                 average.assign(variable)
 
-    def swap_averages(self) -> None:
-        """Exchange the weights with their averages, if there are any.
+    @property
+    def averages(self) -> list[tuple[keras.Variable, keras.Variable]]:
+        """Each average with the weights that it is of; empty without `average_decay`."""
+        return list(zip(self._averages, self._trainable_variables, strict=False))
 
-        Validation and checkpoints see the averages in the weights' place, and the weights in
-        the averages'. A second call undoes it.
+    def swap_averages(self) -> None:
+        """Exchange the weights with their averages, if there are any, on their device.
+
+        Validation sees the averages in the weights' place. A second call undoes it.
         """
-        for average, variable in zip(self._averages, self._trainable_variables, strict=False):
-            weights = variable.numpy()
+        for average, variable in self.averages:
+            weights = tf.identity(variable.value)
             variable.assign(average)
             average.assign(weights)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint, checkpoints_in
-from cephray.config import Config
+from cephray.config import Config, override
 from cephray.data import KnownCopies, Record, choose_films, epoch_batches
 from cephray.errors import InputError
 from cephray.progress import Show
@@ -59,6 +59,8 @@ def plan_run(
     elif not output.name:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     last = _last_checkpoint(output, resume, show)
+    # A run keeps its precision where it is resumed on another device.
+    config = override(config, {"train.precision": config.train.policy})
     training, validation = choose_films(data, config, show, copies)
     _require_a_film_each(len(training), config)
     return Plan(config, output, training, validation, last)

@@ -13,9 +13,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from cephray.checkpoint import Content, Progress, copy_arrays
 from cephray.config import Config
 from cephray.data import FilmTable, steps_per_epoch
 from cephray.model import PredictStep, build_network, build_predict_step
+from cephray.plausibility import ShapeStatistics
 from cephray.progress import Show
 from cephray.training.batch_norm import fused_batch_norm, replica_batch_norm
 from cephray.training.clone import replace_layers
@@ -47,6 +49,28 @@ class Replica:
         finally:
             self.optimizer.swap_averages()
 
+    def content(
+        self, config: Config, progress: Progress, shapes: ShapeStatistics | None
+    ) -> Content:
+        """Copy what a checkpoint holds into memory.
+
+        The averages of the weights, if there are any, take the place of the weights, and the
+        weights that of the averages.
+
+        Args:
+            config: of the run.
+            progress: of the run.
+            shapes: statistics of the training films' landmarks.
+        """
+        weights = copy_arrays(self.model.variables)
+        states = copy_arrays(self.optimizer.variables)
+        for average, variable in self.optimizer.averages:
+            weights[variable.path], states[average.path] = (
+                states[average.path],
+                weights[variable.path],
+            )
+        return Content(config, progress, weights, states, shapes)
+
 
 def build_replica(
     config: Config, training: FilmTable, rank: int, world_size: int, show: Show
@@ -71,7 +95,7 @@ def build_replica(
     )
     steps = steps_per_epoch(len(training), config.train.global_batch_size)
     with strategy.scope():
-        with _precision(config.train.precision):
+        with _precision(config.train.policy):
             network = build_network(config)
         jit = choose_jit(config, network, len(training), rank, world_size, show)
         over_replicas = world_size > 1 and config.model.sync_batch_norm

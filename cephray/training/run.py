@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint
-from cephray.config import Config, load_config
+from cephray.config import Config, load_config, override
 from cephray.errors import InputError
 from cephray.progress import import_tensorflow
 from cephray.storage import Place, place
@@ -25,6 +25,7 @@ def train(
     overrides: Sequence[str] = (),
     num_workers: int | None = None,
     use_gpu: bool = False,
+    gpus_per_worker: float | None = None,
     resume: bool = False,
     verbose: bool = False,
 ) -> Checkpoint:
@@ -45,7 +46,9 @@ def train(
         output: Folder or URI of the run; must be empty unless the run is resumed.
         overrides: `section.key=value` each, as with `--set`.
         num_workers: Number of workers. If None, as configured.
-        use_gpu: Give each worker a GPU. If False, as configured.
+        use_gpu: Train on GPUs, one for each worker. If False, as configured.
+        gpus_per_worker: GPUs of each worker, at most 1; several workers or runs share a GPU if
+            it is a fraction. It implies `use_gpu`. If None, as configured.
         resume: Go on from the last complete checkpoint in `output`.
         verbose: Show the logs of Ray and TensorFlow too.
 
@@ -62,8 +65,10 @@ def train(
     changes = list(overrides)
     if num_workers is not None:
         changes.append(f"train.num_workers={num_workers}")
-    if use_gpu:
+    if use_gpu or gpus_per_worker is not None:
         changes.append("train.use_gpu=true")
+    if gpus_per_worker is not None:
+        changes.append(f"train.gpus_per_worker={gpus_per_worker}")
     saved = output / CONFIG_FILE
     goes_on = resume and saved.is_file()
     if isinstance(config, Config):
@@ -75,7 +80,10 @@ def train(
     else:
         wanted = load_config(saved if goes_on and config is None else config, changes)
     if goes_on:
-        require_same_run(wanted, load_config(saved), saved)
+        began = load_config(saved)
+        if wanted.train.precision == "auto":
+            wanted = override(wanted, {"train.precision": began.train.precision})
+        require_same_run(wanted, began, saved)
     plan = plan_run(Path(data), output, wanted, resume)
 
     import_tensorflow()

@@ -1,37 +1,34 @@
 """The worker process of Ray Train: it runs the training loop and reports to the driver.
 
 Rank 0 sends its rows, notices and failures to one queue, and reads requests to stop from another.
-Its checkpoints go through Ray into the output folder.
+It writes the checkpoints into the output folder, which every node must reach.
 """
 
 from __future__ import annotations
 
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
-from pathlib import Path
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 import ray.train
 from ray.util.queue import Queue
 
-from cephray.checkpoint import Checkpoint, Progress, Row, checkpoints_in, last_intact
+from cephray.checkpoint import (
+    Checkpoint,
+    CheckpointWriter,
+    Content,
+    Progress,
+    Row,
+    checkpoints_in,
+    intact_checkpoint,
+)
 from cephray.errors import InputError, RunError
-from cephray.storage import Place, remove_folder
+from cephray.storage import Place
 from cephray.training.ownership import require_ownership
 from cephray.training.supervise import POLL_S
-
-# Set on every worker: the backend that the op is written for, no log but errors, and two heaps of
-# the C library: with one for each thread, memory grows for hundreds of epochs, as each step's
-# tensors come to lie in other heaps.
-ENVIRONMENT = {
-    "KERAS_BACKEND": "tensorflow",
-    "TF_CPP_MIN_LOG_LEVEL": "2",
-    "GLOG_minloglevel": "2",
-    "MALLOC_ARENA_MAX": "2",
-}
 
 
 class Notice(NamedTuple):
@@ -44,14 +41,24 @@ class _RayContext:
     """Ray Train's answers to what the loop asks."""
 
     def __init__(
-        self, output: Place, owner: str, messages: Queue, stopping: Queue, threads: int
+        self,
+        output: Place,
+        owner: str,
+        messages: Queue,
+        stopping: Queue,
+        threads: int,
+        num_best: int,
     ) -> None:
         context = ray.train.get_context()
         self.rank = context.get_world_rank()
         self.world_size = context.get_world_size()
         self.threads = threads
         self._output = output
-        self._owner = owner
+        complete = checkpoints_in(output)
+        self._last = complete[-1] if complete else None
+        self._writer = CheckpointWriter(
+            output, complete, num_best, partial(require_ownership, output, owner)
+        )
         self._messages = messages
         self._stopping = stopping
         self._stop = threading.Event()
@@ -69,56 +76,42 @@ class _RayContext:
             self._messages.put(Notice(line))
 
     def should_stop(self) -> bool:
-        """Return whether the driver asked this worker to stop; it asks the first one only."""
-        return self._stop.is_set()
+        """Return whether to stop: the driver asks the first worker, or a checkpoint failed."""
+        return self._stop.is_set() or self._writer.has_failed
 
-    def report(self, row: Row, save: Callable[[Path], None]) -> None:
-        """Report a row; rank 0 saves a checkpoint, which Ray moves into the output folder."""
+    def report(self, row: Row) -> None:
+        """Send a row to the driver."""
         if self.rank == 0:
             self._messages.put(row)
-        self._report(f"epoch-{int(row['epoch']):04d}", row, save)
 
-    def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
-        """Save within an epoch, without a score, so that the checkpoint is never the best."""
-        self._report(
-            f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}",
-            {"epoch": progress.epoch, "step": progress.step},
-            save,
-        )
+    @property
+    def can_save(self) -> bool:
+        """Whether this worker saves checkpoints, and does not write one just now."""
+        return self.rank == 0 and not self._writer.is_busy and not self._writer.has_failed
+
+    def save(self, content: Callable[[], Content]) -> None:
+        """Begin to write a checkpoint into the output folder."""
+        if self.rank == 0:
+            self._writer.write(content)
+
+    def pause(self, progress: Progress) -> None:
+        """Tell the driver where the run stopped within an epoch."""
         if self.rank == 0:
             self._messages.put(progress)
 
-    def _report(self, name: str, row: Row, save: Callable[[Path], None]) -> None:
-        if self.rank != 0:
-            ray.train.report(row, checkpoint_dir_name=name)
-            return
-        checkpoint, failure = None, None
-        with ExitStack() as stack:
-            try:
-                require_ownership(self._output, self._owner)
-                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="cephray-"))
-                save(Path(folder))
-                checkpoint = ray.train.Checkpoint.from_directory(folder)
-            except (OSError, InputError, RunError) as error:
-                failure = error
-            try:
-                # Without a checkpoint too: the other workers wait for this report.
-                ray.train.report(row, checkpoint=checkpoint, checkpoint_dir_name=name)
-            except OSError as error:
-                failure = error
-                remove_folder(self._output / name)
-        if isinstance(failure, OSError):
-            raise RunError(
-                f"checkpoint {self._output / name} could not be written: {failure}; make room; "
-                f"{last_intact(self._output)}"
-            ) from failure
-        if failure is not None:
-            raise failure
+    def finish(self) -> None:
+        """Wait until the last checkpoint is complete."""
+        self._writer.wait()
+
+    def intact(self) -> str:
+        """Return which checkpoint is intact, after the last one was written."""
+        with suppress(RunError):
+            self._writer.wait()
+        return intact_checkpoint(self._output)
 
     def last_checkpoint(self) -> Checkpoint | None:
-        """Open the last complete checkpoint; Ray's own last one may be cut short."""
-        complete = checkpoints_in(self._output)
-        return complete[-1] if complete else None
+        """Return the checkpoint to resume from."""
+        return self._last
 
 
 def run(settings: dict[str, Any]) -> None:
@@ -135,6 +128,7 @@ def run(settings: dict[str, Any]) -> None:
         settings["messages"],
         settings["stopping"],
         settings["cpus"],
+        settings["num_best"],
     )
     try:
         train(settings["config"], settings["films"], context)

@@ -16,8 +16,8 @@ from cephray.checkpoint.store import (
     Checkpoint,
     Progress,
     open_checkpoint,
-    save_checkpoint,
 )
+from cephray.checkpoint.writing import save_checkpoint
 from cephray.config import Config, DataConfig, with_inference
 from cephray.data import decode, read_dataset, write_dataset
 from cephray.errors import InputError

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from cephray.checkpoint.export import DESCRIPTION, export_model
-from cephray.checkpoint.store import Progress, open_checkpoint, save_checkpoint
+from cephray.checkpoint.store import Progress, open_checkpoint
+from cephray.checkpoint.writing import save_checkpoint
 from cephray.config import Config
-from cephray.data import to_input
 from cephray.errors import InputError
-from cephray.model import build_network, predict
+from cephray.model import build_network, predict, to_input
 
 SERVE = """
 import sys
@@ -48,7 +48,7 @@ def test_a_saved_model_gives_the_same_numbers(
     subprocess.run([sys.executable, "-c", SERVE, *paths], check=True, cwd=tmp_path)
     served = np.load(paths[2])
 
-    expected = predict(network, to_input(list(films), (96, 64)))
+    expected = predict(network, to_input(films))
     np.testing.assert_allclose(served["coarse"], expected.coarse, atol=1e-5)
     np.testing.assert_allclose(served["refined"], expected.refined, atol=1e-5)
     assert ("spread" in served) == spread

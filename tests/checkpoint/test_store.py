@@ -16,8 +16,8 @@ from cephray.checkpoint.store import (
     checkpoints_in,
     find_checkpoint,
     open_checkpoint,
-    save_checkpoint,
 )
+from cephray.checkpoint.writing import save_checkpoint
 from cephray.config import Config
 from cephray.errors import InputError
 from cephray.model import build_network

@@ -55,8 +55,8 @@ def test_when_a_cluster_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_room_for_workers(cluster: None) -> None:
-    assert on_cluster.room_for(None, 9, 1, print) == (1, 2)
-    assert on_cluster.room_for(2, 9, 1, print) == (2, 1)
+    assert on_cluster.room_for(None, 9, 1, print) == (1, 2, 0)
+    assert on_cluster.room_for(2, 9, 1, print) == (2, 1, 0)
     with pytest.raises(RunError, match=r"asked for 3 workers of 1 CPU .*use fewer workers"):
         on_cluster.room_for(3, 9, 1, lambda line: None)
 
@@ -118,8 +118,8 @@ def predict_on_two_machines(folder: Path, films: Path, output: Path) -> None:
     machines.add_node(num_cpus=1)
     ray.init(address=machines.address, log_to_driver=False, logging_level=logging.ERROR)
     try:
-        assert on_cluster.room_for(None, 9, 30, print) == (2, 1)
-        assert on_cluster.room_for(None, 1, 30, print) == (1, 1)
+        assert on_cluster.room_for(None, 9, 30, print) == (2, 1, 0)
+        assert on_cluster.room_for(None, 1, 30, print) == (1, 1, 0)
         files = find_films([films])
         there = on_cluster.predict_on_cluster(find_checkpoint(folder), files, ISBI2015)
         check(write_results(there, files, output), output, 30)

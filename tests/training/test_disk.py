@@ -21,7 +21,6 @@ from cephray.config import Config
 from cephray.errors import RunError
 from cephray.model import build_network
 from cephray.storage import replace_text
-from cephray.training.snapshot import SNAPSHOT, forget_damaged_snapshot
 from tests.checkpoint.test_store import FILES, SHAPES
 from tests.training.test_driver import launch
 
@@ -56,23 +55,6 @@ def test_after_a_file_cut_short_the_checkpoint_before_is_the_last(
         assert find_checkpoint(tiny_run).progress.epoch == 1
     finally:
         path.write_bytes(content)
-
-
-@pytest.mark.parametrize(
-    ("content", "stays"),
-    [
-        ('{"checkpoint_results": [{"checkpoint_dir_name": "epoch-0002"}]}', True),
-        ('{"checkpoint_results": [{"checkpoint_dir_name": "epoch-0009"}]}', False),
-        ('{"checkpoint_results": [{"checkp', False),
-        ("", False),
-    ],
-)
-def test_a_note_that_ray_could_not_start_from_is_removed(
-    content: str, stays: bool, tiny_run: Path
-) -> None:
-    (tiny_run / SNAPSHOT).write_text(content)
-    forget_damaged_snapshot(tiny_run)
-    assert (tiny_run / SNAPSHOT).exists() == stays
 
 
 @pytest.fixture

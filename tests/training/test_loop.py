@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from cephray.checkpoint import Checkpoint, Progress, Row, checkpoints_in, open_checkpoint
+from cephray.checkpoint import (
+    Checkpoint,
+    Content,
+    Progress,
+    Row,
+    checkpoint_name,
+    checkpoints_in,
+    open_checkpoint,
+    write_checkpoint,
+)
 from cephray.config import Config
 from cephray.data import Films, FilmTable
 from cephray.errors import RunError
@@ -33,14 +42,25 @@ class FolderContext:
         self.lines: list[str] = []
         self.killed_after = killed_after
 
-    def report(self, row: Row, save: Callable[[Path], None]) -> None:
-        save(self.folder / f"epoch-{int(row['epoch']):04d}")
+    can_save = True
+
+    def report(self, row: Row) -> None:
         self.rows.append(row)
+
+    def save(self, content: Callable[[], Content]) -> None:
+        made = content()
+        write_checkpoint(self.folder / checkpoint_name(made.progress), made)
         if len(self.rows) == self.killed_after:
             raise KeyboardInterrupt
 
-    def pause(self, progress: Progress, save: Callable[[Path], None]) -> None:
-        save(self.folder / f"epoch-{progress.epoch + 1:04d}-step-{progress.step:05d}")
+    def pause(self, progress: Progress) -> None:
+        pass
+
+    def intact(self) -> str:
+        return "none is intact"
+
+    def finish(self) -> None:
+        pass
 
     def show(self, line: str) -> None:
         self.lines.append(line)
@@ -220,3 +240,32 @@ def test_missing_landmarks_are_trained_around(
     config = small_config("model.detection_prior=none")
     train(config, Films(films, films), context)
     assert all(np.isfinite(list(row.values())).all() for row in context.rows)
+
+
+def test_minutes_save_within_an_epoch_and_the_run_goes_on_from_there(
+    tmp_path: Path,
+    small_config: MakeConfig,
+    make_table: MakeTable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A checkpoint that is due at every step: the one after a step alone leads to the same end."""
+    config = small_config(
+        "train.epochs=1", "train.global_batch_size=2", "train.checkpoint_every=0.000001min"
+    )
+    films = Films(make_table(6), None)
+    train(config, films, FolderContext(tmp_path / "whole"))
+    saved = sorted(path.name for path in (tmp_path / "whole").iterdir())
+    steps = [f"epoch-0001-step-{step:05d}" for step in (1, 2, 3)]
+    assert saved == ["epoch-0001", *steps]
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "whole" / steps[0]).rename(tmp_path / "parts" / steps[0])
+    train(config, films, FolderContext(tmp_path / "parts"))
+    assert weights_of(tmp_path / "parts/epoch-0001") == weights_of(tmp_path / "whole/epoch-0001")
+
+
+def test_every_second_epoch_and_the_last(
+    tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
+) -> None:
+    config = small_config("train.epochs=3", "train.checkpoint_every=2")
+    train(config, Films(make_table(4), None), FolderContext(tmp_path))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0003"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,10 +88,10 @@ def real_pair() -> Iterator[Pair]:
         yield pair
 
 
-def largest_difference(pair: Pair, config: Config, table: FilmTable, folder: Path) -> float:
+def largest_difference(pair: Pair, config: Config, table: FilmTable) -> float:
     """Train by one worker and by two; return how far they end from each other."""
-    both = pair.train(config, table, folder)
-    one = train_epoch(config, table, folder)
+    both = pair.train(config, table)
+    one = train_epoch(config, table)
     first, second = both()
     assert max(differences(first, second).values()) == 0  # two workers always end alike
     weights = [array for array in one.arrays.values() if array.dtype.kind == "f"]
@@ -104,25 +103,23 @@ def largest_difference(pair: Pair, config: Config, table: FilmTable, folder: Pat
 
 @pytest.mark.parametrize("case", CASES)
 def test_two_workers_end_in_the_weights_of_one(
-    case: str, tiny_pair: Pair, make_table: MakeTable, tmp_path: Path
+    case: str, tiny_pair: Pair, make_table: MakeTable
 ) -> None:
     config = load_config(overrides=["model.backbone=resnet18", *SMALLEST, *FLOAT64, *CASES[case]])
-    assert largest_difference(tiny_pair, config, make_table(6), tmp_path) < TOLERANCE
+    assert largest_difference(tiny_pair, config, make_table(6)) < TOLERANCE
 
 
-def test_a_difference_in_the_eighth_digit_is_seen(
-    tiny_pair: Pair, make_table: MakeTable, tmp_path: Path
-) -> None:
+def test_a_difference_in_the_eighth_digit_is_seen(tiny_pair: Pair, make_table: MakeTable) -> None:
     """Gradients that travel in float32 are rounded on the way: a fault of the smallest kind."""
     config = load_config(
         overrides=["model.backbone=resnet18", *SMALLEST, "train.precision=float64"]
     )
-    assert largest_difference(tiny_pair, config, make_table(6), tmp_path) > 10 * TOLERANCE
+    assert largest_difference(tiny_pair, config, make_table(6)) > 10 * TOLERANCE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset(preset: str, real_pair: Pair, make_table: MakeTable, tmp_path: Path) -> None:
+def test_every_preset(preset: str, real_pair: Pair, make_table: MakeTable) -> None:
     """With the preset's own backbone and fresh weights, none of them frozen.
 
     The gradient of a bias before a batch normalisation is zero but for rounding, which grows with
@@ -130,4 +127,4 @@ def test_every_preset(preset: str, real_pair: Pair, make_table: MakeTable, tmp_p
     """
     fresh = ("model.backbone_weights=null", "model.frozen_levels=0", "train.clip_norm=1")
     config = load_config(preset, [*SMALLEST, *FLOAT64, *fresh])
-    assert largest_difference(real_pair, config, make_table(6), tmp_path) < TOLERANCE
+    assert largest_difference(real_pair, config, make_table(6)) < TOLERANCE

@@ -1,0 +1,71 @@
+"""GPUs are seen by the processes that asked for them, and shared where that was asked.
+
+Ray is told of two GPUs, whether or not the machine has any.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import ray
+
+from cephray.cluster import network_environment
+from cephray.errors import RunError
+from cephray.prediction import on_cluster
+
+SEEN = ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH")
+
+
+@pytest.fixture(scope="module")
+def two_gpus() -> Iterator[None]:
+    ray.init(num_cpus=6, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+def seen_by(gpus: float, count: int = 1) -> list[Any]:
+    """Return what processes see that hold so much of a GPU each, all at the same time."""
+
+    class Process:
+        def see(self) -> Any:
+            return [os.environ.get(name) for name in SEEN]
+
+    environment = {"env_vars": network_environment(gpus > 0)}
+    remote: Any = ray.remote(num_gpus=gpus, runtime_env=environment)(Process)
+    processes = [remote.remote() for _ in range(count)]
+    seen: list[Any] = ray.get([process.see.remote() for process in processes])
+    for process in processes:
+        ray.kill(process)
+    return seen
+
+
+def wait_for_free_gpus() -> None:
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("GPU") != 2:  # type: ignore[no-untyped-call]
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_process_sees_the_gpu_that_it_asked_for_and_no_other() -> None:
+    assert seen_by(0) == [["", None]]
+    assert sorted(seen_by(1, 2)) == [["0", "true"], ["1", "true"]]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_four_processes_share_two_gpus() -> None:
+    assert sorted(seen_by(0.5, 4)) == [[gpu, "true"] for gpu in ("0", "0", "1", "1")]
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_prediction_uses_the_gpus_that_are_there() -> None:
+    wait_for_free_gpus()
+    assert on_cluster.room_for(None, 9, 1, print) == (2, 3, 1)
+    assert on_cluster.room_for(None, 1, 1, print) == (1, 4, 1)
+    assert on_cluster.room_for(3, 9, 1, print) == (3, 2, 0.5)
+    with pytest.raises(RunError, match=r"asked for 7 workers of 1 CPU and 0\.25 GPU each"):
+        on_cluster.room_for(7, 9, 0, lambda line: None)
