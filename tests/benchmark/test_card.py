@@ -12,7 +12,7 @@ from cephray.benchmark.card import CardBusy, busy_percent
 
 @pytest.fixture
 def fake_nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a program nvidia-smi on PATH that answers with the file `answer`, and keeps its words."""
+    """Put an nvidia-smi on PATH that answers with the file `answer` and keeps its words."""
     program = tmp_path / "nvidia-smi"
     program.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/words\ncat {tmp_path}/answer\n')
     program.chmod(0o755)
