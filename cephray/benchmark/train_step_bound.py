@@ -87,12 +87,9 @@ def count_operations(model: keras.Model, films: int) -> int:
         return [loss, *(gradient for gradient in of_weights if gradient is not None)]
 
     specs = [tf.TensorSpec((films, *x.shape[1:]), x.dtype) for x in model.inputs]
-    outputs = gradients.get_concrete_function(*specs).graph.outputs
-    return 2 * sum(
-        _PRODUCTS[operation.type](operation)
-        for operation in _needed_for(outputs)
-        if operation.type in _PRODUCTS
-    )
+    needed = _needed_for(gradients.get_concrete_function(*specs).graph.outputs)
+    products = [_PRODUCTS[one.type](one) for one in needed if one.type in _PRODUCTS]
+    return 2 * sum(products)
 
 
 def update_bytes(variables: Sequence[keras.Variable], optimizer: keras.Optimizer) -> int:
@@ -103,9 +100,8 @@ def update_bytes(variables: Sequence[keras.Variable], optimizer: keras.Optimizer
     often they travel depends on what is fused.
     """
     trained = [*variables, *variables, *optimizer.variables]  # the second time for gradients
-    return 2 * sum(
-        int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size for variable in trained
-    )
+    sizes = (np.prod(v.shape) * tf.as_dtype(v.dtype).size for v in trained)
+    return int(2 * sum(sizes))
 
 
 def matmul_operations_per_s(dtype: str, side: int = MATRIX_SIDE) -> float:

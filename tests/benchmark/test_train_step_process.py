@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 
@@ -40,7 +42,7 @@ def test_steps_are_timed_at_least_three_times(queued: int) -> None:
 
 def test_times_are_those_of_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr(process.time, "perf_counter", lambda: 10.0 * next(clock))
+    monkeypatch.setattr(time, "perf_counter", lambda: 10.0 * next(clock))
     timed = process.time_steps(Result().launch, 35.0, queued=5)
     assert timed.times_s == [2.0] * 4  # each turn of five steps takes 10 s
 
@@ -57,7 +59,7 @@ def test_the_limit_of_memory_is_for_the_cpu_alone(monkeypatch: pytest.MonkeyPatc
         with pytest.raises(RuntimeError, match="measured"):
             process.run_subject(BACKBONE, replace(SMALL, device=device))
     assert limited == [True]
-    assert process.os.environ.pop("TF_FORCE_GPU_ALLOW_GROWTH") == "true"
+    assert os.environ.pop("TF_FORCE_GPU_ALLOW_GROWTH") == "true"
 
 
 @pytest.mark.parametrize(
@@ -91,7 +93,7 @@ def test_a_subject_on_a_cpu() -> None:
     measured = in_own_process(run_quickly, BACKBONE, SMALL)
     assert min(measured.step.times_s) > 0
     assert measured.queued is None
-    assert measured.parameters == 11_176_512 + 512 * 0
+    assert measured.parameters == 11_176_512
     assert measured.peak_bytes is not None
     assert measured.first_step_s is not None
     assert measured.peak_bytes > 4 * measured.parameters
