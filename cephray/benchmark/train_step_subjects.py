@@ -36,7 +36,6 @@ from cephray.model import (
 )
 from cephray.progress import Show
 from cephray.training import build_optimizer, build_train_step, prepare_network
-from cephray.training.optimizer import DistributedAdam
 
 Tensor = Any
 
@@ -97,7 +96,7 @@ def _batch(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _network(config: Config, show: Show) -> tuple[keras.Model, DistributedAdam, Jit | None]:
+def _network(config: Config, show: Show) -> tuple[keras.Model, keras.Optimizer, Jit | None]:
     """Build the network with fresh weights, its optimiser, and what XLA compiles."""
     model, jit = prepare(partial(build_network, config, pretrained=False), config, show)
     optimizer = build_optimizer(config.train, 1)
