@@ -3,9 +3,11 @@
 Correctness comes first: nothing is timed that is wrong. Then each case is timed forward (crops)
 and backward (gradient of the features). `floor` copies as many bytes as the case must move at
 least. TensorFlow's subjects need TensorFlow, torchvision's roi_align needs PyTorch, and each is
-left out where that is missing: a GPU machine without TensorFlow measures the CUDA kernels. A
-subject that cannot do a case, such as a library without bfloat16, is left out of that case, and
-the table and the JSON file name it with the reason.
+left out where that is missing: a GPU machine without TensorFlow measures the CUDA kernels. With
+few films, most of a single call on a GPU is its launch; the rows `cephray, graph` and
+`floor, graph` give the time of a call within a captured CUDA graph. A subject that cannot do a
+case, such as a library without bfloat16, is left out of that case, and the table and the JSON
+file name it with the reason.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from cephray import _core
 from cephray.benchmark.roi_crop_cases import Case, draw_boxes, floor_bytes, full_cases, quick_cases
 from cephray.benchmark.timing import (
     FLOOR,
+    IN_GRAPH,
     OURS,
     LeftOut,
     Row,
@@ -42,6 +45,7 @@ DIRECTIONS = ("forward", "backward")
 PACKAGES = ("cephray", "tensorflow", "keras", "numpy", "torch", "torchvision")
 SECONDS = 4.0  # of one case in one direction
 KERAS, TORCHVISION = "keras.ops", "torchvision"
+GRAPH_BATCH = 8  # largest number of films that is timed in a CUDA graph, too
 # keras.ops gathers four cells for each value and scatters them again.
 KERAS_LIMIT_BYTES = 1 << 30
 
@@ -174,7 +178,11 @@ def _gpu_makers(case: Case, direction: str) -> dict[str, Maker]:
     makers: dict[str, Maker] = {OURS: lambda: torch.cuda_subject(inputs, direction)}
     if torch.HAS_ROI_ALIGN:
         makers[TORCHVISION] = lambda: torch.roi_align_subject(inputs, direction)
-    makers[FLOOR] = lambda: torch.cuda_copying(inputs, _floor_bytes(case, direction))
+    byte_count = _floor_bytes(case, direction)
+    makers[FLOOR] = lambda: torch.cuda_copying(inputs, byte_count)
+    if case.batch <= GRAPH_BATCH:
+        makers[OURS + IN_GRAPH] = lambda: torch.cuda_subject(inputs, direction, in_graph=True)
+        makers[FLOOR + IN_GRAPH] = lambda: torch.cuda_copying(inputs, byte_count, in_graph=True)
     return makers
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cephray.benchmark.timing import FLOOR, Row
+from cephray.benchmark.timing import FLOOR, IN_GRAPH, Row
 
 MOST_CASES = 24  # that a picture can label
 SHORT = {"batch": "B", "landmarks": "K", "crop_size": "S", "depth": "L"}
@@ -18,7 +18,8 @@ def draw(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
     from matplotlib.patches import Patch
 
     cases = list(dict.fromkeys(tuple(row.case.items()) for row in rows))[:MOST_CASES]
-    subjects = [s for s in dict.fromkeys(row.subject for row in rows) if s != FLOOR]
+    floors = (FLOOR, FLOOR + IN_GRAPH)
+    subjects = [s for s in dict.fromkeys(row.subject for row in rows) if s not in floors]
     directions = list(dict.fromkeys(row.direction for row in rows))
     times = {(tuple(r.case.items()), r.subject, r.direction): r for r in rows}
     figure = Figure(
@@ -29,7 +30,8 @@ def draw(rows: Sequence[Row], machine: Mapping[str, Any], path: Path) -> None:
     for panel, direction in zip(panels, directions, strict=True):
         for place, name in enumerate(subjects):
             for x, case in enumerate(cases):
-                row, floor = (times.get((case, s, direction)) for s in (name, FLOOR))
+                own_floor = floors[name.endswith(IN_GRAPH)]
+                row, floor = (times.get((case, s, direction)) for s in (name, own_floor))
                 if row is None or floor is None:
                     continue
                 panel.bar(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from cephray.benchmark.timing import Subject
 Tensor = Any
 
 SECONDS_PER_TURN = 0.02
+GRAPH_CALLS = 20  # in one captured graph
 HAS_ROI_ALIGN = importlib.util.find_spec("torchvision") is not None
 
 
@@ -105,27 +107,65 @@ def roi_align_subject(inputs: Inputs, direction: str) -> Subject:
     return inputs.timed(lambda: torch.autograd.grad(crops, features, weights, retain_graph=True))
 
 
-def cuda_subject(inputs: Inputs, direction: str) -> Subject:
-    """Our CUDA kernels through `cephray._core`, on PyTorch's current stream."""
-    stream = torch.cuda.current_stream().cuda_stream
+def cuda_subject(inputs: Inputs, direction: str, in_graph: bool = False) -> Subject:
+    """Our CUDA kernels through `cephray._core`, on PyTorch's current stream.
+
+    Args:
+        inputs: on a GPU.
+        direction: "forward" or "backward".
+        in_graph: time the call within a captured graph, see `captured`.
+
+    Raises:
+        RuntimeError: the calls cannot be captured.
+    """
     if direction == "forward":
         crops = torch.empty_like(inputs.weights)
-        return inputs.timed(
-            lambda: _core.roi_crop_cuda(inputs.features, inputs.boxes, crops, stream=stream)
-        )
-    gradients = [torch.empty_like(feature) for feature in inputs.features]
-    return inputs.timed(
-        lambda: _core.roi_crop_grad_features_cuda(
-            inputs.boxes, inputs.weights, gradients, stream=stream
-        )
-    )
+
+        def run(stream: int) -> None:
+            _core.roi_crop_cuda(inputs.features, inputs.boxes, crops, stream=stream)
+    else:
+        gradients = [torch.empty_like(feature) for feature in inputs.features]
+
+        def run(stream: int) -> None:
+            _core.roi_crop_grad_features_cuda(
+                inputs.boxes, inputs.weights, gradients, stream=stream
+            )
+
+    return captured(inputs, run) if in_graph else inputs.timed(partial(run, _current_stream()))
 
 
-def cuda_copying(inputs: Inputs, byte_count: int) -> Subject:
+def cuda_copying(inputs: Inputs, byte_count: int, in_graph: bool = False) -> Subject:
     """Move `byte_count` bytes within the GPU's memory: copy half of them."""
     source = torch.ones(byte_count // 2, dtype=torch.uint8, device=inputs.device)
     target = torch.zeros_like(source)
+
+    if in_graph:
+        return captured(inputs, lambda stream: target.copy_(source))
     return inputs.timed(lambda: target.copy_(source))
+
+
+def captured(inputs: Inputs, run: Callable[[int], object]) -> Subject:
+    """Time calls that were captured into a CUDA graph, as a compiled network makes them.
+
+    The graph holds `GRAPH_CALLS` calls, one after another, so that what its start costs hardly
+    counts. A call outside a graph costs its launch from Python too, which is most of the time of
+    a few films.
+
+    Args:
+        inputs: on a GPU.
+        run: makes a call on a CUDA stream, which is PyTorch's current one.
+    """
+    warm_up = torch.cuda.Stream()  # the default stream cannot be captured
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
+        run(_current_stream())
+    torch.cuda.current_stream().wait_stream(warm_up)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        for _ in range(GRAPH_CALLS):
+            run(_current_stream())
+    replays = inputs.timed(graph.replay)
+    return lambda: replays() / GRAPH_CALLS
 
 
 def peak_bytes(subject: Subject) -> int:

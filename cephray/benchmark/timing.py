@@ -14,7 +14,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +27,16 @@ Subject = Callable[[], float]
 
 OURS = "cephray"
 FLOOR = "floor"
+IN_GRAPH = ", graph"  # after a subject's name: timed within a captured CUDA graph
 
 
 @dataclass(frozen=True)
 class Row:
-    """The times of one subject in one case; `peak_bytes` is None if it was not measured."""
+    """The times of one subject in one case.
+
+    `peak_bytes` is None if it was not measured. `more` holds what else was measured, by names
+    that carry the unit, such as "films_per_s".
+    """
 
     case: Mapping[str, Any]
     subject: str
@@ -41,6 +46,7 @@ class Row:
     p90_s: float
     peak_bytes: int | None
     ratio_to_ours: float
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -243,13 +249,21 @@ def format_rows(rows: Sequence[Row], left_out: Sequence[LeftOut] = ()) -> str:
             lines += [
                 "",
                 " ".join(f"{key}={value}" for key, value in shown.items()),
-                f"{'':<22} {'median':>10} {'p10':>9} {'p90':>9} {'peak':>9} {'ratio':>7}",
+                f"{'':<24} {'median':>10} {'p10':>9} {'p90':>9} {'peak':>9} {'ratio':>7}",
             ]
         peak = "–" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.1f}MiB"
         times = " ".join(f"{1e3 * t:9.3f}" for t in (row.p10_s, row.p90_s))
         lines.append(
-            f"{row.subject:<12} {row.direction:<9} {1e3 * row.median_s:8.3f}ms {times} {peak:>9}"
+            f"{row.subject:<14} {row.direction:<9} {1e3 * row.median_s:8.3f}ms {times} {peak:>9}"
             f" {row.ratio_to_ours:7.2f}"
+            + "".join(f"  {name}={_short(value)}" for name, value in row.more.items())
         )
-    lines += [f"{one.subject:<12} {one.direction:<9} left out: {one.reason}" for one in left_out]
+    lines += [f"{one.subject:<14} {one.direction:<9} left out: {one.reason}" for one in left_out]
     return "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    """Write numbers with four digits, and None as a dash."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "–" if value is None else str(value)

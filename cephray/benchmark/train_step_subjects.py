@@ -1,12 +1,15 @@
 """The training step's subjects: ours, the backbone alone, the update alone, head by head.
 
-Each is built in the process that runs it, so that the process's peak is the subject's.
+Each is built in the process that runs it, so that the process's peak is the subject's. Networks
+have the precision and the layers that they are trained with (fused batch normalisation), and XLA
+compiles what `train.jit` says.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,12 +18,15 @@ import tensorflow as tf
 from keras import layers
 
 from cephray.benchmark.timing import OURS
+from cephray.benchmark.train_step_bound import Bound, measure_bound
 from cephray.benchmark.train_step_cases import BACKBONE, HEAD_BY_HEAD, UPDATE
 from cephray.config import Config
 from cephray.landmarks import landmark_set
 from cephray.losses import two_stage_loss
 from cephray.model import (
     STRIDES,
+    CompiledStep,
+    Jit,
     LandmarkDetection,
     RefinementHeads,
     WindowCrop,
@@ -28,37 +34,52 @@ from cephray.model import (
     build_pyramid,
     fuse,
 )
-from cephray.training import build_optimizer, build_train_step, choose_jit
+from cephray.progress import Show
+from cephray.training import build_optimizer, build_train_step, prepare_network
 
 Tensor = Any
-Step = Callable[[], object]
 
 
-def build_step(name: str, config: Config) -> tuple[Step, int]:
+@dataclass(frozen=True)
+class Built:
+    """A subject that is ready to take steps.
+
+    Args:
+        launch: takes a step; the step has ended when the tensor that it returns can be read.
+        parameters: number of parameters that the step trains.
+        uses_xla: says after the first step whether XLA compiled it.
+    """
+
+    launch: Callable[[], Tensor]
+    parameters: int
+    uses_xla: Callable[[], bool] = lambda: False
+
+
+def build_step(name: str, config: Config, show: Show) -> Built:
     """Build a subject.
 
     Args:
         name: of `SUBJECTS`.
-        config: of the network and the batch.
-
-    Returns:
-        A function that takes one step and waits for its end, and the number of parameters that
-        the step trains.
+        config: of the network, the batch and the training.
+        show: takes lines about compilation.
     """
     keras.utils.set_random_seed(0)
-    return SUBJECTS[name](config)
+    return SUBJECTS[name](config, show)
 
 
-def time_steps(step: Step, seconds: float, least: int = 3) -> list[float]:
-    """Time steps for about `seconds`, after two to warm up; at least `least` of them."""
-    for _ in range(2):
-        step()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < least:
-        begin = time.perf_counter()
-        step()
-        times.append(time.perf_counter() - begin)
-    return times
+def bound_of(config: Config) -> tuple[Bound, int]:
+    """Measure the bound of our step; return it with the number of trained parameters."""
+    keras.utils.set_random_seed(0)
+    model, optimizer, _ = _network(config, show=lambda line: None)
+    bound = measure_bound(model, optimizer, config.train.global_batch_size)
+    return bound, _count(model.trainable_variables)
+
+
+def prepare(
+    build: Callable[[], keras.Model], config: Config, show: Show
+) -> tuple[keras.Model, Jit | None]:
+    """Build a network as one worker trains it, in batches of one size."""
+    return prepare_network(build, config, config.train.global_batch_size, 0, 1, show)
 
 
 def _batch(config: Config) -> tuple[Tensor, ...]:
@@ -75,59 +96,80 @@ def _batch(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _ours(config: Config) -> tuple[Step, int]:
-    model = build_network(config)
+def _network(config: Config, show: Show) -> tuple[keras.Model, keras.Optimizer, Jit | None]:
+    """Build the network with fresh weights, its optimiser, and what XLA compiles."""
+    model, jit = prepare(partial(build_network, config, pretrained=False), config, show)
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(model.trainable_variables)
-    films = config.train.global_batch_size
-    jit = choose_jit(config, model, films, rank=0, world_size=1, show=lambda line: None)
+    return model, optimizer, jit
+
+
+def _ours(config: Config, show: Show) -> Built:
+    model, optimizer, jit = _network(config, show)
     step = build_train_step(model, optimizer, config.loss, tf.distribute.get_strategy(), jit=jit)
     batch = _batch(config)
-    return lambda: step(*batch).numpy(), _count(model.trainable_variables)
+    return Built(lambda: step(*batch), _count(model.trainable_variables), partial(_used_xla, step))
 
 
-def _backbone(config: Config) -> tuple[Step, int]:
+def _backbone(config: Config, show: Show) -> Built:
     """Forward and backward of the backbone; the gradients come from its last features."""
-    image = keras.Input((config.data.image_height, config.data.image_width, 3))
-    model = keras.Model(image, build_pyramid(config.model.backbone, image)[-1])
-    batch = _batch(config)[0]
+    section = config.model
 
-    @tf.function
-    def step() -> Tensor:
+    def build() -> keras.Model:
+        image = keras.Input((config.data.image_height, config.data.image_width, 3))
+        pyramid = build_pyramid(section.backbone, image, section.backbone_weights, load=False)
+        return keras.Model(image, pyramid[-1])
+
+    model, jit = prepare(build, config, show)
+    image = _batch(config)[0]
+
+    def gradients(image: Tensor) -> list[Tensor]:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(model(batch, training=True))
-        gradients = tape.gradient(loss, model.trainable_variables)
-        # One value of each: none may be left out.
-        return tf.add_n([tf.reshape(gradient, (-1,))[0] for gradient in gradients])
+            loss = tf.reduce_mean(tf.cast(model(image, training=True), tf.float32))
+        return tape.gradient(loss, model.trainable_variables)  # type: ignore[no-any-return]
 
-    return lambda: step().numpy(), _count(model.trainable_variables)
+    step: Callable[[Tensor], list[Tensor]] = tf.function(gradients)
+    if jit is not None:
+        compiled = tf.function(gradients, jit_compile=True)
+        step = CompiledStep("backbone", compiled, step, jit.batch_sizes, jit)
+    # The first layer's gradient is the last to be there.
+    return Built(
+        lambda: step(image)[0], _count(model.trainable_variables), partial(_used_xla, step)
+    )
 
 
-def _update(config: Config) -> tuple[Step, int]:
+def _update(config: Config, show: Show) -> Built:
     """Update as many parameters as the network has, with gradients that are there."""
-    shapes = [variable.shape for variable in build_network(config).trainable_variables]
+    network, jit = prepare(partial(build_network, config, pretrained=False), config, show)
+    shapes = [variable.shape for variable in network.trainable_variables]
+    del network
     keras.backend.clear_session()
     variables = [keras.Variable(tf.zeros(shape)) for shape in shapes]
     gradients = [tf.fill(shape, 1e-3) for shape in shapes]
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(variables)
 
-    @tf.function
+    @tf.function(jit_compile=jit is not None or None)
     def step() -> Tensor:
         optimizer.apply(gradients, variables)
-        return optimizer.iterations.value
+        return tf.reshape(variables[-1], (-1,))[0]
 
-    return lambda: step().numpy(), _count(variables)
+    return Built(step, _count(variables), lambda: jit is not None)
 
 
-def _head_by_head(config: Config) -> tuple[Step, int]:
+def _head_by_head(config: Config, show: Show) -> Built:
     """Compute the same network as published: one head after another, features anew for each."""
     model, landmarks = config.model, len(landmark_set(config.data.landmarks))
     size = (config.data.image_height, config.data.image_width)
+
+    def build() -> keras.Model:
+        image = keras.Input((*size, 3))
+        pyramid = build_pyramid(model.backbone, image)
+        levels = fuse(pyramid[-model.fusion_depth :], model.fusion_channels)
+        return keras.Model(image, [pyramid[-1], *levels])
+
+    extractor, _ = prepare(build, config, show)
     image = keras.Input((*size, 3))
-    pyramid = build_pyramid(model.backbone, image)
-    levels = fuse(pyramid[-model.fusion_depth :], model.fusion_channels)
-    extractor = keras.Model(image, [pyramid[-1], *levels])
     detection = LandmarkDetection(landmarks, scale=model.detection_scale)
     crop = WindowCrop(
         STRIDES[-model.fusion_depth :],
@@ -155,14 +197,18 @@ def _head_by_head(config: Config) -> tuple[Step, int]:
         optimizer.apply(gradients, network.trainable_variables)
         return loss
 
-    return lambda: step().numpy(), _count(network.trainable_variables)
+    return Built(step, _count(network.trainable_variables))
+
+
+def _used_xla(step: Callable[..., object]) -> bool:
+    return isinstance(step, CompiledStep) and not step.has_failed
 
 
 def _count(variables: list[keras.Variable]) -> int:
     return sum(int(np.prod(variable.shape)) for variable in variables)
 
 
-SUBJECTS: dict[str, Callable[[Config], tuple[Step, int]]] = {
+SUBJECTS: dict[str, Callable[[Config, Show], Built]] = {
     OURS: _ours,
     BACKBONE: _backbone,
     UPDATE: _update,

@@ -139,7 +139,9 @@ class DenseHeads(layers.Layer):
         self.channels = channels
         self.units = units
         self.outputs = outputs
-        self.reduce = layers.Dense(channels, activation="relu", name="reduce")
+        self.reduce = layers.Dense(
+            channels, activation="relu", dtype=self.dtype_policy, name="reduce"
+        )
         self.dropout = dropout
         # Not Keras's layer: it numbers its generator, and checkpoints hold variables' names.
         self.chance = keras.random.SeedGenerator(name="chance")

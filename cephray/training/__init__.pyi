@@ -1,9 +1,9 @@
 from .compatibility import require_same_run as require_same_run
 from .driver import launch as launch
-from .jit import choose_jit as choose_jit
 from .loop import run_epoch as run_epoch
 from .optimizer import build_optimizer as build_optimizer
 from .plan import plan_run as plan_run
 from .replica import build_replica as build_replica
+from .replica import prepare_network as prepare_network
 from .run import train as train
 from .step import build_train_step as build_train_step

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ import tensorflow as tf
 from cephray.checkpoint import Content, Progress, copy_arrays
 from cephray.config import Config
 from cephray.data import FilmTable, steps_per_epoch
-from cephray.model import PredictStep, build_network, build_predict_step
+from cephray.model import Jit, PredictStep, build_network, build_predict_step
 from cephray.plausibility import ShapeStatistics
 from cephray.progress import Show
 from cephray.training.batch_norm import fused_batch_norm, replica_batch_norm
@@ -95,14 +96,9 @@ def build_replica(
     )
     steps = steps_per_epoch(len(training), config.train.global_batch_size)
     with strategy.scope():
-        with _precision(config.train.policy):
-            network = build_network(config)
-        jit = choose_jit(config, network, len(training), rank, world_size, show)
-        over_replicas = world_size > 1 and config.model.sync_batch_norm
-        rules = [replica_batch_norm if over_replicas else fused_batch_norm]
-        if jit is not None and config.train.deterministic:
-            rules.append(composed_max_pool)
-        model = replace_layers(network, *rules)
+        model, jit = prepare_network(
+            partial(build_network, config), config, len(training), rank, world_size, show
+        )
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
         optimizer = build_optimizer(config.train, steps)
@@ -118,6 +114,37 @@ def build_replica(
         build_sum_over_workers(strategy),
         ExchangeTimer(model.trainable_variables, config.train.exchange_dtype, strategy),
     )
+
+
+def prepare_network(
+    build: Callable[[], keras.Model],
+    config: Config,
+    films: int,
+    rank: int,
+    world_size: int,
+    show: Show,
+) -> tuple[keras.Model, Jit | None]:
+    """Build a network as it is trained: in its precision, with the layers of training.
+
+    Args:
+        build: builds a functional model; it is called with the run's precision in force.
+        config: of the run.
+        films: number of training films.
+        rank: number of this worker, from 0.
+        world_size: number of workers.
+        show: takes the line that says why nothing is compiled, and those about compilations.
+
+    Returns:
+        The network, and what XLA compiles in the run, or None to do without XLA.
+    """
+    with _precision(config.train.policy):
+        network = build()
+    jit = choose_jit(config, network, films, rank, world_size, show)
+    over_replicas = world_size > 1 and config.model.sync_batch_norm
+    rules = [replica_batch_norm if over_replicas else fused_batch_norm]
+    if jit is not None and config.train.deterministic:
+        rules.append(composed_max_pool)
+    return replace_layers(network, *rules), jit
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from cephray import _core
 from cephray.benchmark import roi_crop as benchmark
 from cephray.benchmark import roi_crop_tensorflow
 from cephray.benchmark.roi_crop_cases import (
@@ -23,7 +24,7 @@ from cephray.benchmark.roi_crop_cases import (
     quick_cases,
     touched_cells,
 )
-from cephray.benchmark.timing import FLOOR, OURS, Subject, build_subjects, measure
+from cephray.benchmark.timing import FLOOR, IN_GRAPH, OURS, Subject, build_subjects, measure
 from cephray.cli.__main__ import main
 from cephray.errors import RunError
 
@@ -160,9 +161,9 @@ def test_a_gpu_without_bfloat16_in_torchvision(
         HAS_ROI_ALIGN=True,
         Inputs=lambda case, rng, device: case,
         check_cuda=lambda case, rng: None,
-        cuda_subject=lambda inputs, direction: lambda: 0.001,
+        cuda_subject=lambda inputs, direction, in_graph=False: lambda: 0.001,
         roi_align_subject=roi_align,
-        cuda_copying=lambda inputs, byte_count: lambda: 0.0005,
+        cuda_copying=lambda inputs, byte_count, in_graph=False: lambda: 0.0005,
         peak_bytes=lambda subject: 1024,
     )
     monkeypatch.setitem(sys.modules, "cephray.benchmark.roi_crop_torch", fake)
@@ -171,8 +172,9 @@ def test_a_gpu_without_bfloat16_in_torchvision(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no TensorFlow
     monkeypatch.setattr(benchmark, "machine_facts", lambda packages: MACHINE.copy())
     monkeypatch.setattr(benchmark, "SECONDS", 0.0)
-    half = replace(SMALL, dtype="bfloat16")
-    monkeypatch.setattr(benchmark, "quick_cases", lambda: [half, SMALL])
+    half = replace(SMALL, dtype="bfloat16", batch=64)
+    many = replace(SMALL, batch=64)
+    monkeypatch.setattr(benchmark, "quick_cases", lambda: [half, many])
     shown: list[str] = []
     file = tmp_path / "rows.json"
     rows = benchmark.run(json_path=file, show=shown.append)
@@ -208,6 +210,44 @@ def test_a_gpu_without_bfloat16_in_torchvision(
             f"left out: no {direction} kernel for 'BFloat16'",
         ]
     assert not any("left out" in block for block in table[2:])
+
+
+@pytest.mark.parametrize("batch", [benchmark.GRAPH_BATCH, benchmark.GRAPH_BATCH + 1])
+def test_few_films_are_timed_in_a_graph_too(batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The GPU's subjects are fakes, whose calls take less time in a graph."""
+
+    def in_a_graph_or_not(inputs: Case, what: Any, in_graph: bool = False) -> Subject:
+        return lambda: 0.001 if in_graph else 0.005
+
+    fake = SimpleNamespace(
+        HAS_ROI_ALIGN=False,
+        Inputs=lambda case, rng, device: case,
+        cuda_subject=in_a_graph_or_not,
+        cuda_copying=in_a_graph_or_not,
+    )
+    monkeypatch.setitem(sys.modules, "cephray.benchmark.roi_crop_torch", fake)
+    monkeypatch.setattr("cephray.benchmark.roi_crop_torch", fake, raising=False)
+    makers = benchmark._gpu_makers(replace(SMALL, batch=batch), "forward")
+    times = {name: make()() for name, make in makers.items()}
+    wanted = {OURS: 0.005, FLOOR: 0.005}
+    if batch == benchmark.GRAPH_BATCH:
+        wanted |= {"cephray, graph": 0.001, "floor, graph": 0.001}
+    assert times == wanted
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("direction", benchmark.DIRECTIONS)
+def test_a_captured_call_takes_less_time_than_a_single_one(direction: str) -> None:
+    if not _core.build_info()["cuda_architectures"]:
+        pytest.skip("cephray._core was built without CUDA (CEPHRAY_CUDA)")
+    torch = pytest.importorskip("torch", reason="no PyTorch, which holds the arrays on the GPU")
+    if not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU that PyTorch can use")
+    subjects, reasons = build_subjects(benchmark._gpu_makers(SMALL, direction))
+    assert not {OURS + IN_GRAPH, FLOOR + IN_GRAPH} & set(reasons), reasons
+    medians = {r.subject: r.median_s for r in measure({}, direction, subjects, 0.5)}
+    assert medians[OURS + IN_GRAPH] < medians[OURS]
+    assert medians[FLOOR + IN_GRAPH] < medians[FLOOR]
 
 
 def test_keras_ops_is_left_out_where_it_needs_too_much_memory(

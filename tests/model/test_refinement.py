@@ -76,6 +76,15 @@ def test_each_head_starts_as_a_layer_of_its_own() -> None:
     assert not np.allclose(weights[0], weights[1])
 
 
+@pytest.mark.parametrize("heads", [RefinementHeads, DenseHeads])
+def test_copied_heads_compute_in_their_own_precision(heads: type[keras.layers.Layer]) -> None:
+    """A trained network is a copy, made when the policy of its precision has ended."""
+    copy = heads.from_config(heads(CHANNELS, UNITS, dtype="mixed_bfloat16").get_config())
+    offsets = copy(tf.ones((2, K, S, S, C), tf.bfloat16))
+    assert offsets.dtype == tf.float32
+    assert offsets.shape == (2, K, 2)
+
+
 @pytest.mark.parametrize("outputs", [2, 3])
 def test_dense_heads_equal_separate_layers(outputs: int) -> None:
     keras.utils.set_random_seed(1)
