@@ -15,6 +15,7 @@ from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
 from cephray.model.network import Prediction, build_network, image_shape, predict
 from cephray.model.predict_step import build_predict_step
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 MakeConfig = Callable[..., Config]
 
 
@@ -78,6 +79,7 @@ def test_offsets_in_windows_are_offsets_in_films_scaled(small_config: MakeConfig
     )
 
 
+@pytest.mark.usefixtures("cpu")
 def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig) -> None:
     once, twice = (build_network(small_config(f"model.refinement_passes={n}")) for n in (1, 2))
     assert [w.shape for w in once.weights] == [w.shape for w in twice.weights]
@@ -88,6 +90,7 @@ def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig
     assert np.abs(two.refined - one.refined).min() > 1e-4
 
 
+@pytest.mark.usefixtures("cpu")
 def test_first_windows_stand_where_they_are_told(small_config: MakeConfig) -> None:
     network = build_network(small_config())
     image = np.random.default_rng(0).random((2, 96, 64, 3), np.float32)
@@ -143,6 +146,7 @@ def test_finest_of_the_fused_levels_are_cropped(small_config: MakeConfig) -> Non
     assert crop.output.shape == (None, 19, 3, 3, 16)
 
 
+@pytest.mark.usefixtures("cpu")
 def test_small_heads_and_detection(small_config: MakeConfig) -> None:
     network = build_network(
         small_config("model.head=dense", "model.head_dropout=0.5", "model.detection_channels=6")

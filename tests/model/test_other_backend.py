@@ -21,6 +21,7 @@ from cephray.config import Config, dump_config
 from cephray.model import build_network, predict
 from cephray.ops import RoiCrop
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 Array = NDArray[Any]
 MakeConfig = Callable[..., Config]
 

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 from cephray.checkpoint import Checkpoint, Progress, Row
 from cephray.config import Config
 from cephray.data import Films, FilmTable
+from tests.devices import hide_gpus
 
 CASE_S = 300  # the longest that one case may take in the pair
 
@@ -145,6 +146,7 @@ def _begin(workers: list[str], rank: int, tiny: tuple[str, ...]) -> None:
     )
     import tensorflow as tf
 
+    hide_gpus()  # two workers cannot share one
     # A second strategy in one process would number its messages from the start again, and the
     # pair would wait for ever.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
