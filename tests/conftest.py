@@ -68,6 +68,14 @@ def make_table() -> Callable[[int], FilmTable]:
 
 
 @pytest.fixture
+def tiny_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the networks that this process builds the tiny backbone: see `tests.tiny`."""
+    from tests.tiny import use_tiny_backbones
+
+    use_tiny_backbones(monkeypatch)
+
+
+@pytest.fixture
 def cpu() -> Iterator[None]:
     """Run a whole test on the CPU, where two runs give the same bits."""
     with on_cpu():

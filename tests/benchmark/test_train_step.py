@@ -17,6 +17,7 @@ from cephray.config import Backbone, Config
 MakeConfig = Callable[..., Config]
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_all_subjects_step_and_train_as_many_parameters(small_config: MakeConfig) -> None:
     config = small_config("train.global_batch_size=1")
     counts = {}

@@ -40,7 +40,12 @@ def on_jax(code: str, folder: Path, **arrays: Array) -> dict[str, Array]:
     ended = subprocess.run(
         [sys.executable, "-c", program],
         cwd=folder,
-        env={**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
+        env={
+            **os.environ,
+            "KERAS_BACKEND": "jax",
+            "JAX_PLATFORMS": "cpu",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        },
         capture_output=True,
         text=True,
         timeout=300,
@@ -84,6 +89,7 @@ result["fine"], result["rough"] = map(np.asarray, gradient(*inputs[:2]))
         np.testing.assert_allclose(result[name], value, rtol=0, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_the_network_finds_the_same_and_learns(small_config: MakeConfig, tmp_path: Path) -> None:
     config = small_config("model.spread=true", "loss.error=laplace", "loss.unit=mm")
     keras.utils.set_random_seed(0)
@@ -99,7 +105,9 @@ from pathlib import Path
 from cephray.config import load_config
 from cephray.losses import two_stage_loss
 from cephray.model import build_network, predict
+from tests.tiny import use_tiny_backbones
 
+use_tiny_backbones()
 config = load_config(Path("config.yaml"))
 network = build_network(config)
 for variable in network.variables:

@@ -69,9 +69,7 @@ def test_keras_composition_equals(seed: int) -> None:
     boxes[(boxes == 0) | (boxes == 1)] += 0.01
     crops, gradients = run_with_gradients(roi_crop, features, boxes, crop_size)
     with on_cpu():
-        same_crops, same_gradients = run_with_gradients(
-            roi_crop_keras, features, boxes, crop_size
-        )
+        same_crops, same_gradients = run_with_gradients(roi_crop_keras, features, boxes, crop_size)
     np.testing.assert_array_equal(same_crops, crops)
     for actual, wanted in zip(same_gradients, gradients, strict=True):
         assert_close(actual, wanted, 1e-5)

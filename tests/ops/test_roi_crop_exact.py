@@ -166,9 +166,7 @@ def test_a_box_on_a_ramp_has_the_gradient_of_the_ramp(crop: Any) -> None:
         gradient = tape.gradient(crops, ends).numpy()
     # Of 3 × 2 samples, the shares of the start are 1, ½, 0 along y and 1, 0 along x.
     along_y, along_x = ROWS * 8 * 1.5 * 2, COLUMNS * 16 * 1 * 3
-    np.testing.assert_allclose(
-        gradient.ravel(), [along_y, along_x, along_y, along_x], rtol=1e-6
-    )
+    np.testing.assert_allclose(gradient.ravel(), [along_y, along_x, along_y, along_x], rtol=1e-6)
 
 
 def test_cells_share_all_of_a_sample() -> None:

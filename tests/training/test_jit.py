@@ -95,12 +95,10 @@ def only(*sizes: int, lines: list[str] | None = None) -> Jit:
 # in bfloat16 is as far from that in float32 as the compiled one: rounding moves maxima of windows.
 CASES: dict[str, tuple[float, dict[str, Any]]] = {
     "plain": (1e-5, {}),
-    "parts": (1e-5, {"parts": 2}),
-    "clipped and averaged": (
+    "in parts, clipped and averaged": (
         1e-5,
-        {"sum_clip_norm": 0.1, "kernel_decay": 0.1, "average_decay": 0.9},
+        {"parts": 2, "sum_clip_norm": 0.1, "kernel_decay": 0.1, "average_decay": 0.9},
     ),
-    "bfloat16": (0.2, {"policy": "mixed_bfloat16"}),
     "bfloat16 in parts": (0.2, {"policy": "mixed_bfloat16", "parts": 2}),
 }
 
@@ -282,6 +280,7 @@ def test_other_words_are_refused() -> None:
         load_config(overrides=["train.jit=maybe"])
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_a_run_compiles_once_and_says_so(
     tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
 ) -> None:
