@@ -19,7 +19,7 @@ MakeConfig = Callable[..., Config]
 
 @pytest.mark.usefixtures("tiny_backbones")
 def test_all_subjects_step_and_train_as_many_parameters(small_config: MakeConfig) -> None:
-    config = small_config("train.global_batch_size=1")
+    config = small_config("train.global_batch_size=1", "model.fusion_depth=1")
     counts = {}
     for name in SUBJECTS:
         step, counts[name] = build_step(name, config)

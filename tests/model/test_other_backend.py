@@ -113,22 +113,23 @@ network = build_network(config)
 for variable in network.variables:
     if variable.path in given:
         variable.assign(given[variable.path])
-found = predict(network, given["image"])
-result.update(coarse=found.coarse, passes=found.passes, spread=found.spread)
 
-def loss_of(trainable, rest):
+def compute(trainable, rest):
     with keras.StatelessScope([*zip(network.trainable_variables, trainable),
                                *zip(network.non_trainable_variables, rest)]):
         found = predict(network, given["image"])
         extent = np.full((2, 2), 200, "float32")
-        return two_stage_loss(found.coarse, found.passes, given["truth"], config.loss,
+        loss = two_stage_loss(found.coarse, found.passes, given["truth"], config.loss,
                               extent_mm=extent, spread=found.spread).total
+    return loss, (found.coarse, found.passes, found.spread)
 
 weights = [v.value for v in network.trainable_variables]
 rest = [v.value for v in network.non_trainable_variables]
-before, gradients = jax.value_and_grad(loss_of)(weights, rest)
+step = jax.jit(jax.value_and_grad(compute, has_aux=True))
+(before, found), gradients = step(weights, rest)
+result.update(zip(("coarse", "passes", "spread"), found))
 norm = float(sum((g ** 2).sum() for g in gradients)) ** 0.5
-after = loss_of([w - 2e-4 / norm * g for w, g in zip(weights, gradients)], rest)
+(after, _), _ = step([w - 2e-4 / norm * g for w, g in zip(weights, gradients)], rest)
 result.update(before=before, after=after, norm=norm)
 """
     weights = {variable.path: np.asarray(variable.numpy()) for variable in network.variables}
