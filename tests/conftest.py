@@ -8,6 +8,8 @@ import os
 # Before TensorFlow is imported anywhere.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# A process that a test starts finds memory on the GPU too.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,6 +22,7 @@ import pytest
 
 from cephray.config import Config, load_config
 from cephray.data import FilmTable
+from tests.devices import on_cpu
 
 SMALL = (
     "data.image_height=96",
@@ -62,6 +65,32 @@ def make_table() -> Callable[[int], FilmTable]:
         )
 
     return make
+
+
+@pytest.fixture
+def tiny_backbones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the networks that this process builds the tiny backbone: see `tests.tiny`."""
+    from tests.tiny import use_tiny_backbones
+
+    use_tiny_backbones(monkeypatch)
+
+
+@pytest.fixture
+def cpu() -> Iterator[None]:
+    """Run a whole test on the CPU, where two runs give the same bits."""
+    with on_cpu():
+        yield
+
+
+@pytest.fixture
+def full_float32() -> Iterator[None]:
+    """Multiply float32 as it is on a GPU, which else rounds the factors to 11 bits (TF32)."""
+    from tensorflow.config import experimental
+
+    before = experimental.tensor_float_32_execution_enabled()
+    experimental.enable_tensor_float_32_execution(False)
+    yield
+    experimental.enable_tensor_float_32_execution(before)
 
 
 @pytest.fixture(scope="session")

@@ -126,19 +126,22 @@ def _has_gpu() -> bool:
 def _check_cpu(case: Case) -> None:
     from cephray.benchmark import roi_crop_tensorflow as subjects
 
-    subjects.check(replace(case, batch=1), np.random.default_rng(1))
-    subjects.check_batch(subjects.Inputs(case, np.random.default_rng(2)))
+    with subjects.on_cpu():
+        subjects.check(replace(case, batch=1), np.random.default_rng(1))
+        subjects.check_batch(subjects.Inputs(case, np.random.default_rng(2)))
 
 
 def _cpu_makers(case: Case, direction: str) -> dict[str, Maker]:
     from cephray.benchmark import roi_crop_tensorflow as tensorflow
 
-    inputs = tensorflow.Inputs(case, np.random.default_rng(0))
+    with tensorflow.on_cpu():
+        inputs = tensorflow.Inputs(case, np.random.default_rng(0))
 
     def in_tensorflow(name: str) -> Subject:
         if name == KERAS and case.features_bytes + 8 * case.crops_bytes >= KERAS_LIMIT_BYTES:
             raise MemoryError(f"takes more than {KERAS_LIMIT_BYTES / 2**30:g} GiB of memory")
-        return tensorflow.subject(tensorflow.CROPS[name], inputs, direction)
+        with tensorflow.on_cpu():
+            return tensorflow.subject(tensorflow.CROPS[name], inputs, direction)
 
     def roi_align() -> Subject:
         from cephray.benchmark import roi_crop_torch as torch

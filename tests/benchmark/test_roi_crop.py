@@ -84,6 +84,7 @@ def test_a_run_leaves_table_json_and_picture(
     pytest.importorskip("matplotlib")
     monkeypatch.setattr(benchmark, "quick_cases", lambda: [SMALL])
     monkeypatch.setattr(benchmark, "SECONDS", 0.01)
+    monkeypatch.setattr(roi_crop_tensorflow, "BOX_SETS", 2)
     shown: list[str] = []
     files = tmp_path / "rows.json", tmp_path / "picture.png"
     rows = benchmark.run(False, *files, show=shown.append)

@@ -34,8 +34,9 @@ from cephray.training.batch_norm import FusedBatchNormalization
 MakeConfig = Callable[..., Config]
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_all_subjects_step_and_train_as_many_parameters(small_config: MakeConfig) -> None:
-    config = small_config("train.global_batch_size=1")
+    config = small_config("train.global_batch_size=1", "model.fusion_depth=1")
     counts = {}
     for name in SUBJECTS:
         built = build_step(name, config, show=print)

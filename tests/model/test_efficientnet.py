@@ -19,6 +19,7 @@ from cephray.model.backbones import build_pyramid
 from cephray.model.network import build_network, predict
 from cephray.model.pretrained import read_tensors
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 Array = NDArray[np.float64]
 SIZE = (72, 60)  # no multiples of 32
 

@@ -15,6 +15,7 @@ from cephray.model.backbones import BACKBONES, STRIDES, build_pyramid
 from cephray.model.network import Prediction, build_network, image_shape, predict
 from cephray.model.predict_step import build_predict_step
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 MakeConfig = Callable[..., Config]
 
 
@@ -41,6 +42,7 @@ def test_sizes_that_no_stride_divides(name: str, small_config: MakeConfig) -> No
     assert prediction.coarse.shape == prediction.refined.shape == (2, 19, 2)
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
 @pytest.mark.parametrize("pool", [1, 4])
 def test_fusion_depth_and_pool_size(depth: int, pool: int, small_config: MakeConfig) -> None:
@@ -62,6 +64,7 @@ def test_defaults_are_the_papers() -> None:
     assert shapes["refinement/output_kernel"] == (19, 512, 2)
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_offsets_in_windows_are_offsets_in_films_scaled(small_config: MakeConfig) -> None:
     keras.utils.set_random_seed(0)
     film = build_network(small_config())
@@ -78,6 +81,7 @@ def test_offsets_in_windows_are_offsets_in_films_scaled(small_config: MakeConfig
     )
 
 
+@pytest.mark.usefixtures("cpu", "tiny_backbones")
 def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig) -> None:
     once, twice = (build_network(small_config(f"model.refinement_passes={n}")) for n in (1, 2))
     assert [w.shape for w in once.weights] == [w.shape for w in twice.weights]
@@ -88,6 +92,7 @@ def test_more_passes_move_further_with_the_same_weights(small_config: MakeConfig
     assert np.abs(two.refined - one.refined).min() > 1e-4
 
 
+@pytest.mark.usefixtures("cpu", "tiny_backbones")
 def test_first_windows_stand_where_they_are_told(small_config: MakeConfig) -> None:
     network = build_network(small_config())
     image = np.random.default_rng(0).random((2, 96, 64, 3), np.float32)
@@ -100,6 +105,7 @@ def test_first_windows_stand_where_they_are_told(small_config: MakeConfig) -> No
     assert np.abs(told.refined[1] - own.refined[1]).min() > 0
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_passes_are_steps_of_the_same_network(small_config: MakeConfig) -> None:
     """The second pass of two is the first of a network that begins where the first ended."""
     network = build_network(
@@ -118,6 +124,7 @@ def test_passes_are_steps_of_the_same_network(small_config: MakeConfig) -> None:
     assert np.all(both.spread.numpy() > 0)
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 @pytest.mark.parametrize("detached", [False, True])
 def test_a_detached_pass_teaches_no_earlier_one(detached: bool, small_config: MakeConfig) -> None:
     network = build_network(
@@ -130,6 +137,7 @@ def test_a_detached_pass_teaches_no_earlier_one(detached: bool, small_config: Ma
     assert (gradient is None or not np.any(gradient)) == detached
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_finest_of_the_fused_levels_are_cropped(small_config: MakeConfig) -> None:
     network = build_network(
         small_config(
@@ -143,6 +151,7 @@ def test_finest_of_the_fused_levels_are_cropped(small_config: MakeConfig) -> Non
     assert crop.output.shape == (None, 19, 3, 3, 16)
 
 
+@pytest.mark.usefixtures("cpu")
 def test_small_heads_and_detection(small_config: MakeConfig) -> None:
     network = build_network(
         small_config("model.head=dense", "model.head_dropout=0.5", "model.detection_channels=6")
@@ -158,6 +167,7 @@ def test_small_heads_and_detection(small_config: MakeConfig) -> None:
     assert isinstance(first, Prediction)
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 @pytest.mark.parametrize("differentiable", [False, True])
 def test_boxes_carry_a_gradient_only_where_asked(
     differentiable: bool, small_config: MakeConfig

@@ -12,6 +12,7 @@ import pytest
 from cephray.config import Config
 from cephray.model import build_network, predict
 
+pytestmark = pytest.mark.usefixtures("cpu")  # bit by bit
 MakeConfig = Callable[..., Config]
 
 # Every custom layer, and every backbone of its kind, is in one of these networks.

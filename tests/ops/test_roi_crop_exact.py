@@ -15,6 +15,7 @@ import tensorflow as tf
 from cephray import _core
 from cephray.ops import roi_crop
 from cephray.ops.reference import roi_crop_keras
+from tests.devices import device_of
 from tests.ops.cases import Array, draw_case, draw_weights, run_with_gradients
 
 DTYPES = ["float16", "bfloat16", "float32", "float64"]
@@ -25,6 +26,12 @@ CROPS: dict[str, Any] = {
         [np.asarray(feature) for feature in features], boxes, size
     ),
 }
+
+
+def run(name: str, features: list[Array], boxes: Array, crop_size: tuple[int, int]) -> Array:
+    with device_of(CROPS[name]):
+        return np.asarray(CROPS[name](features, boxes, crop_size))
+
 
 # 16 · row + 4 · column: linear, so that a sample between cells is known without interpolating.
 ROWS, COLUMNS = 16, 4
@@ -72,7 +79,7 @@ def test_values_are_known_beforehand(case: str, dtype: str, crop: str) -> None:
     size, ends, crop_size, rows, columns = CASES[case]
     inside = np.array([[y is not None and x is not None for x in columns] for y in rows])
     wanted = [[8 + ROWS * (y or 0) + COLUMNS * (x or 0) for x in columns] for y in rows]
-    crops = np.asarray(CROPS[crop]([ramp(*size, dtype) + 8], box(*ends), crop_size))
+    crops = run(crop, [ramp(*size, dtype) + 8], box(*ends), crop_size)
     assert crops.shape == (1, 1, *crop_size, 1)
     assert str(crops.dtype) == dtype
     np.testing.assert_array_equal(crops[0, 0, :, :, 0], np.where(inside, wanted, 0))
@@ -94,7 +101,7 @@ def test_the_border_is_inside_and_what_follows_is_not(axis: int, crop: str) -> N
     ):
         ends = np.zeros(4, np.float32)
         ends[[axis, axis + 2]] = place
-        crops = np.asarray(CROPS[crop]([feature], ends.reshape(1, 1, 1, 4), (2, 2)))
+        crops = run(crop, [feature], ends.reshape(1, 1, 1, 4), (2, 2))
         # A subnormal number may count as zero.
         if inside or abs(place) > np.finfo(np.float32).tiny:
             np.testing.assert_array_equal(crops, 3 * float(inside))
@@ -110,7 +117,7 @@ def test_each_box_reads_its_own_image_and_levels_keep_their_order(crop: str) -> 
     ]
     boxes = np.tile(box(0.1, 0.2, 0.9, 0.7), (4, 2, 3, 1))
     boxes[2, 1, 1] += 2  # outside: of one image, one box and one level
-    crops = np.asarray(CROPS[crop](features, boxes, (2, 3)))
+    crops = run(crop, features, boxes, (2, 3))
     wanted = 10 * np.arange(4.0)[:, None, None] + np.repeat([0, 1, 2], channels)  # [4, 1, C]
     wanted = np.tile(wanted, (1, 2, 1))
     wanted[2, 1, 2] = 0
@@ -137,10 +144,11 @@ def test_halves_of_a_large_map_are_its_cells(threads: int) -> None:
 def test_gradients_of_equal_boxes_add_up(dtype: str, crop: Any) -> None:
     feature, ends = ramp(5, 5, dtype), box(0.125, 0.25, 0.625, 0.75)
     inputs = [tf.constant(feature), tf.constant(np.tile(ends, (1, 7, 1, 1)))]
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        crops = crop(inputs[:1], inputs[1], (2, 2))
-    of_feature, of_boxes = (g.numpy() for g in tape.gradient(crops, inputs))
+    with device_of(crop):
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            crops = crop(inputs[:1], inputs[1], (2, 2))
+        of_feature, of_boxes = (g.numpy() for g in tape.gradient(crops, inputs))
     # Rows 0.5 and 2.5, columns 1 and 3: each sample's weights, seven times.
     wanted = 7 * np.outer([0.5, 0.5, 0.5, 0.5, 0], [0, 1, 0, 1, 0])
     np.testing.assert_array_equal(of_feature[0, :, :, 0], wanted)
@@ -151,14 +159,14 @@ def test_gradients_of_equal_boxes_add_up(dtype: str, crop: Any) -> None:
 def test_a_box_on_a_ramp_has_the_gradient_of_the_ramp(crop: Any) -> None:
     """Each end moves its own row (column) of samples by the whole, the far one's by nothing."""
     feature, ends = ramp(9, 17, "float64"), tf.constant(box(0.1, 0.2, 0.6, 0.8))
-    with tf.GradientTape() as tape:
-        tape.watch(ends)
-        crops = crop([tf.constant(feature)], ends, (3, 2))
+    with device_of(crop):
+        with tf.GradientTape() as tape:
+            tape.watch(ends)
+            crops = crop([tf.constant(feature)], ends, (3, 2))
+        gradient = tape.gradient(crops, ends).numpy()
     # Of 3 × 2 samples, the shares of the start are 1, ½, 0 along y and 1, 0 along x.
     along_y, along_x = ROWS * 8 * 1.5 * 2, COLUMNS * 16 * 1 * 3
-    np.testing.assert_allclose(
-        tape.gradient(crops, ends).numpy().ravel(), [along_y, along_x, along_y, along_x], rtol=1e-6
-    )
+    np.testing.assert_allclose(gradient.ravel(), [along_y, along_x, along_y, along_x], rtol=1e-6)
 
 
 def test_cells_share_all_of_a_sample() -> None:

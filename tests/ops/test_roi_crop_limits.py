@@ -16,6 +16,7 @@ from cephray import _core
 from cephray.ops import roi_crop
 from cephray.ops.crop import check_tensorflow_version
 from cephray.ops.reference import roi_crop_keras
+from tests.devices import device_of
 from tests.ops.cases import Array, draw_case, run_with_gradients
 
 # `cephray.ops.roi_crop` is the function.
@@ -35,7 +36,8 @@ def test_a_box_that_is_not_finite_is_zero_and_disturbs_nothing(
     good = [0, 5]
     for coordinate in range(4):
         boxes[0, 1 + coordinate, :, coordinate] = bad
-    crops, gradients = run_with_gradients(crop, features, boxes, crop_size)
+    with device_of(crop):
+        crops, gradients = run_with_gradients(crop, features, boxes, crop_size)
     assert not crops[:, 1:5].any()
     assert not gradients[-1][:, 1:5].any()
 
@@ -45,8 +47,9 @@ def test_a_box_that_is_not_finite_is_zero_and_disturbs_nothing(
 
     # The weights are those of the boxes' places, so that the good boxes keep theirs.
     order = [0, 5, 1, 2, 3, 4]
-    with_bad, gradients = run_with_gradients(crop, features, boxes[:, order], crop_size)
-    alone, wanted = run_with_gradients(crop_good, features, boxes[:, good], crop_size)
+    with device_of(crop):
+        with_bad, gradients = run_with_gradients(crop, features, boxes[:, order], crop_size)
+        alone, wanted = run_with_gradients(crop_good, features, boxes[:, good], crop_size)
     np.testing.assert_array_equal(with_bad, alone)
     np.testing.assert_array_equal(gradients[-1][:, :2], wanted[-1])
     for actual, gradient in zip(gradients[:-1], wanted[:-1], strict=True):
@@ -57,7 +60,8 @@ def test_a_box_that_is_not_finite_is_zero_and_disturbs_nothing(
 def test_huge_finite_boxes_are_outside(crop: Any) -> None:
     features = [np.ones((1, 5, 5, 2), np.float32)]
     boxes = np.array([[3e38, -3e38, -3e38, 3e38], [1e30, 0, 1e30, 1], [0, 3e38, 1, 3e38]], "f4")
-    crops, gradients = run_with_gradients(crop, features, boxes.reshape(1, 3, 1, 4), (2, 3))
+    with device_of(crop):
+        crops, gradients = run_with_gradients(crop, features, boxes.reshape(1, 3, 1, 4), (2, 3))
     assert not crops.any()
     assert not any(gradient.any() for gradient in gradients)
 
@@ -77,7 +81,8 @@ def test_a_cell_of_weight_zero_may_be_infinite() -> None:
 def test_empty_axes(crop: Any, B: int, K: int, channels: tuple[int, int]) -> None:
     features = [np.ones((B, 5, 6, C), np.float32) for C in channels]
     boxes = np.tile(np.array([0.1, 0.1, 0.8, 0.9], np.float32), (B, K, 2, 1))
-    crops, gradients = run_with_gradients(crop, features, boxes, (2, 3))
+    with device_of(crop):
+        crops, gradients = run_with_gradients(crop, features, boxes, (2, 3))
     assert crops.shape == (B, K, 2, 3, sum(channels))
     assert [g.shape for g in gradients] == [*(f.shape for f in features), boxes.shape]
     assert all(np.isfinite(gradient).all() for gradient in gradients)

@@ -16,12 +16,13 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers
 from numpy.typing import NDArray
 
 from cephray.checkpoint import Checkpoint, Content, Progress, Row
 from cephray.config import Config
 from cephray.data import Films, FilmTable
+from tests.devices import hide_gpus
+from tests.tiny import use_tiny_backbones
 
 CASE_S = 300  # the longest that one case may take in the pair
 
@@ -81,26 +82,14 @@ def train_epoch(config: Config, table: FilmTable, rank: int = 0, world_size: int
     return context.end
 
 
-def tiny_backbone(image: Any, weights: Any) -> list[Any]:
-    """A pyramid of four convolutions: it compiles in a fraction of a real backbone's time."""
-    x, pyramid = image, []
-    for level, (stride, channels) in enumerate(((4, 6), (2, 8), (2, 10), (2, 12))):
-        x = layers.Conv2D(channels, 5, stride, padding="same", name=f"tiny{level}")(x)
-        x = layers.ReLU(name=f"tiny{level}_relu")(
-            layers.BatchNormalization(name=f"tiny{level}_bn")(x)
-        )
-        pyramid.append(x)
-    return pyramid
-
-
 class Pair:
     """Two processes that are the two workers of one run after the other.
 
     Args:
-        tiny: names of backbones that are to be the tiny one there.
+        tiny: give their networks the tiny backbone.
     """
 
-    def __init__(self, *tiny: str) -> None:
+    def __init__(self, tiny: bool) -> None:
         listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
         workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
         for listener in listeners:
@@ -138,21 +127,20 @@ class Pair:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _begin(workers: list[str], rank: int, tiny: tuple[str, ...]) -> None:
+def _begin(workers: list[str], rank: int, tiny: bool) -> None:
     """Prepare a process of the pair."""
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
     )
     import tensorflow as tf
 
+    hide_gpus()  # two workers cannot share one
     # A second strategy in one process would number its messages from the start again, and the
     # pair would wait for ever.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     tf.distribute.MultiWorkerMirroredStrategy = lambda: strategy
-    from cephray.model.backbones import BACKBONES
-
-    for name in tiny:
-        BACKBONES[name] = tiny_backbone
+    if tiny:
+        use_tiny_backbones()
 
 
 def differences(one: End, other: End) -> dict[str, float]:

@@ -116,14 +116,10 @@ def test_a_run_that_ended_goes_on_where_it_was(
     assert [line.split(",")[0] for line in history] == ["epoch", "1", "2", "3"]
     assert list((tmp_path / "parts/tensorboard").iterdir())
 
-
-def test_other_films_are_refused_on_resume(
-    cluster: None, films: Path, tmp_path: Path, small_config: MakeConfig
-) -> None:
-    launch(films, tmp_path / "run", small_config("train.epochs=1"))
     write_dataset(tmp_path / "others", 4, seed=9, size_px=(192, 240))
+    longer = small_config("train.epochs=4")
     with pytest.raises(InputError, match="not the films that the run"):
-        launch(tmp_path / "others", tmp_path / "run", small_config(), resume=True)
+        launch(tmp_path / "others", tmp_path / "parts", longer, resume=True)
 
 
 def test_more_workers_than_the_cluster_holds_end_in_one_line(

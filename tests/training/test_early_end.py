@@ -39,6 +39,7 @@ class CountingContext(FolderContext):
         return self.steps == self.stops_at
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_a_loss_that_is_not_finite_ends_the_run_within_two_steps(
     tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
 ) -> None:
@@ -85,6 +86,7 @@ def test_two_workers_end_together_where_the_loss_of_one_is_not_finite(
     assert checkpoints_in(tmp_path / "run") == []
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 def test_stopped_within_an_epoch_goes_on_to_the_same_weights(
     tmp_path: Path, small_config: MakeConfig, make_table: MakeTable
 ) -> None:

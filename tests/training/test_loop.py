@@ -27,6 +27,7 @@ from cephray.errors import RunError
 from cephray.model import build_network
 from cephray.training.loop import is_stale, train
 
+pytestmark = pytest.mark.usefixtures("tiny_backbones")
 MakeConfig = Callable[..., Config]
 MakeTable = Callable[[int], FilmTable]
 

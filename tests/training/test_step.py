@@ -12,6 +12,7 @@ from cephray.losses import count_visible
 from cephray.training.optimizer import DistributedAdam
 from cephray.training.step import StepSums, build_train_step
 
+pytestmark = pytest.mark.usefixtures("full_float32")
 K, B = 19, 7
 
 

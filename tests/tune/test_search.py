@@ -36,6 +36,7 @@ MakeConfig = Callable[..., Config]
 RISKY = """
 train.learning_rate: {choice: [1.0e-3, 1.0e+30]}
 train.cpus_per_worker: {choice: [1, 64]}
+train.wait_for_resources_s: {choice: [60, 2]}
 augment.crop.min_margin: {choice: [0.05, 0.08]}
 augment.crop.max_margin: {choice: [0.08, 0.05]}
 """
@@ -57,7 +58,11 @@ def test_failed_trials_are_named_and_the_best_can_be_had_again(
     output.mkdir()
     (tmp_path / "space.yaml").write_text(RISKY)
     base = small_config(
-        "train.cpus_per_worker=1", "train.wait_for_resources_s=10", "data.validation=test1"
+        "model.backbone=vgg16",  # compiles in half of ResNet18's time
+        "train.epochs=1",
+        "train.cpus_per_worker=1",
+        "train.wait_for_resources_s=60",
+        "data.validation=test1",
     )
     space = load_space(tmp_path / "space.yaml", base)
     settings = Settings(
@@ -71,7 +76,7 @@ def test_failed_trials_are_named_and_the_best_can_be_had_again(
     for changed in (
         {},
         {"augment.crop.min_margin": 0.08, "augment.crop.max_margin": 0.05},
-        {"train.cpus_per_worker": 64},
+        {"train.cpus_per_worker": 64, "train.wait_for_resources_s": 2},
         {"train.learning_rate": 1e30},
     ):
         study.enqueue_trial({**baseline, **changed})
