@@ -196,7 +196,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
     settings.save()
     try:
         with connected(verbose, print), stop_signals():
-            settings = replace(settings, base=_with_cpus(settings.base))
+            settings = replace(settings, base=_with_cpus(settings.base, max_concurrent))
             settings.save()
             _run_trials(settings, study, max_concurrent, verbose)
     except Stopped as stopped:
@@ -209,13 +209,20 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         raise RunError(f"all {len(entries)} trials failed; the first: {entries[0].reason}")
 
 
-def _with_cpus(base: Config) -> Config:
-    """Settle the CPUs of each worker: what `best.yaml` is trained with again."""
-    from cephray.cluster import cpus_per_worker
+def _with_cpus(base: Config, max_concurrent: int | None) -> Config:
+    """Settle the CPUs of each worker: what `best.yaml` is trained with again.
+
+    Trials that run at a time on the cluster's GPUs share its CPUs.
+    """
+    from cephray.cluster import cluster_nodes, cpus_per_worker, places
 
     train = base.train
+    at_once = 1
+    if train.use_gpu:
+        at_once = max(1, places(cluster_nodes(), 1, train.gpus) // train.num_workers)
+        at_once = min(at_once, max_concurrent or at_once)
     cpus = cpus_per_worker(
-        train.num_workers, train.gpus, train.cpus_per_worker, train.wait_for_resources_s
+        at_once * train.num_workers, train.gpus, train.cpus_per_worker, train.wait_for_resources_s
     )
     return override(base, {"train.cpus_per_worker": cpus})
 

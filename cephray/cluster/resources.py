@@ -32,21 +32,24 @@ def cluster_nodes() -> list[Node]:
     ]
 
 
-def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: float) -> bool:
-    """Return whether the nodes hold so many workers of so many CPUs and GPUs each.
+def places(nodes: Sequence[Node], cpus: int, gpus: float) -> int:
+    """Return how many workers of so many CPUs and GPUs each the nodes hold.
 
-    A worker takes a GPU or a part of one.
+    Args:
+        nodes: of the cluster.
+        cpus: CPUs of each worker.
+        gpus: GPUs of each worker: 0, 1, or a part of one that others share.
     """
-    places = 0
+    total = 0
     for node in nodes:
-        by_gpu = _shares(node.gpus, gpus) if gpus else workers
-        places += min(node.cpus // cpus, by_gpu)
-    return places >= workers
+        by_gpu = node.gpus * int(1 / gpus + 1e-6) if gpus else node.cpus
+        total += min(node.cpus // cpus, by_gpu)
+    return total
 
 
-def _shares(there: int, gpus: float) -> int:
-    """Return how many workers of a part of a GPU each fit on the GPUs of a node."""
-    return there * int(1 / gpus + 1e-6)
+def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: float) -> bool:
+    """Return whether the nodes hold so many workers of so many CPUs and GPUs each."""
+    return places(nodes, cpus, gpus) >= workers
 
 
 def cpus_per_worker(

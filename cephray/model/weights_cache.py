@@ -19,16 +19,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cephray.model.pretrained import read_tensors
+from cephray.storage import cache_folder
 
 LOCK_TIMEOUT_S = 120
 
 Tensors = dict[str, NDArray[Any]]
-
-
-def cache_folder() -> Path:
-    """Return the folder of the cache: `$XDG_CACHE_HOME/cephray`, by default `~/.cache/cephray`."""
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "cephray"
 
 
 def cached_tensors(source: Path, folder: Path | None = None) -> Tensors:

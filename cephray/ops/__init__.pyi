@@ -1,3 +1,4 @@
+from .crop import operation_library as operation_library
 from .function import roi_crop as roi_crop
 from .layer import RoiCrop as RoiCrop
 from .reference import roi_crop_keras as roi_crop_keras

@@ -88,19 +88,32 @@ def load_operations() -> Any:
     """Load the operation library and register the gradients; once per process."""
     import tensorflow as tf
 
+    operations = tf.load_op_library(str(operation_library(tf.__version__)))
+    tf.RegisterGradient("Cephray>RoiCrop")(_roi_crop_gradient)
+    second_gradient.register(operations)
+    return operations
+
+
+def operation_library(tensorflow: str) -> Path:
+    """Return the file of the operation library.
+
+    Args:
+        tensorflow: version of TensorFlow that is to load it.
+
+    Raises:
+        ImportError: it is missing, or built for another version; with the command that rebuilds
+            it.
+    """
     try:
         from cephray import _core
     except ImportError as error:
         raise ImportError(f"cephray's compiled part is missing; build it: {REBUILD}") from error
     built = _core.build_info()
-    check_tensorflow_version(built["tensorflow"], tf.__version__)
+    check_tensorflow_version(built["tensorflow"], tensorflow)
     library = Path(_core.__file__).with_name(str(built["op_library"]))
     if not library.exists():
         raise ImportError(f"cephray's op library {library} is missing; rebuild it: {REBUILD}")
-    operations = tf.load_op_library(str(library))
-    tf.RegisterGradient("Cephray>RoiCrop")(_roi_crop_gradient)
-    second_gradient.register(operations)
-    return operations
+    return library
 
 
 def check_tensorflow_version(built: str | None, running: str) -> None:

@@ -1,3 +1,4 @@
+from .cache import cache_folder as cache_folder
 from .files import is_free as is_free
 from .files import replace_text as replace_text
 from .location import Place as Place

@@ -54,8 +54,9 @@ class ReplicaBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation with the statistics of the films of all replicas.
 
     Keras's `synchronized` sends five messages for each layer and step, three of them in the
-    forward pass, and counts by summing ones. This layer sends one message in each pass. Arguments
-    are those of `keras.layers.BatchNormalization`.
+    forward pass, and counts by summing ones. This layer sends one message in each pass. Feature
+    maps of a type that TensorFlow's kernel takes are normalised by it. Arguments are those of
+    `keras.layers.BatchNormalization`.
 
     Input shape:
         [b, ..., C]; the last axis is normalised, with scale and offset.
@@ -68,10 +69,16 @@ class ReplicaBatchNormalization(keras.layers.BatchNormalization):
         if mask is not None:
             raise NotImplementedError("batch normalisation over replicas takes no mask")
         dtype = keras.backend.result_type(inputs.dtype, "float32")
+        if inputs.dtype.name in _DTYPES and len(inputs.shape) == 4:
+            scale, offset = (tf.cast(x, tf.float32) for x in (self.gamma, self.beta))
+            normalised, mean, variance = normalise_over_replicas(
+                inputs, scale, offset, self.epsilon
+            )
+            self._move_averages(mean, variance, dtype)
+            return normalised
         inputs = ops.cast(inputs, dtype)
         mean, variance = _moments_over_replicas(inputs)
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(ops.cast(average, dtype) * self.momentum + value * (1 - self.momentum))
+        self._move_averages(mean, variance, dtype)
         normalised = ops.batch_normalization(
             inputs,
             mean,
@@ -82,6 +89,10 @@ class ReplicaBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
         )
         return ops.cast(normalised, self.compute_dtype)
+
+    def _move_averages(self, mean: Tensor, variance: Tensor, dtype: str) -> None:
+        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            average.assign(ops.cast(average, dtype) * self.momentum + value * (1 - self.momentum))
 
 
 def fused_batch_norm(layer: keras.layers.Layer) -> keras.layers.Layer | None:
@@ -119,6 +130,71 @@ def _is_plain(layer: keras.layers.Layer) -> bool:
     )
 
 
+def normalise_over_replicas(
+    inputs: Tensor, scale: Tensor, offset: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Normalise by the statistics of all replicas, with TensorFlow's kernels.
+
+    The gradient is that of Ioffe & Szegedy (2015) with sums over all replicas.
+
+    Args:
+        inputs: [b, H, W, C], float32, bfloat16 or float16.
+        scale: float32 [C].
+        offset: float32 [C].
+        epsilon: added to the variance.
+
+    Returns:
+        The normalised inputs, and mean and variance, float32 [C].
+    """
+    fused, none = tf.raw_ops.FusedBatchNormV3, tf.zeros((0,))
+    _, mean, variance, *_ = fused(x=inputs, scale=scale, offset=offset, mean=none, variance=none)
+    mine = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    variance = variance * ((mine - 1.0) / mine)  # the kernel divides by one less
+    sums = _sum_over_replicas(
+        tf.concat([mine * mean, mine * (variance + tf.square(mean)), mine[None]], 0)
+    )
+    count, channels = sums[-1], inputs.shape[-1]
+    mean = sums[:channels] / count
+    variance = tf.maximum(sums[channels:-1] / count - tf.square(mean), 0.0)
+    deviation = tf.sqrt(variance + epsilon)
+
+    @tf.custom_gradient
+    def normalise(x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Any]:
+        statistics = {"epsilon": epsilon, "is_training": False}
+        normalised, *_ = fused(
+            x=x, scale=scale, offset=offset, mean=mean, variance=variance, **statistics
+        )
+
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+            # As if mean and variance were constants, and then what comes through them: the part
+            # of the gradient that is constant, or proportional to the normalised input.
+            direct, to_scale, to_offset, *_ = tf.raw_ops.FusedBatchNormGradV3(
+                y_backprop=upstream,
+                x=x,
+                scale=scale,
+                reserve_space_1=mean,
+                reserve_space_2=variance,
+                reserve_space_3=none,
+                **statistics,
+            )
+            totals = _sum_over_replicas(tf.concat([to_scale, to_offset], 0)) / count
+            slope = scale / deviation * totals[:channels]
+            constant = scale / deviation * totals[channels:]
+            through, *_ = fused(
+                x=x, scale=slope, offset=constant, mean=mean, variance=variance, **statistics
+            )
+            return direct - through, to_scale, to_offset
+
+        return normalised, gradient
+
+    return normalise(inputs, scale, offset), mean, variance
+
+
+def _sum_over_replicas(value: Tensor) -> Tensor:
+    context = tf.distribute.get_replica_context()
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+
+
 def _moments_over_replicas(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance [C] of inputs [b, ..., C] on all replicas together."""
     channels = inputs.shape[-1]
@@ -127,7 +203,7 @@ def _moments_over_replicas(inputs: Tensor) -> tuple[Tensor, Tensor]:
     mine = tf.concat(
         [tf.reduce_sum(inputs, axes), tf.reduce_sum(tf.square(inputs), axes), count[None]], 0
     )
-    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, mine)
+    total = _sum_over_replicas(mine)
     mean = total[:channels] / total[-1]
     variance = tf.maximum(total[channels:-1] / total[-1] - tf.square(mean), 0.0)
     return mean, variance

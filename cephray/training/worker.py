@@ -29,6 +29,7 @@ from cephray.errors import InputError, RunError
 from cephray.storage import Place
 from cephray.training.ownership import require_ownership
 from cephray.training.supervise import POLL_S
+from cephray.training.xla_cache import keep_compiled_steps
 
 
 class Notice(NamedTuple):
@@ -116,6 +117,9 @@ class _RayContext:
 
 def run(settings: dict[str, Any]) -> None:
     """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
+    options = settings["config"].train
+    if options.jit == "on" or (options.jit == "auto" and options.use_gpu):
+        keep_compiled_steps(options.deterministic)
     import tensorflow as tf
 
     from cephray.training.loop import train

@@ -14,10 +14,10 @@ import pytest
 import ray
 
 from cephray.cluster import network_environment
+from cephray.config import load_config
 from cephray.errors import RunError
 from cephray.prediction import on_cluster
-
-SEEN = ("CUDA_VISIBLE_DEVICES", "TF_FORCE_GPU_ALLOW_GROWTH")
+from tune.search import _with_cpus
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +31,8 @@ def seen_by(gpus: float, count: int = 1) -> list[Any]:
     """Return what processes see that hold so much of a GPU each, all at the same time."""
 
     class Process:
-        def see(self) -> Any:
-            return [os.environ.get(name) for name in SEEN]
+        def see(self) -> str | None:
+            return os.environ.get("CUDA_VISIBLE_DEVICES")
 
     environment = {"env_vars": network_environment(gpus > 0)}
     remote: Any = ray.remote(num_gpus=gpus, runtime_env=environment)(Process)
@@ -41,6 +41,11 @@ def seen_by(gpus: float, count: int = 1) -> list[Any]:
     for process in processes:
         ray.kill(process)
     return seen
+
+
+def test_a_process_takes_the_memory_of_a_gpu_as_it_needs_it() -> None:
+    assert network_environment(on_gpu=True)["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
+    assert "CUDA_VISIBLE_DEVICES" not in network_environment(on_gpu=True)
 
 
 def wait_for_free_gpus() -> None:
@@ -52,13 +57,31 @@ def wait_for_free_gpus() -> None:
 
 @pytest.mark.usefixtures("two_gpus")
 def test_a_process_sees_the_gpu_that_it_asked_for_and_no_other() -> None:
-    assert seen_by(0) == [["", None]]
-    assert sorted(seen_by(1, 2)) == [["0", "true"], ["1", "true"]]
+    assert seen_by(0) == [""]
+    assert sorted(seen_by(1, 2)) == ["0", "1"]
 
 
 @pytest.mark.usefixtures("two_gpus")
 def test_four_processes_share_two_gpus() -> None:
-    assert sorted(seen_by(0.5, 4)) == [[gpu, "true"] for gpu in ("0", "0", "1", "1")]
+    assert sorted(seen_by(0.5, 4)) == ["0", "0", "1", "1"]
+
+
+@pytest.mark.usefixtures("two_gpus")
+@pytest.mark.parametrize(
+    ("options", "max_concurrent", "cpus"),
+    [
+        (["train.use_gpu=true"], None, 3),  # two trials at a time
+        (["train.use_gpu=true", "train.gpus_per_worker=0.5"], None, 1),  # four
+        (["train.use_gpu=true", "train.gpus_per_worker=0.5"], 2, 3),
+        (["train.use_gpu=true", "train.num_workers=2"], None, 3),  # one, of two workers
+        ([], None, 6),
+    ],
+)
+def test_trials_on_gpus_share_the_cpus(
+    options: list[str], max_concurrent: int | None, cpus: int
+) -> None:
+    base = _with_cpus(load_config(overrides=options), max_concurrent)
+    assert base.train.cpus_per_worker == cpus
 
 
 @pytest.mark.usefixtures("two_gpus")

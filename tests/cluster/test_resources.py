@@ -16,7 +16,8 @@ from cephray.cluster.resources import Node, cpus_per_worker, fits
         (4, 2, 0, False),
         (2, 1, 1, False),
         (3, 1, 1 / 3, True),
-        (2, 1, 0.6, False),  # it is one GPU or part of it
+        (2, 1, 0.6, False),  # a worker's part lies on one GPU
+        (5, 1, 0.25, False),  # the node with the GPU has four CPUs
     ],
 )
 def test_workers_do_not_span_nodes(workers: int, cpus: int, gpus: float, there: bool) -> None:

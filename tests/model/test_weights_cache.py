@@ -12,7 +12,8 @@ import pytest
 from cephray.model import weights_cache
 from cephray.model.efficientnet import weights_file
 from cephray.model.pretrained import read_tensors
-from cephray.model.weights_cache import cache_folder, cached_tensors
+from cephray.model.weights_cache import cached_tensors
+from cephray.storage import cache_folder
 
 SOURCE = weights_file("efficientnet_lite0")
 

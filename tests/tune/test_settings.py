@@ -33,6 +33,13 @@ def test_defaults(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_the_workers_of_a_trial_share_its_gpus(tmp_path: Path) -> None:
+    train = settings(tmp_path, "--gpus-per-trial", "0.5", "--num-workers", "2").base.train
+    assert train.use_gpu
+    assert train.gpus == 0.25
+    assert settings(tmp_path).base.train.gpus == 0
+
+
 def test_validation_is_the_option_s_and_never_none(tmp_path: Path) -> None:
     assert settings(tmp_path, "--set", "data.validation=none").base.data.validation == "holdout"
     made = settings(tmp_path, "--validation", "test1", "--second-objective", "latency")
@@ -87,6 +94,8 @@ def test_a_search_that_goes_on_is_the_same(option: list[str], said: str, tmp_pat
         (["--config", "none.yaml"], "config 'none.yaml': is neither a preset nor a file"),
         (["--space", "none.yaml"], "space file none.yaml: cannot be read"),
         (["--set", "model.depth=3"], "unknown config key"),
+        (["--gpus-per-trial", "0"], "--gpus-per-trial: must be above 0 and at most 1"),
+        (["--gpus-per-trial", "2.5", "--num-workers", "2"], "and at most 2, one for each worker"),
     ],
 )
 def test_wrong_options(option: list[str], said: str, tmp_path: Path) -> None:
