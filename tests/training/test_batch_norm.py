@@ -74,7 +74,8 @@ def of_replicas(
 def test_it_is_what_keras_computes(fuse: Any) -> None:
     with on_cpu():
         expected = train(*build("float64"), "float64")
-    for value, oracle in zip(train(*fuse(*build()), "float32"), expected, strict=True):
+    found = train(*fuse(*build()), dtype="float32")
+    for value, oracle in zip(found, expected, strict=True):
         assert np.abs(oracle).max() > 0.1
         np.testing.assert_allclose(value, oracle, rtol=0, atol=3e-6 * np.abs(oracle).max())
 
@@ -166,7 +167,7 @@ np.savez(
 def test_two_replicas_of_uneven_share_are_one_in_float64(tmp_path: Path) -> None:
     """Of three films two lie on one replica and one, brighter, on the other."""
     rng = np.random.default_rng(3)
-    images = IMAGES + np.float32([0, 0, 5])[:, None, None, None]
+    images = IMAGES + np.array([0, 0, 5], np.float32)[:, None, None, None]
     weights = rng.normal(size=images.shape).astype(np.float32)
     scale, offset = rng.uniform(0.5, 2.0, (2, 6)).astype(np.float32)
     given, found = tmp_path / "given.npz", tmp_path / "found.npz"
