@@ -29,7 +29,7 @@ B, H, W = 2, 8, 6
 def multiply_adds(layer: keras.layers.Layer, forward: int) -> tuple[int, int]:
     """Return the count of a layer behind another one, and the other's, for B films."""
     image = keras.Input((H, W, 3))
-    first = layers.Conv2D(4, 1)
+    first = layers.Conv2D(4, 1, name="first")  # Keras may have named another one conv2d
     model = keras.Model(image, layer(first(image)))
     of_first = B * H * W * 3 * 4
     # Three passes behind another layer; the first layer's input needs no gradient.

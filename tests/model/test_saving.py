@@ -50,7 +50,7 @@ def network(request: pytest.FixtureRequest, small_config: MakeConfig) -> keras.M
     config = small_config(*NETWORKS[request.param])
     keras.utils.set_random_seed(1)
     before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.train.precision)
+    keras.config.set_dtype_policy(config.train.policy)
     try:
         network = build_network(config)
     finally:

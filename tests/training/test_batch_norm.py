@@ -74,7 +74,8 @@ def of_replicas(
 def test_it_is_what_keras_computes(fuse: Any) -> None:
     with on_cpu():
         expected = train(*build("float64"), "float64")
-    found = train(*fuse(*build()), dtype="float32")
+    model, layer = fuse(*build())
+    found = train(model, layer, "float32")
     for value, oracle in zip(found, expected, strict=True):
         assert np.abs(oracle).max() > 0.1
         np.testing.assert_allclose(value, oracle, rtol=0, atol=3e-6 * np.abs(oracle).max())
