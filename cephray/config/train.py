@@ -117,6 +117,11 @@ class TrainConfig(Section):
         """GPUs of each worker: 0 on CPUs."""
         return self.gpus_per_worker if self.use_gpu else 0.0
 
+    @property
+    def collectives(self) -> Literal["NCCL", "RING"]:
+        """The library that sums over workers; NCCL takes no GPU that is shared."""
+        return "NCCL" if self.gpus == 1 else "RING"
+
     @field_validator("checkpoint_every", mode="before")
     @classmethod
     def _check_epochs_or_minutes(cls, every: object) -> object:

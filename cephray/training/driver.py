@@ -98,6 +98,7 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
         f"{len(plan.training)} films to train on, {len(plan.validation) or 'none'} to "
         f"validate on; {config.train.num_workers} × {cpus} CPU"
         + (f", {config.train.gpus:g} GPU each" if config.train.use_gpu else "")
+        + (f", sums by {config.train.collectives}" if config.train.num_workers > 1 else "")
     )
     output.mkdir(parents=True, exist_ok=True)
     earlier = last.progress.history if last else []

@@ -23,6 +23,7 @@ from cephray.progress import Show
 from cephray.training.batch_norm import fused_batch_norm, replica_batch_norm
 from cephray.training.clone import replace_layers
 from cephray.training.costs import ExchangeTimer
+from cephray.training.exchange import communication_options
 from cephray.training.jit import choose_jit
 from cephray.training.max_pool import composed_max_pool
 from cephray.training.optimizer import DistributedAdam, build_optimizer
@@ -90,7 +91,9 @@ def build_replica(
     if config.train.deterministic:
         tf.config.experimental.enable_op_determinism()
     strategy = (
-        tf.distribute.MultiWorkerMirroredStrategy()
+        tf.distribute.MultiWorkerMirroredStrategy(
+            communication_options=communication_options(config.train.collectives)
+        )
         if world_size > 1
         else tf.distribute.get_strategy()
     )

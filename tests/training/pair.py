@@ -138,7 +138,7 @@ def _begin(workers: list[str], rank: int, tiny: bool) -> None:
     # A second strategy in one process would number its messages from the start again, and the
     # pair would wait for ever.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    tf.distribute.MultiWorkerMirroredStrategy = lambda: strategy
+    tf.distribute.MultiWorkerMirroredStrategy = lambda communication_options: strategy
     if tiny:
         use_tiny_backbones()
 

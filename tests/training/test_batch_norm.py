@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -124,77 +121,3 @@ def test_frozen_layers_and_prediction_keep_to_the_averages(training: bool) -> No
     model, layer = fused(model, layer)
     np.testing.assert_array_equal(model(IMAGES, training=training).numpy(), before)
     np.testing.assert_array_equal(layer.moving_mean.numpy(), averages)
-
-
-REPLICAS = """
-import sys
-import numpy as np
-import tensorflow as tf
-from cephray.training.batch_norm import normalise_over_replicas
-
-given = dict(np.load(sys.argv[1]))
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_visible_devices([cpu])
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
-cut = int(given["cut"])
-
-def parts(name):
-    halves = (given[name][:cut], given[name][cut:])
-    return strategy.experimental_distribute_values_from_function(
-        lambda context: tf.constant(halves[context.replica_id_in_sync_group])
-    )
-
-def replica(x, weights):
-    scale, offset = tf.constant(given["scale"]), tf.constant(given["offset"])
-    with tf.GradientTape() as tape:
-        tape.watch([x, scale, offset])
-        y, mean, variance = normalise_over_replicas(x, scale, offset, 1e-3)
-        loss = tf.reduce_sum(weights * y)
-    return [y, *tape.gradient(loss, [x, scale, offset]), mean, variance]
-
-run = tf.function(lambda *batch: strategy.run(replica, args=batch))
-y, x, scale, offset, mean, variance = map(
-    strategy.experimental_local_results, run(parts("images"), parts("weights"))
-)
-assert (mean[0] == mean[1]).numpy().all() and (variance[0] == variance[1]).numpy().all()
-np.savez(
-    sys.argv[2], y=np.concatenate(y), x=np.concatenate(x), scale=sum(scale), offset=sum(offset),
-    mean=mean[0], variance=variance[0],
-)
-"""
-
-
-def test_two_replicas_of_uneven_share_are_one_in_float64(tmp_path: Path) -> None:
-    """Of three films two lie on one replica and one, brighter, on the other."""
-    rng = np.random.default_rng(3)
-    images = IMAGES + np.array([0, 0, 5], np.float32)[:, None, None, None]
-    weights = rng.normal(size=images.shape).astype(np.float32)
-    scale, offset = rng.uniform(0.5, 2.0, (2, 6)).astype(np.float32)
-    given, found = tmp_path / "given.npz", tmp_path / "found.npz"
-    np.savez(given, images=images, weights=weights, scale=scale, offset=offset, cut=2)
-    done = subprocess.run(
-        [sys.executable, "-c", REPLICAS, str(given), str(found)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-
-    with on_cpu(), tf.GradientTape() as tape:
-        inputs = [tf.constant(value, tf.float64) for value in (images, scale, offset)]
-        tape.watch(inputs)
-        x, wide_scale, wide_offset = inputs
-        mean, variance = tf.nn.moments(x, (0, 1, 2))
-        y = (x - mean) / tf.sqrt(variance + 1e-3) * wide_scale + wide_offset
-        loss = tf.reduce_sum(tf.cast(weights, tf.float64) * y)
-    gradients = tape.gradient(loss, inputs)
-    expected = dict(
-        zip(("x", "scale", "offset"), gradients, strict=True), y=y, mean=mean, variance=variance
-    )
-    for name, value in np.load(found).items():
-        oracle = expected[name].numpy()
-        assert np.abs(oracle).max() > 0.1
-        np.testing.assert_allclose(
-            value, oracle, rtol=0, atol=1e-5 * np.abs(oracle).max(), err_msg=name
-        )

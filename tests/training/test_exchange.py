@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
+import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -13,9 +16,10 @@ import pytest
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from cephray.config import load_config
 from cephray.training.batch_norm import replica_batch_norm
 from cephray.training.clone import replace_layers
-from cephray.training.exchange import PIECE_BYTES, sum_over_replicas
+from cephray.training.exchange import PIECE_BYTES, communication_options, sum_over_replicas
 from tests.devices import hide_gpus, on_cpu
 
 Array = NDArray[Any]
@@ -71,6 +75,44 @@ def test_sums_of_small_tensors_and_of_one_in_pieces(dtype: str) -> None:
         assert len(results) == 2
         for result in results:
             np.testing.assert_array_equal(result, expected)
+
+
+def hints_of_sums(workers: list[str], rank: int, library: Any) -> set[str]:
+    """Return the libraries that a worker's traced sums name."""
+    cluster = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
+    os.environ["TF_CONFIG"] = json.dumps(cluster)
+    options = communication_options(library)
+    strategy = tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
+    trace = tf.function(lambda: strategy.run(lambda: sum_over_replicas([tf.ones(3)])))
+    definition = trace.get_concrete_function().graph.as_graph_def()
+    nodes = [*definition.node, *(n for f in definition.library.function for n in f.node_def)]
+    return {
+        node.attr["communication_hint"].s.decode()
+        for node in nodes
+        if node.op.startswith("CollectiveReduce")
+    }
+
+
+@pytest.mark.parametrize("library", ["NCCL", "RING"])
+def test_sums_name_the_library(library: str) -> None:
+    listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
+    for listener in listeners:
+        listener.close()
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=context, initializer=hide_gpus) as pool:
+        traced = [pool.submit(hints_of_sums, workers, rank, library) for rank in (0, 1)]
+        assert [one.result(timeout=120) for one in traced] == [{library.lower()}] * 2
+
+
+def test_gpus_of_their_own_sum_by_nccl() -> None:
+    for options, library in {
+        (): "RING",
+        ("train.use_gpu=true",): "NCCL",
+        ("train.use_gpu=true", "train.gpus_per_worker=0.5"): "RING",
+        ("train.gpus_per_worker=1",): "RING",  # without use_gpu
+    }.items():
+        assert load_config(overrides=list(options)).train.collectives == library
 
 
 def normalised(films: tuple[int, ...]) -> dict[str, Array]:
