@@ -109,7 +109,7 @@ class Predictor:
 
         Returns:
             The result of the film, or a list of results in the order of the films. A film's result
-            does not depend on the other films.
+            does not depend on the other films, but for rounding in the network.
 
         Raises:
             InputError: a film or a spacing cannot be used; names its place in the list.

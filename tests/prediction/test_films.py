@@ -23,7 +23,7 @@ from cephray.prediction.detector import Detector
 from cephray.prediction.files import require_own_output, write_results
 from cephray.prediction.films import Outcome, Output, predict_here, read
 from tests.data.dicom.test_decode import film as dicom_film
-from tests.prediction.folders import contents
+from tests.prediction.folders import assert_alike, assert_same_picture, contents
 
 
 def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
@@ -86,8 +86,8 @@ def test_the_company_of_a_film_changes_nothing(films: Path, checkpoint: Checkpoi
         expected = together[number]
         assert isinstance(alone, Output)
         assert isinstance(expected, Output)
-        assert alone.facts == expected.facts
-        assert alone.picture == expected.picture
+        assert_alike(alone.facts, expected.facts)
+        assert_same_picture(alone.picture, expected.picture)
 
 
 def test_the_film_knows_best_how_large_it_is(tmp_path: Path, checkpoint: Checkpoint) -> None:

@@ -23,11 +23,11 @@ from cephray.prediction import on_cluster
 from cephray.prediction.detector import Detector
 from cephray.prediction.files import write_results
 from cephray.prediction.films import predict_here
-from tests.prediction.folders import check, contents, write_folder
+from tests.prediction.folders import assert_same_files, check, write_folder
 from tests.training.processes import ray_processes
 
 
-def test_a_cluster_and_this_process_give_the_same_bytes(
+def test_a_cluster_and_this_process_give_the_same(
     films: Path, checkpoint: Checkpoint, cluster: None, tmp_path: Path
 ) -> None:
     files = find_films([films])
@@ -40,7 +40,7 @@ def test_a_cluster_and_this_process_give_the_same_bytes(
     check(summary, tmp_path / "there", 30)
     assert sum(progress) == 60
     assert str(summary) == "spacing of films: 25 by --spacing"
-    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert_same_files(tmp_path / "here", tmp_path / "there")
 
 
 def test_when_a_cluster_is_worth_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,7 +141,7 @@ def test_two_machines_give_the_same(films: Path, checkpoint: Checkpoint, tmp_pat
     files = find_films([films])
     here = predict_here(Detector(checkpoint), files, ISBI2015)
     write_results(here, files, tmp_path / "here")
-    assert contents(tmp_path / "here") == contents(tmp_path / "there")
+    assert_same_files(tmp_path / "here", tmp_path / "there")
 
 
 def test_reading_and_drawing_need_no_tensorflow() -> None:

@@ -18,6 +18,7 @@ from cephray.checkpoint import (
     Row,
     checkpoint_name,
     checkpoints_in,
+    intact_checkpoint,
     open_checkpoint,
     write_checkpoint,
 )
@@ -58,7 +59,7 @@ class FolderContext:
         pass
 
     def intact(self) -> str:
-        return "none is intact"
+        return intact_checkpoint(self.folder)
 
     def finish(self) -> None:
         pass
