@@ -80,7 +80,8 @@ def test_two_workers_end_together_where_the_loss_of_one_is_not_finite(
     monkeypatch.setattr("cephray.training.driver._decode", decode_broken)
     config = small_config("train.num_workers=2", "model.detection_prior=none")
     with pytest.raises(
-        RunError, match=r"loss is inf at epoch 1, step . \(films .*001.*\); no epoch had ended yet"
+        RunError,
+        match=r"loss is inf at epoch 1, step . \(films .*001.*\); there was no complete checkpoint yet",
     ):
         launch(films, tmp_path / "run", config)
     assert checkpoints_in(tmp_path / "run") == []
