@@ -57,7 +57,8 @@ class Content:
 
 def copy_arrays(variables: Iterable[keras.Variable]) -> Arrays:
     """Copy the values of variables into memory, by their paths."""
-    return {path: np.array(variable.numpy()) for path, variable in by_path(variables).items()}
+    # `numpy` copies, from the device if need be.
+    return {path: np.asarray(v.numpy()) for path, v in by_path(variables).items()}
 
 
 def save_checkpoint(
