@@ -1,18 +1,19 @@
 """How busy the graphics card is, read beside the work that is timed.
 
-It knows the command nvidia-smi, and nothing of what runs on the card.
+It knows nothing of what runs on the card.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
 import numpy as np
+
+from cephray.cluster import ask_cards
 
 _PERIOD_S = 0.2
 # The driver's value is the share of its last period, which is a second at most.
@@ -90,15 +91,8 @@ def busy_percent(environment: Mapping[str, str] = os.environ) -> float | None:
         Percent, or None if there is no nvidia-smi, no card, or no value (a part of a card, MIG).
     """
     visible = environment.get("CUDA_VISIBLE_DEVICES", "").split(",")[0].strip()
-    query = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+    answer = ask_cards("utilization.gpu", f"--id={visible or 0}")
     try:
-        answer = subprocess.run(
-            [*query, f"--id={visible or 0}"],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=10,
-        )
-        return float(answer.stdout)
-    except (OSError, subprocess.SubprocessError, ValueError):
+        return None if answer is None else float(answer)
+    except ValueError:
         return None

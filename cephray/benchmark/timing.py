@@ -11,7 +11,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from cephray.cluster import ask_cards
 from cephray.errors import RunError
 
 # Runs once and returns how long one operation took, in seconds.
@@ -187,7 +187,7 @@ def machine_facts(packages: Sequence[str]) -> dict[str, Any]:
         "cpus": cpu_count(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "copy_bytes_per_s": byte_count / float(np.median([copy() for _ in range(7)])),
-        "gpu": _gpu(),
+        "gpu": ask_cards("name,driver_version"),
         "system": platform.platform(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in packages},
@@ -201,14 +201,6 @@ def _processor() -> str:
         lines = []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _gpu() -> str | None:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        return subprocess.run(query, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
 
 
 def _version(name: str) -> str | None:

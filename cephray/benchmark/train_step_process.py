@@ -5,7 +5,6 @@ It knows how a subject is timed and where its memory is read, and no table of re
 
 from __future__ import annotations
 
-import os
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from typing import Any
 
 from cephray.benchmark.train_step_cases import BOUND, Case
 from cephray.errors import RunError
-from cephray.progress import quiet_stderr
+from cephray.progress import import_tensorflow, quiet_stderr
 
 SECONDS = 15.0  # of one subject on a CPU
 GPU_SECONDS = 6.0  # of one subject on a GPU, for each way to wait
@@ -73,11 +72,8 @@ def run_subject(name: str, case: Case) -> Measured:
     """
     if case.device == "cpu":
         _limit_memory()  # on a GPU, CUDA reserves far more addresses than it uses
-    else:
-        # Without it, TensorFlow takes the whole card.
-        os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] = "true"
-    with quiet_stderr():
-        import tensorflow as tf
+    import_tensorflow()
+    import tensorflow as tf
 
     if case.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cephray.checkpoint.store import MANIFEST, Checkpoint, Progress, last_intact
 from cephray.checkpoint.writing import Content, write_checkpoint
-from cephray.errors import RunError
+from cephray.errors import InputError, RunError
 from cephray.storage import Place, remove_folder
 
 _OUR_NAMES = re.compile(r"epoch-\d{4,}(-step-\d{5,})?")
@@ -100,7 +100,7 @@ class CheckpointWriter:
                 with tempfile.TemporaryDirectory(prefix="cephray-") as staging:
                     write_checkpoint(Path(staging), content)
                     folder.upload(Path(staging))
-        except OSError as error:
+        except (OSError, InputError) as error:  # a store may refuse
             remove_folder(folder)
             raise RunError(
                 f"checkpoint {folder} could not be written: {error}; make room; "

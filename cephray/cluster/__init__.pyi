@@ -1,5 +1,6 @@
 from .address import address_told as address_told
 from .background import BackgroundWork as BackgroundWork
+from .cards import ask_cards as ask_cards
 from .connection import connected as connected
 from .environment import network_environment as network_environment
 from .ray_private import START_TIMEOUT_VARIABLE as START_TIMEOUT_VARIABLE

@@ -33,19 +33,9 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         """Normalise, and move the averages in training."""
         if not training or not self.trainable or mask is not None:
             return super().call(inputs, training=training, mask=mask)
-        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=tf.cast(self.gamma, tf.float32),
-            offset=tf.cast(self.beta, tf.float32),
-            mean=tf.zeros((0,)),
-            variance=tf.zeros((0,)),
-            epsilon=self.epsilon,
-        )
-        # The kernel divides by one less than the count; Keras, and what it normalises by, do not.
-        count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-        variance = variance * ((count - 1.0) / count)
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(average * self.momentum + value * (1.0 - self.momentum))
+        scale, offset = (tf.cast(x, tf.float32) for x in (self.gamma, self.beta))
+        normalised, mean, variance, _ = _normalise(inputs, scale, offset, self.epsilon)
+        _move_averages(self, mean, variance)
         return normalised
 
 
@@ -68,17 +58,17 @@ class ReplicaBatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if mask is not None:
             raise NotImplementedError("batch normalisation over replicas takes no mask")
-        dtype = keras.backend.result_type(inputs.dtype, "float32")
         if inputs.dtype.name in _DTYPES and len(inputs.shape) == 4:
             scale, offset = (tf.cast(x, tf.float32) for x in (self.gamma, self.beta))
             normalised, mean, variance = normalise_over_replicas(
                 inputs, scale, offset, self.epsilon
             )
-            self._move_averages(mean, variance, dtype)
+            _move_averages(self, mean, variance)
             return normalised
+        dtype = keras.backend.result_type(inputs.dtype, "float32")
         inputs = ops.cast(inputs, dtype)
         mean, variance = _moments_over_replicas(inputs)
-        self._move_averages(mean, variance, dtype)
+        _move_averages(self, mean, variance)
         normalised = ops.batch_normalization(
             inputs,
             mean,
@@ -89,10 +79,6 @@ class ReplicaBatchNormalization(keras.layers.BatchNormalization):
             epsilon=self.epsilon,
         )
         return ops.cast(normalised, self.compute_dtype)
-
-    def _move_averages(self, mean: Tensor, variance: Tensor, dtype: str) -> None:
-        for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            average.assign(ops.cast(average, dtype) * self.momentum + value * (1 - self.momentum))
 
 
 def fused_batch_norm(layer: keras.layers.Layer) -> keras.layers.Layer | None:
@@ -146,16 +132,9 @@ def normalise_over_replicas(
     Returns:
         The normalised inputs, and mean and variance, float32 [C].
     """
-    fused, none = tf.raw_ops.FusedBatchNormV3, tf.zeros((0,))
-    _, mean, variance, *_ = fused(x=inputs, scale=scale, offset=offset, mean=none, variance=none)
-    mine = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
-    variance = variance * ((mine - 1.0) / mine)  # the kernel divides by one less
-    sums = _sum_over_replicas(
-        tf.concat([mine * mean, mine * (variance + tf.square(mean)), mine[None]], 0)
-    )
-    count, channels = sums[-1], inputs.shape[-1]
-    mean = sums[:channels] / count
-    variance = tf.maximum(sums[channels:-1] / count - tf.square(mean), 0.0)
+    fused, channels = tf.raw_ops.FusedBatchNormV3, inputs.shape[-1]
+    _, mean, variance, mine = _normalise(inputs, scale, offset, epsilon)
+    mean, variance, count = _moments_of_all(mine * mean, mine * (variance + tf.square(mean)), mine)
     deviation = tf.sqrt(variance + epsilon)
 
     @tf.custom_gradient
@@ -174,7 +153,7 @@ def normalise_over_replicas(
                 scale=scale,
                 reserve_space_1=mean,
                 reserve_space_2=variance,
-                reserve_space_3=none,
+                reserve_space_3=tf.zeros((0,)),
                 **statistics,
             )
             totals = _sum_over_replicas(tf.concat([to_scale, to_offset], 0)) / count
@@ -190,6 +169,25 @@ def normalise_over_replicas(
     return normalise(inputs, scale, offset), mean, variance
 
 
+def _normalise(
+    inputs: Tensor, scale: Tensor, offset: Tensor, epsilon: float
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Normalise by the statistics of this replica: return that, mean, variance [C] and count."""
+    none = tf.zeros((0,))
+    normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=scale, offset=offset, mean=none, variance=none, epsilon=epsilon
+    )
+    # The kernel divides by one less than the count; Keras, and what it normalises by, do not.
+    count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    return normalised, mean, variance * ((count - 1.0) / count), count
+
+
+def _move_averages(layer: keras.layers.BatchNormalization, mean: Tensor, variance: Tensor) -> None:
+    for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
+        before = ops.cast(average, value.dtype)
+        average.assign(before * layer.momentum + value * (1 - layer.momentum))
+
+
 def _sum_over_replicas(value: Tensor) -> Tensor:
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
@@ -200,10 +198,22 @@ def _moments_over_replicas(inputs: Tensor) -> tuple[Tensor, Tensor]:
     channels = inputs.shape[-1]
     axes = list(range(inputs.shape.rank - 1))
     count = tf.cast(tf.size(inputs) // channels, inputs.dtype)
-    mine = tf.concat(
-        [tf.reduce_sum(inputs, axes), tf.reduce_sum(tf.square(inputs), axes), count[None]], 0
+    mean, variance, _ = _moments_of_all(
+        tf.reduce_sum(inputs, axes), tf.reduce_sum(tf.square(inputs), axes), count
     )
-    total = _sum_over_replicas(mine)
-    mean = total[:channels] / total[-1]
-    variance = tf.maximum(total[channels:-1] / total[-1] - tf.square(mean), 0.0)
     return mean, variance
+
+
+def _moments_of_all(total: Tensor, squares: Tensor, count: Tensor) -> tuple[Tensor, ...]:
+    """Return mean, variance and count over all replicas, from this one's sums; one message.
+
+    Args:
+        total: sum of the values, [C].
+        squares: sum of their squares, [C].
+        count: number of values of a channel.
+    """
+    channels = total.shape[0]
+    sums = _sum_over_replicas(tf.concat([total, squares, count[None]], 0))
+    mean = sums[:channels] / sums[-1]
+    variance = tf.maximum(sums[channels:-1] / sums[-1] - tf.square(mean), 0.0)
+    return mean, variance, sums[-1]

@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import subprocess
 import time
 from importlib.metadata import version
 from pathlib import Path
 
+from cephray.cluster import ask_cards
 from cephray.ops import operation_library
 from cephray.storage import cache_folder, digest, remove_folder
 
@@ -61,19 +61,10 @@ def _key(deterministic: bool) -> str:
         digest(operation_library(tensorflow)),
         str(deterministic),
         os.environ.get("XLA_FLAGS", ""),
-        _cards(),
+        ask_cards("name,driver_version") or "",
         _processor(),
     ]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
-
-
-def _cards() -> str:
-    query = ["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, check=True, timeout=30)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return answer.stdout
 
 
 def _processor() -> str:

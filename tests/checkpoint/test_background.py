@@ -13,7 +13,7 @@ import pytest
 from cephray.checkpoint import Content, Progress, background, checkpoints_in, write_checkpoint
 from cephray.checkpoint.background import CheckpointWriter
 from cephray.config import Config
-from cephray.errors import RunError
+from cephray.errors import InputError, RunError
 
 MakeConfig = Callable[..., Config]
 MakeContent = Callable[..., Content]
@@ -142,6 +142,21 @@ def test_a_full_disk_is_told_by_the_next_call(
         run.write(lambda: content(1, 2, 3))
     assert not run.has_failed
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["epoch-0001"]
+
+
+def test_a_store_that_refuses_ends_the_run_as_a_full_disk_does(
+    tmp_path: Path, content: MakeContent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loop tells the other workers of a RunError alone; they would wait for ever."""
+
+    def refuse(folder: Path, content: Content) -> None:
+        raise InputError("permission denied")
+
+    monkeypatch.setattr(background, "write_checkpoint", refuse)
+    run = writer(tmp_path / "run")
+    run.write(lambda: content(1))
+    with pytest.raises(RunError, match="epoch-0001 could not be written: permission denied"):
+        run.wait()
 
 
 def test_a_run_that_was_taken_over_is_left_alone(tmp_path: Path, content: MakeContent) -> None:

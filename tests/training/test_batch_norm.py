@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ from cephray.training.batch_norm import (
     fused_batch_norm,
     replica_batch_norm,
 )
-from cephray.training.clone import replace_layers
+from cephray.training.clone import Rule, replace_layers
 from tests.devices import on_cpu
 
 IMAGES = np.random.default_rng(0).normal(2.0, 3.0, (3, 5, 4, 6)).astype(np.float32)
@@ -31,13 +32,15 @@ def build(dtype: str = "float32") -> tuple[keras.Model, keras.layers.BatchNormal
     return model, layer
 
 
-def fused(
-    model: keras.Model, layer: keras.layers.BatchNormalization
-) -> tuple[keras.Model, FusedBatchNormalization]:
-    copy = replace_layers(model, fused_batch_norm)
+def replaced(rule: Rule, kind: type, model: keras.Model, layer: Any) -> tuple[keras.Model, Any]:
+    copy = replace_layers(model, rule)
     replacement = copy.get_layer(layer.name)
-    assert isinstance(replacement, FusedBatchNormalization)
+    assert isinstance(replacement, kind)
     return copy, replacement
+
+
+fused = partial(replaced, fused_batch_norm, FusedBatchNormalization)
+of_replicas = partial(replaced, replica_batch_norm, ReplicaBatchNormalization)
 
 
 def train(model: keras.Model, layer: Any, dtype: str) -> list[np.ndarray[Any, Any]]:
@@ -56,15 +59,6 @@ def train(model: keras.Model, layer: Any, dtype: str) -> list[np.ndarray[Any, An
     normalised, gradients = step()
     averages = [layer.moving_mean, layer.moving_variance]
     return [np.asarray(x) for x in (normalised, *gradients, *averages)]
-
-
-def of_replicas(
-    model: keras.Model, layer: keras.layers.BatchNormalization
-) -> tuple[keras.Model, ReplicaBatchNormalization]:
-    copy = replace_layers(model, replica_batch_norm)
-    replacement = copy.get_layer(layer.name)
-    assert isinstance(replacement, ReplicaBatchNormalization)
-    return copy, replacement
 
 
 @pytest.mark.parametrize("fuse", [fused, of_replicas])
