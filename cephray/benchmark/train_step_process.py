@@ -15,6 +15,7 @@ from typing import Any
 from cephray.benchmark.train_step_cases import BOUND, Case
 from cephray.errors import RunError
 from cephray.progress import import_tensorflow, quiet_stderr
+from cephray.training import set_xla_flags
 
 SECONDS = 15.0  # of one subject on a CPU
 GPU_SECONDS = 6.0  # of one subject on a GPU, for each way to wait
@@ -72,6 +73,8 @@ def run_subject(name: str, case: Case) -> Measured:
     """
     if case.device == "cpu":
         _limit_memory()  # on a GPU, CUDA reserves far more addresses than it uses
+    else:
+        set_xla_flags(case.deterministic)
     import_tensorflow()
     import tensorflow as tf
 

@@ -30,6 +30,7 @@ from cephray.storage import Place
 from cephray.training.ownership import require_ownership
 from cephray.training.supervise import POLL_S
 from cephray.training.xla_cache import keep_compiled_steps
+from cephray.training.xla_flags import set_xla_flags
 
 
 class Notice(NamedTuple):
@@ -119,6 +120,7 @@ def run(settings: dict[str, Any]) -> None:
     """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
     options = settings["config"].train
     if options.jit == "on" or (options.jit == "auto" and options.use_gpu):
+        set_xla_flags(options.deterministic)
         keep_compiled_steps(options.deterministic)
     import tensorflow as tf
 

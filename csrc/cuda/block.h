@@ -4,7 +4,7 @@
 // the CPU, block by block. A block's threads meet only between the functions named ...Phase... and
 // share what is passed as `shared`.
 //
-// Every value but zero is written once, by one thread, which adds in the order in which the CPU's
+// Every value is written once, by one thread, which adds in the order in which the CPU's
 // kernels do: compiled without contraction into fused multiply-adds, the crops and the feature
 // gradients are the CPU's to the bit.
 
@@ -31,8 +31,11 @@ struct GpuLevel {
   int64_t width;
   int64_t channels;
   int64_t first_channel;
-  int32_t packs;      // of a cell
-  int32_t lane_bits;  // 2^lane_bits threads share a cell, see Lane
+  int32_t packs;       // of a cell
+  int32_t lane_bits;   // 2^lane_bits threads share a cell, see Lane
+  int64_t row_blocks;  // of the feature gradient's kernel, for each image
+  int32_t row_parts;   // blocks that a row of cells is cut into
+  int32_t part_cells;  // cells of such a part; the last may have fewer
 };
 
 // One launch: the arguments that all kernels take, each using some.
@@ -46,8 +49,8 @@ struct GpuProblem {
   int64_t all_levels;   // of the boxes
   int64_t first_level;  // of this launch
   int64_t levels_here;
-  int32_t threads;  // of a block
-  int32_t entries;  // of rows that a block takes, see CellOfEntry
+  int64_t image_rows;  // blocks of the feature gradient's kernel for each image
+  int32_t threads;     // of a block
   const float* box;
   const T* crops_gradient;
   T* crops;

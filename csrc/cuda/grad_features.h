@@ -12,120 +12,81 @@
 
 namespace cephray {
 
-// The feature gradient, in two kernels. The first zeroes all cells. In the second a block takes
-// one box at one level, and of the rows of cells that its samples touch a few; it writes the cells
-// that no earlier box of the image touches, and adds to each what the samples of all boxes give,
-// in their order. Which samples of which boxes touch which row and column is found once for all
-// channels and kept in shared memory.
-constexpr int kRows = 16;     // of cells, in a block, at most
-constexpr int kColumns = 16;  // of cells, at a time
-constexpr int kSlots = 16;    // boxes at a time
-
-template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void ZeroThread(const GpuProblem<T>& problem, int64_t l, int64_t thread,
-                                           int64_t threads) {
-  const GpuLevel<T>& level = problem.levels[l];
-  const int64_t packs = problem.batch * level.height * level.width * level.packs;
-  for (int64_t pack = thread; pack < packs; pack += threads) {
-    StorePack(Pack<T, kCount>{}, level.gradient + pack * kCount);
-  }
-}
+// A block takes a row of cells of a gradient map, or a part of a wide one, and writes each of its
+// cells once. First it lists what the samples of the boxes give to its cells, once for all
+// channels: where the samples of the boxes at the row lie is found side by side, and then a thread
+// for each cell looks which of them touch it. Then the threads add what is listed, and write zeros
+// where nothing is.
+constexpr int kCells = 128;   // of a row that a block takes, at most
+constexpr int kSlots = 32;    // boxes at a row whose samples are listed, at most
+constexpr int kSamples = 16;  // of such a box along a side, at most
+constexpr int kListed = 768;  // addends that a block lists, at most
+constexpr int kTogether = 2;  // addends whose loads overlap; more spill registers
 
 CEPHRAY_HOST_DEVICE inline int64_t MaskWords(int64_t boxes) { return QuotientUp(boxes, 32); }
 
-// The samples of a box that touch a row or a column of cells: consecutive ones, because
-// coordinates rise or fall along an axis. None where begin = end.
-struct Touch {
-  int32_t begin;
-  int32_t end;
+// What a sample gives to a cell: its gradient times a weight.
+template <typename A>
+struct Addend {
+  int64_t source;  // where the sample's gradient at this level begins in that of all crops
+  A weight;
 };
 
-// A box that shares cells with the block's box, or that box itself.
+// The samples of a box along both axes.
+template <typename A>
 struct Slot {
-  Axis axis_y;
-  Axis axis_x;
-  int64_t first_value;  // of its crop at this level
-  int32_t is_earlier;   // than the block's box
+  int64_t source;             // of the first sample, see Addend
+  A y_weights[kSamples];      // what samples give to the row; kNoTouch: they do not touch it
+  int32_t x_lows[kSamples];   // the lower of the columns that a sample touches; kNoColumn: none
+  float x_weights[kSamples];  // of the higher column, the next one
 };
 
-// What the threads of a block share; the mask of such boxes, a bit for each, follows in memory.
-struct Shared {
-  int32_t row_entries[kRows];  // the cells of the entries; -1: none
-  int32_t column_entries[kColumns];
-  int32_t rows[kRows];  // of cells, those entries that have one
-  int32_t columns[kColumns];
-  int32_t row_count;
-  int32_t column_count;
-  Touch row_touches[kRows][kSlots];
-  Touch column_touches[kColumns][kSlots];
-  Slot slots[kSlots];
+constexpr int kNoTouch = -1;   // weights are 0 or more
+constexpr int kNoColumn = -2;  // the next one is none either
+
+// What the threads of a block share; the mask of the boxes that touch the row, a bit for each,
+// goes on behind it in memory.
+template <typename A>
+struct RowShared {
+  int32_t begins[kCells];  // of each cell's addends in the list; kNotListed: see there
+  int32_t counts[kCells];
+  int32_t listed;  // addends, those included that did not fit
+  Addend<A> list[kListed];
+  Slot<A> slots[kSlots];
   uint32_t mask[1];
 };
 
-CEPHRAY_HOST_DEVICE inline int64_t SharedBytes(int64_t boxes) {
-  return static_cast<int64_t>(sizeof(Shared)) + MaskWords(boxes) * 4;
+// Where there is no room to list, threads find the addends of a cell while they add them.
+constexpr int32_t kNotListed = -1;
+
+template <typename T>
+CEPHRAY_HOST_DEVICE inline int64_t RowSharedBytes(int64_t boxes) {
+  return static_cast<int64_t>(sizeof(RowShared<Accumulator<T>>)) + MaskWords(boxes) * 4;
 }
 
-// What a block does: the rows of cells from entry `first_entry` on (see CellOfEntry) of a box.
-struct Window {
-  int64_t level;
+// What a block writes: `cells` cells from column `first_column` on, of one row.
+struct Row {
+  int32_t level;
+  int32_t row;
+  int32_t first_column;
+  int32_t cells;
   int64_t image;
-  int64_t box;        // of the image
-  int64_t image_box;  // of the batch
-  int32_t first_entry;
-  Axis axis_y;
-  Axis axis_x;
 };
 
+// The row of a block. Blocks are numbered image by image, so that the levels, whose rows differ in
+// what there is to add, are written side by side.
 template <typename T>
-CEPHRAY_HOST_DEVICE inline int64_t WindowParts(const GpuProblem<T>& problem) {
-  return QuotientUp(2 * problem.crop_height, problem.entries);
-}
-
-template <typename T>
-CEPHRAY_HOST_DEVICE inline Window WindowAt(const GpuProblem<T>& problem, int64_t block,
-                                           int64_t l) {
+CEPHRAY_HOST_DEVICE inline Row RowAt(const GpuProblem<T>& problem, int64_t block) {
+  const int64_t image = Quotient(block, problem.image_rows);
+  int64_t part = block - image * problem.image_rows;
+  int32_t l = 0;
+  while (part >= problem.levels[l].row_blocks) part -= problem.levels[l++].row_blocks;
   const GpuLevel<T>& level = problem.levels[l];
-  const int64_t image_box = Quotient(block, WindowParts(problem));
-  const int64_t image = Quotient(image_box, problem.boxes);
-  const float* box = BoxAt(problem, image_box, l);
-  const int64_t part = block - image_box * WindowParts(problem);
-  return {l,
-          image,
-          image_box - image * problem.boxes,
-          image_box,
-          static_cast<int32_t>(part) * problem.entries,
-          SampleAxis(box[0], box[2], problem.crop_height, level.height),
-          SampleAxis(box[1], box[3], problem.crop_width, level.width)};
-}
-
-// Each sample touches one cell or two along an axis: entries 2 i and 2 i + 1 of sample i. Returns
-// the cell of an entry, or -1 if there is none or an earlier entry has it.
-CEPHRAY_HOST_DEVICE inline int32_t CellOfEntry(const Axis& axis, int32_t samples, int32_t entry) {
-  const int32_t index = entry / 2;
-  if (index >= samples) return -1;
-  const auto sample = Locate(axis, index);
-  if (!sample.inside) return -1;
-  const int32_t cell = entry % 2 == 0 ? sample.low : sample.high;
-  if (entry % 2 == 1 && cell == sample.low) return -1;
-  if (index > 0) {
-    const auto before = Locate(axis, index - 1);
-    if (before.inside && (cell == before.low || cell == before.high)) return -1;
-  }
-  return cell;
-}
-
-// Whether no sample of one axis touches a cell that a sample of another touches; both are of one
-// level. Where a coordinate is NaN, nothing is said.
-CEPHRAY_HOST_DEVICE inline bool IsApart(const Axis& one, const Axis& other, int64_t samples) {
-  const float last = static_cast<float>(samples - 1);
-  const float one_end = one.origin + last * one.step;
-  const float other_end = other.origin + last * other.step;
-  const float one_low = one.origin < one_end ? one.origin : one_end;
-  const float one_high = one.origin < one_end ? one_end : one.origin;
-  const float other_low = other.origin < other_end ? other.origin : other_end;
-  const float other_high = other.origin < other_end ? other_end : other.origin;
-  return one_high + 2.0f < other_low || other_high + 2.0f < one_low;
+  const int64_t row = Quotient(part, level.row_parts);
+  const int64_t first = (part - row * level.row_parts) * level.part_cells;
+  const int64_t rest = level.width - first;
+  return {l, static_cast<int32_t>(row), static_cast<int32_t>(first),
+          static_cast<int32_t>(rest < level.part_cells ? rest : level.part_cells), image};
 }
 
 CEPHRAY_HOST_DEVICE inline void SetBit(uint32_t* word, uint32_t bit) {
@@ -136,13 +97,14 @@ CEPHRAY_HOST_DEVICE inline void SetBit(uint32_t* word, uint32_t bit) {
 #endif
 }
 
-CEPHRAY_HOST_DEVICE inline int32_t CountBits(uint32_t word) {
+// Adds to `sum` and returns what it was before.
+CEPHRAY_HOST_DEVICE inline int32_t FetchAdd(int32_t* sum, int32_t more) {
 #if defined(__CUDA_ARCH__)
-  return __popc(word);
+  return atomicAdd(sum, more);
 #else
-  int32_t count = 0;
-  for (; word != 0; word &= word - 1) ++count;
-  return count;
+  const int32_t before = *sum;
+  *sum += more;
+  return before;
 #endif
 }
 
@@ -156,229 +118,298 @@ CEPHRAY_HOST_DEVICE inline int32_t LowestBit(uint32_t word) {
 #endif
 }
 
-template <typename T>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseRows(const GpuProblem<T>& problem, const Window& window,
-                                                int32_t thread, Shared* shared) {
-  for (int64_t word = thread; word < MaskWords(problem.boxes); word += problem.threads) {
-    shared->mask[word] = 0;
-  }
-  for (int32_t e = thread; e < problem.entries; e += problem.threads) {
-    shared->row_entries[e] = CellOfEntry(window.axis_y, static_cast<int32_t>(problem.crop_height),
-                                         window.first_entry + e);
-  }
-}
-
-// Leaves out the entries that have no cell.
-CEPHRAY_HOST_DEVICE inline void Compact(const int32_t* entries, int32_t count, int32_t thread,
-                                        int32_t threads, int32_t* cells, int32_t* cell_count) {
-  for (int32_t e = thread; e < count; e += threads) {
-    int32_t before = 0;
-    for (int32_t i = 0; i < e; ++i) before += entries[i] >= 0 ? 1 : 0;
-    if (entries[e] >= 0) cells[before] = entries[e];
-    if (e == count - 1) *cell_count = before + (entries[e] >= 0 ? 1 : 0);
-  }
-}
-
-template <typename T>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseMark(const GpuProblem<T>& problem, const Window& window,
-                                                int32_t thread, Shared* shared) {
-  const GpuLevel<T>& level = problem.levels[window.level];
-  for (int64_t k = thread; k < problem.boxes; k += problem.threads) {
-    const float* box = BoxAt(problem, window.image * problem.boxes + k, window.level);
-    if (!IsFinite(box) ||
-        IsApart(SampleAxis(box[0], box[2], problem.crop_height, level.height), window.axis_y,
-                problem.crop_height) ||
-        IsApart(SampleAxis(box[1], box[3], problem.crop_width, level.width), window.axis_x,
-                problem.crop_width)) {
-      continue;
-    }
-    SetBit(&shared->mask[k / 32], 1u << (k % 32));
-  }
-  Compact(shared->row_entries, problem.entries, thread, problem.threads, shared->rows,
-          &shared->row_count);
+CEPHRAY_HOST_DEVICE inline int32_t CountBits(uint32_t word) {
+#if defined(__CUDA_ARCH__)
+  return __popc(word);
+#else
+  int32_t count = 0;
+  for (; word != 0; word &= word - 1) ++count;
+  return count;
+#endif
 }
 
 // Marked boxes, once all threads have marked.
-CEPHRAY_HOST_DEVICE inline int32_t MarkedBoxes(int64_t boxes, const Shared* shared) {
+CEPHRAY_HOST_DEVICE inline int32_t MarkedBoxes(int64_t boxes, const uint32_t* mask) {
   int32_t count = 0;
-  for (int64_t word = 0; word < MaskWords(boxes); ++word) count += CountBits(shared->mask[word]);
+  for (int64_t word = 0; word < MaskWords(boxes); ++word) count += CountBits(mask[word]);
   return count;
 }
 
 // The n-th marked box, from 0; there are more than n.
-CEPHRAY_HOST_DEVICE inline int64_t MarkedBox(int32_t n, const Shared* shared) {
+CEPHRAY_HOST_DEVICE inline int64_t MarkedBox(int32_t n, const uint32_t* mask) {
   int64_t word = 0;
-  while (CountBits(shared->mask[word]) <= n) n -= CountBits(shared->mask[word++]);
-  uint32_t rest = shared->mask[word];
+  while (CountBits(mask[word]) <= n) n -= CountBits(mask[word++]);
+  uint32_t rest = mask[word];
   for (; n > 0; --n) rest &= rest - 1;
   return word * 32 + LowestBit(rest);
 }
 
+// Whether all samples of an axis are too far from a cell to touch it, by their first and last; a
+// quick answer to spare a loop over the samples.
+CEPHRAY_HOST_DEVICE inline bool IsFar(const Axis& axis, int32_t samples, int32_t cell) {
+  const float centre = static_cast<float>(cell);
+  const float end = axis.origin + static_cast<float>(samples - 1) * axis.step;
+  const float low = axis.origin < end ? axis.origin : end;
+  const float high = axis.origin < end ? end : axis.origin;
+  return high + 2.0f < centre || low - 2.0f > centre;
+}
+
+CEPHRAY_HOST_DEVICE inline bool Touches(const Axis& axis, int32_t index, int32_t cell) {
+  const auto sample = Locate(axis, index);
+  return sample.inside && (cell == sample.low || cell == sample.high);
+}
+
 template <typename T>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseColumns(const GpuProblem<T>& problem,
-                                                   const Window& window, int32_t first_column,
-                                                   int32_t thread, Shared* shared) {
-  for (int32_t e = thread; e < kColumns; e += problem.threads) {
-    shared->column_entries[e] =
-        CellOfEntry(window.axis_x, static_cast<int32_t>(problem.crop_width), first_column + e);
+CEPHRAY_HOST_DEVICE inline void RowPhaseClear(const GpuProblem<T>& problem, int32_t thread,
+                                              RowShared<Accumulator<T>>* shared) {
+  for (int64_t word = thread; word < MaskWords(problem.boxes); word += problem.threads) {
+    shared->mask[word] = 0;
   }
+  if (thread == 0) shared->listed = 0;
 }
 
-CEPHRAY_HOST_DEVICE inline void WindowPhaseCompact(int32_t thread, int32_t threads,
-                                                   Shared* shared) {
-  Compact(shared->column_entries, kColumns, thread, threads, shared->columns,
-          &shared->column_count);
-}
-
-CEPHRAY_HOST_DEVICE inline Touch FindTouching(const Axis& axis, int32_t samples, int32_t cell) {
-  Touch touch = {0, 0};
-  for (int32_t i = 0; i < samples; ++i) {
-    const auto sample = Locate(axis, i);
-    if (!sample.inside || (cell != sample.low && cell != sample.high)) continue;
-    if (touch.end == 0) touch.begin = i;
-    touch.end = i + 1;
-  }
-  return touch;
-}
-
-// Fills the table for the marked boxes from number `first` on.
+// Marks the boxes that have a sample at the row.
 template <typename T>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseFind(const GpuProblem<T>& problem, const Window& window,
-                                                int32_t first, int32_t marked, int32_t thread,
-                                                Shared* shared) {
-  const GpuLevel<T>& level = problem.levels[window.level];
-  const int32_t slots = marked - first < kSlots ? marked - first : kSlots;
-  const int32_t rows = shared->row_count;
-  for (int32_t item = thread; item < (rows + shared->column_count) * slots;
-       item += problem.threads) {
-    const int32_t entry = item / slots;
-    const int32_t slot = item - entry * slots;
-    const bool is_row = entry < rows;
-    const int32_t cell = is_row ? shared->rows[entry] : shared->columns[entry - rows];
-    const int64_t k = MarkedBox(first + slot, shared);
-    const int64_t image_box = window.image * problem.boxes + k;
-    const float* box = BoxAt(problem, image_box, window.level);
-    const Axis axis_y = SampleAxis(box[0], box[2], problem.crop_height, level.height);
-    const Axis axis_x = SampleAxis(box[1], box[3], problem.crop_width, level.width);
-    if (entry == 0) {
-      shared->slots[slot] = {
-          axis_y, axis_x,
-          image_box * problem.crop_height * problem.crop_width * problem.channels +
-              level.first_channel,
-          k < window.box};
-    }
-    const Touch touch = FindTouching(
-        is_row ? axis_y : axis_x,
-        static_cast<int32_t>(is_row ? problem.crop_height : problem.crop_width), cell);
-    if (is_row) {
-      shared->row_touches[entry][slot] = touch;
-    } else {
-      shared->column_touches[entry - rows][slot] = touch;
-    }
-  }
-}
-
-// A thread's part of a turn: a cell and some of its packs.
-template <typename T, int kCount>
-struct Part {
-  int32_t entry_y;
-  int32_t entry_x;
-  int32_t first_pack;
-  bool is_written;  // by this block
-  Accumulator<T> sums[kItems][kCount];
-};
-
-// Turns in which the threads take all cells of the table and all packs of a cell.
-template <typename T>
-CEPHRAY_HOST_DEVICE inline int32_t Turns(const GpuProblem<T>& problem, const Window& window,
-                                         const Shared* shared) {
-  const GpuLevel<T>& level = problem.levels[window.level];
-  const int32_t groups = problem.threads >> level.lane_bits;
-  const int32_t parts =
-      (level.packs + (kItems << level.lane_bits) - 1) / (kItems << level.lane_bits);
-  return (shared->row_count * shared->column_count * parts + groups - 1) / groups;
-}
-
-template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline Part<T, kCount> PartAt(const GpuProblem<T>& problem,
-                                                  const Window& window, int32_t turn,
-                                                  int32_t thread, const Shared* shared) {
-  const GpuLevel<T>& level = problem.levels[window.level];
-  const Lane lane = LaneOf(level, thread);
-  const int32_t item = turn * (problem.threads >> level.lane_bits) + lane.group;
-  const int32_t row = item / shared->column_count;
-  const int32_t turn_of_packs = row / shared->row_count;
-  Part<T, kCount> part = {};
-  part.entry_y = row - turn_of_packs * shared->row_count;
-  part.entry_x = item - row * shared->column_count;
-  part.first_pack = turn_of_packs * (kItems * lane.lanes) + lane.lane;
-  part.is_written = part.first_pack < level.packs;
-  return part;
-}
-
-// Adds what the boxes of the table give to the thread's part.
-template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseGather(const GpuProblem<T>& problem,
-                                                  const Window& window, int32_t first,
-                                                  int32_t marked, int32_t thread,
-                                                  const Shared* shared, Part<T, kCount>* part) {
-  using A = Accumulator<T>;
-  const GpuLevel<T>& level = problem.levels[window.level];
-  const int32_t lanes = LaneOf(level, thread).lanes;
-  const int32_t slots = marked - first < kSlots ? marked - first : kSlots;
-  const int32_t channels = static_cast<int32_t>(problem.channels);
-  const int32_t crop_width = static_cast<int32_t>(problem.crop_width);
-  const int32_t row = shared->rows[part->entry_y];
-  const int32_t column = shared->columns[part->entry_x];
-  for (int32_t slot = 0; part->is_written && slot < slots; ++slot) {
-    const Touch of_y = shared->row_touches[part->entry_y][slot];
-    const Touch of_x = shared->column_touches[part->entry_x][slot];
-    if (of_y.begin == of_y.end || of_x.begin == of_x.end) continue;
-    const Slot& box = shared->slots[slot];
-    if (box.is_earlier) {
-      part->is_written = false;
+CEPHRAY_HOST_DEVICE inline void RowPhaseMark(const GpuProblem<T>& problem, const Row& row,
+                                             int32_t thread, RowShared<Accumulator<T>>* shared) {
+  const GpuLevel<T>& level = problem.levels[row.level];
+  const int32_t samples = static_cast<int32_t>(problem.crop_height);
+  for (int64_t k = thread; k < problem.boxes; k += problem.threads) {
+    const float* box = BoxAt(problem, row.image * problem.boxes + k, row.level);
+    if (!IsFinite(box)) continue;
+    const Axis axis = SampleAxis(box[0], box[2], problem.crop_height, level.height);
+    if (IsFar(axis, samples, row.row)) continue;
+    for (int32_t y = 0; y < samples; ++y) {
+      if (!Touches(axis, y, row.row)) continue;
+      SetBit(&shared->mask[k / 32], 1u << (k % 32));
       break;
     }
-    const T* gradient = problem.crops_gradient + box.first_value + part->first_pack * kCount;
-    for (int32_t y = of_y.begin; y < of_y.end; ++y) {
-      const A weight_y = WeightOfTouchedCell<A>(box.axis_y, y, row);
-      for (int32_t x = of_x.begin; x < of_x.end; ++x) {
-        const A scale = weight_y * WeightOfTouchedCell<A>(box.axis_x, x, column);
-        const T* source = gradient + (y * crop_width + x) * channels;
-        CEPHRAY_UNROLL
-        for (int i = 0; i < kItems; ++i) {
-          if (part->first_pack + i * lanes >= level.packs) continue;
-          const auto values = LoadPack<T, kCount>(source + i * lanes * kCount);
-          CEPHRAY_UNROLL
-          for (int j = 0; j < kCount; ++j) {
-            part->sums[i][j] += scale * Widen(values.values[j]);
-          }
+  }
+}
+
+// Calls visit(source, weight) for what each sample of the marked boxes gives to a cell of the row,
+// in the order of the CPU's kernel: boxes, then samples from top to bottom and from left to right.
+template <typename T, typename Visit>
+CEPHRAY_HOST_DEVICE inline void ForEachAddend(const GpuProblem<T>& problem, const Row& row,
+                                              const uint32_t* mask, int32_t column,
+                                              const Visit& visit) {
+  using A = Accumulator<T>;
+  const GpuLevel<T>& level = problem.levels[row.level];
+  const int32_t height = static_cast<int32_t>(problem.crop_height);
+  const int32_t width = static_cast<int32_t>(problem.crop_width);
+  for (int64_t word = 0; word < MaskWords(problem.boxes); ++word) {
+    for (uint32_t bits = mask[word]; bits != 0; bits &= bits - 1) {
+      const int64_t image_box = row.image * problem.boxes + word * 32 + LowestBit(bits);
+      const float* box = BoxAt(problem, image_box, row.level);
+      const Axis axis_x = SampleAxis(box[1], box[3], problem.crop_width, level.width);
+      if (IsFar(axis_x, width, column)) continue;
+      const Axis axis_y = SampleAxis(box[0], box[2], problem.crop_height, level.height);
+      for (int32_t y = 0; y < height; ++y) {
+        if (!Touches(axis_y, y, row.row)) continue;
+        const A weight_y = WeightOfTouchedCell<A>(axis_y, y, row.row);
+        for (int32_t x = 0; x < width; ++x) {
+          if (!Touches(axis_x, x, column)) continue;
+          const int64_t sample = (image_box * height + y) * width + x;
+          visit(sample * problem.channels + level.first_channel,
+                weight_y * WeightOfTouchedCell<A>(axis_x, x, column));
         }
       }
     }
   }
 }
 
+template <typename T>
+CEPHRAY_HOST_DEVICE inline bool HasRoom(const GpuProblem<T>& problem, int32_t marked) {
+  return marked <= kSlots && problem.crop_height <= kSamples && problem.crop_width <= kSamples;
+}
+
+// Finds where the samples of the marked boxes lie, a thread for each sample of an axis of a box.
+template <typename T>
+CEPHRAY_HOST_DEVICE inline void RowPhaseLocate(const GpuProblem<T>& problem, const Row& row,
+                                               int32_t marked, int32_t thread,
+                                               RowShared<Accumulator<T>>* shared) {
+  using A = Accumulator<T>;
+  if (!HasRoom(problem, marked)) return;
+  const GpuLevel<T>& level = problem.levels[row.level];
+  const int32_t height = static_cast<int32_t>(problem.crop_height);
+  const int32_t width = static_cast<int32_t>(problem.crop_width);
+  const int32_t samples = height + width;
+  for (int32_t item = thread; item < marked * samples; item += problem.threads) {
+    const int32_t n = item / samples;
+    const int32_t index = item - n * samples;
+    const int64_t image_box = row.image * problem.boxes + MarkedBox(n, shared->mask);
+    const float* box = BoxAt(problem, image_box, row.level);
+    Slot<A>& slot = shared->slots[n];
+    if (index == 0) {
+      slot.source = image_box * height * width * problem.channels + level.first_channel;
+    }
+    if (index < height) {
+      const Axis axis = SampleAxis(box[0], box[2], problem.crop_height, level.height);
+      slot.y_weights[index] = Touches(axis, index, row.row)
+                                  ? WeightOfTouchedCell<A>(axis, index, row.row)
+                                  : A{kNoTouch};
+    } else {
+      const Axis axis = SampleAxis(box[1], box[3], problem.crop_width, level.width);
+      const auto sample = Locate(axis, index - height);
+      slot.x_lows[index - height] = sample.inside ? sample.low : kNoColumn;
+      slot.x_weights[index - height] = sample.weight;
+    }
+  }
+}
+
+template <typename A>
+CEPHRAY_HOST_DEVICE inline bool TouchesColumn(const Slot<A>& slot, int32_t x, int32_t column) {
+  const int32_t low = slot.x_lows[x];
+  return low == column || (low + 1 == column && slot.x_weights[x] > 0.0f);
+}
+
+// Lists the addends, a thread for each cell. Where in the list a cell's addends stand depends on
+// the order of the threads; their own order does not.
+template <typename T>
+CEPHRAY_HOST_DEVICE inline void RowPhaseList(const GpuProblem<T>& problem, const Row& row,
+                                             int32_t marked, int32_t thread,
+                                             RowShared<Accumulator<T>>* shared) {
+  using A = Accumulator<T>;
+  const int32_t height = static_cast<int32_t>(problem.crop_height);
+  const int32_t width = static_cast<int32_t>(problem.crop_width);
+  for (int32_t c = thread; c < row.cells; c += problem.threads) {
+    const int32_t column = row.first_column + c;
+    shared->begins[c] = kNotListed;
+    if (!HasRoom(problem, marked)) continue;
+    int32_t count = 0;
+    for (int32_t n = 0; n < marked; ++n) {
+      const Slot<A>& slot = shared->slots[n];
+      int32_t across = 0, down = 0;
+      for (int32_t x = 0; x < width; ++x) across += TouchesColumn(slot, x, column) ? 1 : 0;
+      if (across == 0) continue;
+      for (int32_t y = 0; y < height; ++y) down += slot.y_weights[y] != A{kNoTouch} ? 1 : 0;
+      count += across * down;
+    }
+    int32_t next = count == 0 ? 0 : FetchAdd(&shared->listed, count);
+    if (next + count > kListed) continue;
+    shared->begins[c] = next;
+    shared->counts[c] = count;
+    for (int32_t n = 0; count > 0 && n < marked; ++n) {
+      const Slot<A>& slot = shared->slots[n];
+      for (int32_t y = 0; y < height; ++y) {
+        const A weight_y = slot.y_weights[y];
+        if (weight_y == A{kNoTouch}) continue;
+        for (int32_t x = 0; x < width; ++x) {
+          if (!TouchesColumn(slot, x, column)) continue;
+          const A weight = static_cast<A>(slot.x_weights[x]);
+          const A weight_x = slot.x_lows[x] == column ? A{1} - weight : weight;
+          shared->list[next++] = {slot.source + (y * width + x) * problem.channels,
+                                  weight_y * weight_x};
+        }
+      }
+    }
+  }
+}
+
+// What a thread sums up for a cell: some of its packs of channels.
 template <typename T, int kCount>
-CEPHRAY_HOST_DEVICE inline void WindowPhaseWrite(const GpuProblem<T>& problem,
-                                                 const Window& window, int32_t thread,
-                                                 const Shared* shared,
-                                                 const Part<T, kCount>& part) {
-  if (!part.is_written) return;
-  const GpuLevel<T>& level = problem.levels[window.level];
-  const int32_t lanes = LaneOf(level, thread).lanes;
-  const int64_t cell = (window.image * level.height + shared->rows[part.entry_y]) * level.width +
-                       shared->columns[part.entry_x];
-  T* target = level.gradient + cell * level.channels;
+struct Sums {
+  Accumulator<T> values[kItems][kCount];
+};
+
+// Adds addends to the packs from number `pack` on, every `lanes`-th.
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void AddAll(const GpuProblem<T>& problem,
+                                       const Addend<Accumulator<T>>* list, int32_t count,
+                                       int32_t pack, int32_t lanes, int32_t packs,
+                                       Sums<T, kCount>* sums) {
+  const T* gradient = problem.crops_gradient + pack * kCount;
+  for (int32_t first = 0; first < count; first += kTogether) {
+    Pack<T, kCount> loaded[kTogether][kItems];
+    CEPHRAY_UNROLL
+    for (int n = 0; n < kTogether; ++n) {
+      if (first + n >= count) continue;
+      const T* source = gradient + list[first + n].source;
+      CEPHRAY_UNROLL
+      for (int i = 0; i < kItems; ++i) {
+        if (pack + i * lanes >= packs) continue;
+        loaded[n][i] = LoadPack<T, kCount>(source + i * lanes * kCount);
+      }
+    }
+    CEPHRAY_UNROLL
+    for (int n = 0; n < kTogether; ++n) {
+      if (first + n >= count) continue;
+      const Accumulator<T> weight = list[first + n].weight;
+      CEPHRAY_UNROLL
+      for (int i = 0; i < kItems; ++i) {
+        CEPHRAY_UNROLL
+        for (int j = 0; j < kCount; ++j) {
+          sums->values[i][j] += weight * Widen(loaded[n][i].values[j]);
+        }
+      }
+    }
+  }
+}
+
+// Writes the sums to the packs of a cell from number `pack` on, every `lanes`-th.
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void WriteSums(const Sums<T, kCount>& sums, int32_t pack, int32_t lanes,
+                                          int32_t packs, T* cell) {
   CEPHRAY_UNROLL
   for (int i = 0; i < kItems; ++i) {
-    const int32_t pack = part.first_pack + i * lanes;
-    if (pack >= level.packs) continue;
+    if (pack + i * lanes >= packs) continue;
     Pack<T, kCount> result;
     CEPHRAY_UNROLL
-    for (int j = 0; j < kCount; ++j) result.values[j] = Narrow<T>(part.sums[i][j]);
-    StorePack(result, target + pack * kCount);
+    for (int j = 0; j < kCount; ++j) result.values[j] = Narrow<T>(sums.values[i][j]);
+    StorePack(result, cell + (pack + i * lanes) * kCount);
   }
+}
+
+// Calls write(c, cell, lane) for the cells of the row that the thread takes a part of, those that
+// are listed or those that are not; `cell` is where the gradient of cell number c begins.
+template <typename T, typename Write>
+CEPHRAY_HOST_DEVICE inline void ForEachCell(const GpuProblem<T>& problem, const Row& row,
+                                            int32_t thread,
+                                            const RowShared<Accumulator<T>>* shared,
+                                            bool is_listed, const Write& write) {
+  const GpuLevel<T>& level = problem.levels[row.level];
+  const Lane lane = LaneOf(level, thread);
+  T* const first_cell =
+      level.gradient +
+      ((row.image * level.height + row.row) * level.width + row.first_column) * level.channels;
+  for (int32_t c = lane.group; c < row.cells; c += problem.threads >> level.lane_bits) {
+    if ((shared->begins[c] != kNotListed) != is_listed) continue;
+    write(c, first_cell + c * level.channels, lane);
+  }
+}
+
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void RowPhaseWrite(const GpuProblem<T>& problem, const Row& row,
+                                              int32_t thread,
+                                              const RowShared<Accumulator<T>>* shared) {
+  const int32_t packs = problem.levels[row.level].packs;
+  ForEachCell(problem, row, thread, shared, true, [&](int32_t c, T* cell, const Lane& lane) {
+    const auto* list = shared->list + shared->begins[c];
+    for (int32_t pack = lane.lane; pack < packs; pack += kItems * lane.lanes) {
+      Sums<T, kCount> sums = {};
+      AddAll(problem, list, shared->counts[c], pack, lane.lanes, packs, &sums);
+      WriteSums(sums, pack, lane.lanes, packs, cell);
+    }
+  });
+}
+
+template <typename T, int kCount>
+CEPHRAY_HOST_DEVICE inline void RowPhaseWriteUnlisted(const GpuProblem<T>& problem, const Row& row,
+                                                      int32_t thread,
+                                                      const RowShared<Accumulator<T>>* shared) {
+  using A = Accumulator<T>;
+  const int32_t packs = problem.levels[row.level].packs;
+  ForEachCell(problem, row, thread, shared, false, [&](int32_t c, T* cell, const Lane& lane) {
+    for (int32_t pack = lane.lane; pack < packs; pack += kItems * lane.lanes) {
+      Sums<T, kCount> sums = {};
+      ForEachAddend(problem, row, shared->mask, row.first_column + c,
+                    [&](int64_t source, A weight) {
+                      const Addend<A> one = {source, weight};
+                      AddAll(problem, &one, 1, pack, lane.lanes, packs, &sums);
+                    });
+      WriteSums(sums, pack, lane.lanes, packs, cell);
+    }
+  });
 }
 
 }  // namespace cephray

@@ -71,13 +71,32 @@ inline int32_t LaneBits(int32_t packs, int32_t threads) {
   return bits;
 }
 
-constexpr int64_t kFewBoxes = 100;
+// A device runs about this many blocks of the feature gradient's kernel at once.
+constexpr int64_t kBlocksAtOnce = 1024;
+
+// Cuts rows of cells into blocks: into few, because each lists its addends anew, but for so many
+// that they keep a device busy with few images.
+template <typename T>
+void CutRows(int64_t blocks_at_once, GpuProblem<T>* problem) {
+  int64_t rows = 0;
+  for (int64_t l = 0; l < problem->levels_here; ++l) rows += problem->levels[l].height;
+  const int64_t parts = QuotientUp(blocks_at_once, std::max<int64_t>(1, problem->batch * rows));
+  for (int64_t l = 0; l < problem->levels_here; ++l) {
+    GpuLevel<T>& level = problem->levels[l];
+    level.part_cells =
+        static_cast<int32_t>(std::min<int64_t>(kCells, QuotientUp(level.width, parts)));
+    level.row_parts = static_cast<int32_t>(QuotientUp(level.width, level.part_cells));
+    level.row_blocks = level.packs == 0 ? 0 : level.height * level.row_parts;
+    problem->image_rows += level.row_blocks;
+  }
+}
 
 // One problem for each handful of levels; `threads` is the size of a block, a power of two. Levels
 // without channels have no packs; they are left to the kernels, which find nothing to do there.
 template <typename T>
 std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape, const GpuTensors<T>& tensors,
-                                           int pack_count, int32_t threads) {
+                                           int pack_count, int32_t threads,
+                                           int64_t blocks_at_once = kBlocksAtOnce) {
   std::vector<GpuProblem<T>> problems;
   const int64_t levels = static_cast<int64_t>(shape.levels.size());
   for (int64_t first = 0; first < levels; first += kGpuLevels) {
@@ -91,8 +110,6 @@ std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape, const GpuT
     problem.first_level = first;
     problem.levels_here = std::min<int64_t>(kGpuLevels, levels - first);
     problem.threads = threads;
-    // Few boxes are cut into more blocks than the device has processors.
-    problem.entries = shape.batch * shape.boxes < kFewBoxes ? kRows / 4 : kRows;
     problem.box = tensors.boxes;
     problem.crops_gradient = tensors.crops_gradient;
     problem.crops = tensors.crops;
@@ -110,22 +127,10 @@ std::vector<GpuProblem<T>> CutIntoLaunches(const RoiCropShape& shape, const GpuT
       level.packs = static_cast<int32_t>(from.channels / pack_count);
       level.lane_bits = LaneBits(level.packs, threads);
     }
+    CutRows(blocks_at_once, &problem);
     problems.push_back(problem);
   }
   return problems;
-}
-
-// Blocks that zero the largest level, a few packs a thread.
-template <typename T>
-int64_t ZeroBlocks(const GpuProblem<T>& problem, int64_t threads) {
-  constexpr int64_t kPacks = 4;
-  int64_t blocks = 1;
-  for (int64_t l = 0; l < problem.levels_here; ++l) {
-    const GpuLevel<T>& level = problem.levels[l];
-    const int64_t packs = problem.batch * level.height * level.width * level.packs;
-    blocks = std::max(blocks, QuotientUp(packs, kPacks * threads));
-  }
-  return blocks;
 }
 
 // Blocks of the crop's kernel at the level that needs most.

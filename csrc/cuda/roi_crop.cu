@@ -15,8 +15,8 @@ namespace cephray {
 namespace {
 
 constexpr int kCropThreads = 128;
-constexpr int kZeroThreads = 256;
-constexpr int kWindowThreads = 128;
+constexpr int kRowThreads = 128;
+constexpr int kRowBlocks = 8;  // on a multiprocessor, which limits the registers of a thread
 constexpr int kSumThreads = 128;
 
 // A grid is at most this large along x; kernels go on in steps of its size.
@@ -34,46 +34,24 @@ __global__ void __launch_bounds__(kCropThreads, 8)
 }
 
 template <typename T, int kCount>
-__global__ void __launch_bounds__(kZeroThreads)
-    ZeroKernel(const __grid_constant__ GpuProblem<T> problem) {
-  ZeroThread<T, kCount>(problem, blockIdx.y,
-                        static_cast<int64_t>(blockIdx.x) * kZeroThreads + threadIdx.x,
-                        static_cast<int64_t>(gridDim.x) * kZeroThreads);
-}
-
-template <typename T, int kCount>
-__global__ void __launch_bounds__(kWindowThreads)
-    WindowKernel(const __grid_constant__ GpuProblem<T> problem, const int64_t blocks) {
+__global__ void __launch_bounds__(kRowThreads, kRowBlocks)
+    GradFeaturesKernel(const __grid_constant__ GpuProblem<T> problem, const int64_t blocks) {
   extern __shared__ int64_t memory[];
-  Shared* const shared = reinterpret_cast<Shared*>(memory);
+  auto* const shared = reinterpret_cast<RowShared<Accumulator<T>>*>(memory);
   for (int64_t block = blockIdx.x; block < blocks; block += gridDim.x) {
-    const Window window = WindowAt(problem, block, blockIdx.y);
-    if (!IsFinite(BoxAt(problem, window.image_box, window.level))) continue;
-    WindowPhaseRows(problem, window, threadIdx.x, shared);
+    const Row row = RowAt(problem, block);
+    RowPhaseClear(problem, threadIdx.x, shared);
     __syncthreads();
-    WindowPhaseMark(problem, window, threadIdx.x, shared);
+    RowPhaseMark(problem, row, threadIdx.x, shared);
     __syncthreads();
-    const int32_t marked = MarkedBoxes(problem.boxes, shared);
-    for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
-      WindowPhaseColumns(problem, window, column, threadIdx.x, shared);
-      __syncthreads();
-      WindowPhaseCompact(threadIdx.x, kWindowThreads, shared);
-      __syncthreads();
-      const int32_t turns = Turns(problem, window, shared);
-      for (int32_t turn = 0; turn < turns; ++turn) {
-        auto part = PartAt<T, kCount>(problem, window, turn, threadIdx.x, shared);
-        for (int32_t first = 0; first < marked; first += kSlots) {
-          if (turn == 0 || marked > kSlots) {  // else the table is still right
-            __syncthreads();
-            WindowPhaseFind(problem, window, first, marked, threadIdx.x, shared);
-            __syncthreads();
-          }
-          WindowPhaseGather(problem, window, first, marked, threadIdx.x, shared, &part);
-        }
-        WindowPhaseWrite(problem, window, threadIdx.x, shared, part);
-      }
-      __syncthreads();
-    }
+    const int32_t marked = MarkedBoxes(problem.boxes, shared->mask);
+    RowPhaseLocate(problem, row, marked, threadIdx.x, shared);
+    __syncthreads();
+    RowPhaseList(problem, row, marked, threadIdx.x, shared);
+    __syncthreads();
+    RowPhaseWrite<T, kCount>(problem, row, threadIdx.x, shared);
+    RowPhaseWriteUnlisted<T, kCount>(problem, row, threadIdx.x, shared);
+    __syncthreads();
   }
 }
 
@@ -112,14 +90,11 @@ void LaunchCrop(const GpuProblem<T>& problem, cudaStream_t stream) {
 
 template <typename T, int kCount>
 void LaunchGradFeatures(const GpuProblem<T>& problem, cudaStream_t stream) {
-  const unsigned levels = static_cast<unsigned>(problem.levels_here);
-  const dim3 zero_grid(Blocks(ZeroBlocks(problem, kZeroThreads), kMostBlocksX), levels);
-  ZeroKernel<T, kCount><<<zero_grid, kZeroThreads, 0, stream>>>(problem);
-  const int64_t blocks = problem.batch * problem.boxes * WindowParts(problem);
+  const int64_t blocks = problem.batch * problem.image_rows;
   if (blocks == 0) return;
-  const dim3 grid(Blocks(blocks, kMostBlocksX), levels);
-  const size_t shared = SharedBytes(problem.boxes);
-  WindowKernel<T, kCount><<<grid, kWindowThreads, shared, stream>>>(problem, blocks);
+  const size_t shared = RowSharedBytes<T>(problem.boxes);
+  GradFeaturesKernel<T, kCount>
+      <<<Blocks(blocks, kMostBlocksX), kRowThreads, shared, stream>>>(problem, blocks);
 }
 
 template <typename T, int kCount>
@@ -173,7 +148,7 @@ std::string RoiCropGradFeaturesCuda(const RoiCropShape& shape, const float* boxe
                                     const T* crops_gradient, T* const* features_gradient,
                                     void* stream) {
   if (shape.batch == 0 || shape.channels == 0) return "";
-  const int64_t most_boxes = (kSharedBytes - SharedBytes(0)) / sizeof(uint32_t) * 32;
+  const int64_t most_boxes = (kSharedBytes - RowSharedBytes<T>(0)) / sizeof(uint32_t) * 32;
   if (shape.boxes > most_boxes) {
     return "the CUDA kernel takes at most " + std::to_string(most_boxes) +
            " boxes for each image; got " + std::to_string(shape.boxes) + ".";
@@ -182,7 +157,7 @@ std::string RoiCropGradFeaturesCuda(const RoiCropShape& shape, const float* boxe
   tensors.boxes = boxes;
   tensors.crops_gradient = crops_gradient;
   tensors.features_gradient = features_gradient;
-  return LaunchAll(shape, tensors, kWindowThreads, [&](const GpuProblem<T>& problem, auto count) {
+  return LaunchAll(shape, tensors, kRowThreads, [&](const GpuProblem<T>& problem, auto count) {
     LaunchGradFeatures<T, decltype(count)::value>(problem, static_cast<cudaStream_t>(stream));
   });
 }

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstring>
 #include <optional>
+#include <utility>
 
 namespace py = pybind11;
 
@@ -27,6 +28,18 @@ struct DlTensor {
   uint64_t byte_offset;
 };
 
+// The functions that a library of arrays offers for its type, since DLPack 1.3. What this file
+// does not call is not declared.
+struct DlExchange {
+  uint32_t major_version;
+  uint32_t minor_version;
+  const DlExchange* older;
+  void* unused[3];
+  int (*tensor_of)(void* object, DlTensor* tensor);
+  int (*current_stream)(int32_t device_type, int32_t device_id, void** stream);
+};
+
+constexpr uint32_t kDlMajorVersion = 1;
 constexpr int32_t kDlCuda = 2;
 constexpr int32_t kDlCudaManaged = 13;
 constexpr uint8_t kDlFloat = 2;
@@ -59,13 +72,65 @@ std::string DlTypeName(const DlTensor& tensor) {
          std::to_string(tensor.type_bits) + " bits";
 }
 
+void RequireCuda(const std::string& name, int32_t device_type) {
+  if (device_type != kDlCuda && device_type != kDlCudaManaged) {
+    Refuse(name, "must lie in a CUDA device's memory; DLPack says device type " +
+                     std::to_string(device_type) + ".");
+  }
+}
+
+DeviceArray FromTensor(const DlTensor& tensor, const std::string& name) {
+  DeviceArray result;
+  result.data = static_cast<char*>(tensor.data) + tensor.byte_offset;
+  result.sizes.assign(tensor.shape, tensor.shape + tensor.ndim);
+  result.dtype = DlTypeName(tensor);
+  result.device = tensor.device_id;
+  if (tensor.strides != nullptr) {
+    RequireDense(name, result.sizes, {tensor.strides, tensor.strides + tensor.ndim}, 1);
+  }
+  return result;
+}
+
+// The functions of the array's type, or null if it has none of a version that is known here.
+const DlExchange* ExchangeOf(const py::object& array) {
+  const py::handle type = py::type::handle_of(array);
+  const auto capsule = py::reinterpret_steal<py::object>(
+      PyObject_GetAttrString(type.ptr(), "__dlpack_c_exchange_api__"));
+  if (!capsule) {
+    PyErr_Clear();
+    return nullptr;
+  }
+  constexpr char kName[] = "dlpack_exchange_api";
+  if (!PyCapsule_IsValid(capsule.ptr(), kName)) return nullptr;
+  auto* exchange = static_cast<const DlExchange*>(PyCapsule_GetPointer(capsule.ptr(), kName));
+  while (exchange != nullptr && exchange->major_version > kDlMajorVersion) {
+    exchange = exchange->older;
+  }
+  const bool is_known = exchange != nullptr && exchange->major_version == kDlMajorVersion &&
+                        exchange->tensor_of != nullptr && exchange->current_stream != nullptr;
+  return is_known ? exchange : nullptr;
+}
+
+// Reads the array without a call of Python; nothing if its library cannot, or works on another
+// stream, for which somebody would have to wait.
+std::optional<DeviceArray> FromExchange(const py::object& array, const std::string& name,
+                                        uintptr_t stream) {
+  const DlExchange* exchange = ExchangeOf(array);
+  if (exchange == nullptr) return std::nullopt;
+  DlTensor tensor = {};
+  if (exchange->tensor_of(array.ptr(), &tensor) != 0) throw py::error_already_set();
+  RequireCuda(name, tensor.device_type);
+  void* current = nullptr;
+  if (exchange->current_stream(tensor.device_type, tensor.device_id, &current) != 0) {
+    throw py::error_already_set();
+  }
+  if (reinterpret_cast<uintptr_t>(current) != stream) return std::nullopt;
+  return FromTensor(tensor, name);
+}
+
 DeviceArray FromDlpack(const py::object& array, const std::string& name, uintptr_t stream) {
   const auto device = array.attr("__dlpack_device__")().cast<py::tuple>();
-  const int32_t type = py::int_(device[0]).cast<int32_t>();
-  if (type != kDlCuda && type != kDlCudaManaged) {
-    Refuse(name, "must lie in a CUDA device's memory; DLPack says device type " +
-                     std::to_string(type) + ".");
-  }
+  RequireCuda(name, py::int_(device[0]).cast<int32_t>());
   // DLPack writes the default stream as 1.
   const py::object capsule =
       array.attr("__dlpack__")(py::arg("stream") = stream == 0 ? uintptr_t{1} : stream);
@@ -73,15 +138,7 @@ DeviceArray FromDlpack(const py::object& array, const std::string& name, uintptr
   const auto* tensor =
       static_cast<const DlTensor*>(PyCapsule_GetPointer(capsule.ptr(), "dltensor"));
   if (tensor == nullptr) throw py::error_already_set();
-  DeviceArray result;
-  result.data = static_cast<char*>(tensor->data) + tensor->byte_offset;
-  result.sizes.assign(tensor->shape, tensor->shape + tensor->ndim);
-  result.dtype = DlTypeName(*tensor);
-  result.device = tensor->device_id;
-  if (tensor->strides != nullptr) {
-    RequireDense(name, result.sizes, {tensor->strides, tensor->strides + tensor->ndim}, 1);
-  }
-  return result;
+  return FromTensor(*tensor, name);
 }
 
 DeviceArray FromInterface(const py::dict& interface, const std::string& name, uintptr_t stream,
@@ -116,6 +173,7 @@ DeviceArray FromInterface(const py::dict& interface, const std::string& name, ui
 
 DeviceArray ToDeviceArray(const py::object& array, const std::string& name, uintptr_t stream,
                           bool is_written) {
+  if (auto taken = FromExchange(array, name, stream)) return *std::move(taken);
   if (py::hasattr(array, "__dlpack__") && py::hasattr(array, "__dlpack_device__")) {
     return FromDlpack(array, name, stream);
   }

@@ -16,7 +16,8 @@
 
 namespace cephray::gpu_on_host {
 
-constexpr int64_t kThreads = 8;  // few, so that they take several turns
+constexpr int64_t kThreads = 8;       // few, so that they take several turns
+constexpr int64_t kBlocksWanted = 5;  // so that some rows are cut into several blocks
 
 template <typename Phase>
 void ForEachThread(const Phase& phase) {
@@ -33,51 +34,22 @@ void Crop(const GpuProblem<T>& problem) {
 }
 
 template <typename T, int kCount>
-void WindowBlock(const GpuProblem<T>& problem, int64_t block, int64_t l) {
-  const Window window = WindowAt(problem, block, l);
-  if (!IsFinite(BoxAt(problem, window.image_box, l))) return;
-  const auto memory = std::make_unique<char[]>(SharedBytes(problem.boxes));
-  std::memset(memory.get(), 0xef, SharedBytes(problem.boxes));
-  Shared* shared = reinterpret_cast<Shared*>(memory.get());
-  ForEachThread([&](int64_t thread) { WindowPhaseRows(problem, window, thread, shared); });
-  ForEachThread([&](int64_t thread) { WindowPhaseMark(problem, window, thread, shared); });
-  const int32_t marked = MarkedBoxes(problem.boxes, shared);
-  for (int32_t column = 0; column < 2 * problem.crop_width; column += kColumns) {
-    ForEachThread(
-        [&](int64_t thread) { WindowPhaseColumns(problem, window, column, thread, shared); });
-    ForEachThread([&](int64_t thread) { WindowPhaseCompact(thread, kThreads, shared); });
-    const int32_t turns = Turns(problem, window, shared);
-    for (int32_t turn = 0; turn < turns; ++turn) {
-      std::vector<Part<T, kCount>> parts(kThreads);
-      ForEachThread([&](int64_t thread) {
-        parts[thread] = PartAt<T, kCount>(problem, window, turn, thread, shared);
-      });
-      for (int32_t first = 0; first < marked; first += kSlots) {
-        if (turn == 0 || marked > kSlots) {
-          ForEachThread([&](int64_t thread) {
-            WindowPhaseFind(problem, window, first, marked, thread, shared);
-          });
-        }
-        ForEachThread([&](int64_t thread) {
-          WindowPhaseGather(problem, window, first, marked, thread, shared, &parts[thread]);
-        });
-      }
-      ForEachThread([&](int64_t thread) {
-        WindowPhaseWrite(problem, window, thread, shared, parts[thread]);
-      });
-    }
-  }
-}
-
-template <typename T, int kCount>
 void GradFeatures(const GpuProblem<T>& problem) {
-  for (int64_t l = 0; l < problem.levels_here; ++l) {
-    ForEachThread([&](int64_t thread) { ZeroThread<T, kCount>(problem, l, thread, kThreads); });
-    const int64_t blocks = problem.batch * problem.boxes * WindowParts(problem);
-    // From the last to the first: no block may depend on another.
-    for (int64_t block = blocks - 1; block >= 0; --block) {
-      WindowBlock<T, kCount>(problem, block, l);
-    }
+  const int64_t bytes = RowSharedBytes<T>(problem.boxes);
+  // From the last to the first: no block may depend on another.
+  for (int64_t block = problem.batch * problem.image_rows - 1; block >= 0; --block) {
+    const Row row = RowAt(problem, block);
+    const auto memory = std::make_unique<char[]>(bytes);
+    std::memset(memory.get(), 0xef, bytes);
+    auto* shared = reinterpret_cast<RowShared<Accumulator<T>>*>(memory.get());
+    ForEachThread([&](int64_t thread) { RowPhaseClear(problem, thread, shared); });
+    ForEachThread([&](int64_t thread) { RowPhaseMark(problem, row, thread, shared); });
+    const int32_t marked = MarkedBoxes(problem.boxes, shared->mask);
+    ForEachThread([&](int64_t thread) { RowPhaseLocate(problem, row, marked, thread, shared); });
+    ForEachThread([&](int64_t thread) { RowPhaseList(problem, row, marked, thread, shared); });
+    ForEachThread([&](int64_t thread) { RowPhaseWrite<T, kCount>(problem, row, thread, shared); });
+    ForEachThread(
+        [&](int64_t thread) { RowPhaseWriteUnlisted<T, kCount>(problem, row, thread, shared); });
   }
 }
 
@@ -104,7 +76,8 @@ template <typename T, typename One, typename Many>
 void ForEachLaunch(const RoiCropShape& shape, const GpuTensors<T>& tensors, const One& one,
                    const Many& many) {
   const int count = PackCount(shape, tensors);
-  for (const GpuProblem<T>& problem : CutIntoLaunches(shape, tensors, count, kThreads)) {
+  for (const GpuProblem<T>& problem :
+       CutIntoLaunches(shape, tensors, count, kThreads, kBlocksWanted)) {
     count == 1 ? one(problem) : many(problem);
   }
 }

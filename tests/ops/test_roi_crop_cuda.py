@@ -6,6 +6,7 @@ and run `pytest --noconftest -m gpu tests/ops/test_roi_crop_cuda.py`.
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 import subprocess
 import sys
@@ -41,6 +42,79 @@ class FakeDlpack:
     def __dlpack__(self, stream: int) -> Any:
         assert stream == self.wanted_stream
         return self.array.__dlpack__()
+
+
+class DlTensor(ctypes.Structure):
+    """DLPack's DLTensor."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("device_type", ctypes.c_int32),
+        ("device_id", ctypes.c_int32),
+        ("ndim", ctypes.c_int32),
+        ("type_code", ctypes.c_uint8),
+        ("type_bits", ctypes.c_uint8),
+        ("type_lanes", ctypes.c_uint16),
+        ("shape", ctypes.POINTER(ctypes.c_int64)),
+        ("strides", ctypes.POINTER(ctypes.c_int64)),
+        ("byte_offset", ctypes.c_uint64),
+    )
+
+
+TensorOf = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.py_object, ctypes.POINTER(DlTensor))
+CurrentStream = ctypes.CFUNCTYPE(
+    ctypes.c_int, ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(ctypes.c_void_p)
+)
+
+
+class DlExchange(ctypes.Structure):
+    """DLPack's DLPackExchangeAPI."""
+
+    _fields_ = (
+        ("major", ctypes.c_uint32),
+        ("minor", ctypes.c_uint32),
+        ("older", ctypes.c_void_p),
+        ("unused", ctypes.c_void_p * 3),
+        ("tensor_of", TensorOf),
+        ("current_stream", CurrentStream),
+    )
+
+
+@TensorOf
+def tensor_of(array: Any, tensor: Any) -> int:
+    out = tensor.contents
+    out.device_type, out.ndim = array.device_type, len(array.shape)
+    out.type_code, out.type_bits, out.type_lanes = 2, array.bits, 1
+    array.sizes = (ctypes.c_int64 * len(array.shape))(*array.shape)
+    out.shape = ctypes.cast(array.sizes, ctypes.POINTER(ctypes.c_int64))
+    return 0
+
+
+@CurrentStream
+def current_stream(device_type: int, device_id: int, stream: Any) -> int:
+    stream.contents.value = FakeExchanged.stream
+    return 0
+
+
+def capsule(exchange: DlExchange) -> Any:
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype = ctypes.py_object
+    new.argtypes = (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
+    return new(ctypes.addressof(exchange), b"dlpack_exchange_api", None)
+
+
+EXCHANGE = DlExchange(1, 3, None, (ctypes.c_void_p * 3)(), tensor_of, current_stream)
+NEWER = DlExchange(2, 0, ctypes.addressof(EXCHANGE))
+
+
+class FakeExchanged:
+    """What says by DLPack's C functions that it lies on a GPU, at no address."""
+
+    __dlpack_c_exchange_api__ = capsule(EXCHANGE)
+    stream = 0  # that its library works on
+
+    def __init__(self, shape: tuple[int, ...], bits: int = 32, device_type: int = 2) -> None:
+        self.shape, self.bits, self.device_type = shape, bits, device_type
 
 
 needs_kernels = pytest.mark.skipif(not HAS_KERNELS, reason="built without CUDA (CEPHRAY_CUDA)")
@@ -309,6 +383,29 @@ def test_dlpack_is_read() -> None:
             FakeDlpack(np.ones((1, 1, 1, 1, 1), np.float16), 77),
             stream=77,
         )
+
+
+@needs_kernels
+@pytest.mark.parametrize("exchange", [EXCHANGE, NEWER], ids=["known version", "newer version"])
+def test_dlpack_is_read_by_its_c_functions(
+    exchange: DlExchange, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes, type, device and stream arrive, which the refusals tell."""
+    monkeypatch.setattr(FakeExchanged, "__dlpack_c_exchange_api__", capsule(exchange))
+    feature, box = FakeExchanged((1, 4, 5, 2)), FakeExchanged((1, 1, 1, 4))
+    for wrong, words in (
+        (FakeExchanged((1, 1, 2, 2, 3)), r"shape \[1, 1, 2, 2, 2\]; got \[1, 1, 2, 2, 3\]"),
+        (FakeExchanged((1, 1, 2, 2, 2), 64), "dtype float32 as the others; got float64"),
+        (FakeExchanged((1, 1, 2, 2, 2), device_type=1), "DLPack says device type 1"),
+    ):
+        with pytest.raises((ValueError, TypeError), match="`crops` .*" + words):
+            _core.roi_crop_cuda([feature], box, wrong)
+    # The array's library works on another stream: it must be told which one, and cannot.
+    with pytest.raises(TypeError, match=r"`features\[0\]` must be an array with DLPack"):
+        _core.roi_crop_cuda([feature], box, FakeExchanged((1, 1, 2, 2, 3)), stream=7)
+    monkeypatch.setattr(FakeExchanged, "stream", 7)
+    with pytest.raises(ValueError, match="`crops` must have shape"):
+        _core.roi_crop_cuda([feature], box, FakeExchanged((1, 1, 2, 2, 3)), stream=7)
 
 
 @pytest.mark.skipif(HAS_KERNELS, reason="built with CUDA")
