@@ -57,6 +57,7 @@ class Case:
                 f"train.precision={self.precision}",
                 f"train.global_batch_size={self.batch}",
                 f"train.deterministic={str(self.deterministic).lower()}",
+                f"train.jit={'on' if self.device == 'gpu' else 'auto'}",  # as in a long run
             ],
         )
 

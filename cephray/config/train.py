@@ -44,9 +44,9 @@ class TrainConfig(Section):
     )
     jit: Annotated[Literal["auto", "on", "off"], BeforeValidator(_written_in_yaml)] = Field(
         "auto",
-        description="compile the training and validation steps with XLA; auto: on GPUs, if XLA "
-        "can compile them; the first step of each batch size waits for the compiler; on CPUs, "
-        "steps without XLA are faster",
+        description="compile the training and validation steps with XLA; auto: on GPUs, in runs "
+        "of at least 3000 steps, if XLA can compile them; the first step of each batch size waits "
+        "one or two minutes for the compiler; on CPUs, steps without XLA are faster",
     )
     accumulation_steps: PositiveInt = Field(
         1,

@@ -208,10 +208,29 @@ def test_a_step_that_cannot_be_compiled_runs_without_xla(required: bool) -> None
 def test_auto_does_not_require_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
     for setting, required in (("auto", False), ("on", True)):
-        config = load_config(overrides=[f"train.jit={setting}"])
-        jit = choose_jit(config, tiny_network(), 16, 0, 1, print)
+        overrides = [f"train.jit={setting}", "train.epochs=1500", "train.global_batch_size=8"]
+        jit = choose_jit(load_config(overrides=overrides), tiny_network(), 16, 0, 1, print)
         assert jit is not None
         assert jit.required is required
+
+
+@pytest.mark.parametrize(
+    ("setting", "epochs", "compiles"),
+    [("auto", 1500, True), ("auto", 1499, False), ("on", 1, True), ("off", 1500, False)],
+)
+def test_auto_compiles_long_runs_on_gpus(
+    setting: str, epochs: int, compiles: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["a GPU"])
+    overrides = [f"train.jit={setting}", f"train.epochs={epochs}", "train.global_batch_size=8"]
+    jit = choose_jit(load_config(overrides=overrides), tiny_network(), 16, 0, 1, print)
+    assert (jit is not None) is compiles  # two steps an epoch
+
+
+def test_auto_compiles_nothing_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    config = load_config(overrides=["train.epochs=9999"])
+    assert choose_jit(config, tiny_network(), 16, 0, 1, print) is None
 
 
 def test_batches_of_other_sizes_are_not_compiled() -> None:
