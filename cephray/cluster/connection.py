@@ -12,6 +12,7 @@ from contextlib import contextmanager
 
 import ray
 
+from cephray.cluster.ray_private import own_sessions
 from cephray.cluster.running import require_cluster
 from cephray.errors import RunError, Stopped
 
@@ -42,11 +43,12 @@ def connected(
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
     try:
-        connected = ray.init(
-            log_to_driver=verbose,
-            logging_level=level,
-            include_dashboard=None if dashboard else False,
-        )
+        with own_sessions():
+            connected = ray.init(
+                log_to_driver=verbose,
+                logging_level=level,
+                include_dashboard=None if dashboard else False,
+            )
     except SystemExit:  # what Ray makes of SIGTERM until our handler is there
         raise Stopped(signal.SIGTERM, "stopped by SIGTERM at once") from None
     except Exception as error:  # Ray raises bare ones

@@ -1,12 +1,18 @@
 """What Ray keeps private and cephray uses, all in one place.
 
-Ray has no public way to ask whether a cluster can be reached within a given time, to watch the
-states of Ray Train's controller, or to pass a variable to its helper processes.
+Ray has no public way to ask whether a cluster can be reached within a given time, to start one
+whose processes get no signal of the terminal or scheduler, to watch the states of Ray Train's
+controller, or to pass a variable to its helper processes.
 tests/cluster/test_ray_private.py says what changed if a new version of Ray breaks this file.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ray._private import services
 from ray._private.services import canonicalize_bootstrap_address, get_node_to_connect_for_driver
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.train.v2._internal.constants import (
@@ -60,6 +66,27 @@ def require_node(client: GcsClient, timeout_s: int) -> None:
         Exception: there is none.
     """
     get_node_to_connect_for_driver(client, timeout_seconds=timeout_s)
+
+
+class _InOwnSession(services.ConsolePopen):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, start_new_session=True, **options)
+
+
+@contextmanager
+def own_sessions() -> Iterator[None]:
+    """Give the processes of a cluster that is started meanwhile sessions of their own.
+
+    A scheduler, or `timeout`, sends SIGTERM to the whole process group of a command. It then
+    reaches the command alone, which asks its workers to save; if it ended the cluster too, the
+    command would wait for it in vain. Ray ends the processes if the command is killed.
+    """
+    before = services.ConsolePopen
+    services.ConsolePopen = _InOwnSession  # type: ignore[misc]
+    try:
+        yield
+    finally:
+        services.ConsolePopen = before  # type: ignore[misc]
 
 
 def pass_to_helpers(variable: str) -> None:

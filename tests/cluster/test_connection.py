@@ -51,6 +51,24 @@ def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+def test_signals_to_the_group_of_the_command_do_not_reach_its_cluster() -> None:
+    script = """
+import os, psutil
+from cephray.cluster import connected
+with connected(False, lambda line: None, dashboard=False):
+    below = psutil.Process().children(recursive=True)
+    print(len(below) >= 2, os.getpgid(0) in {os.getpgid(process.pid) for process in below})
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "RAY_ADDRESS": "local"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == ["True", "False"]
+
+
 def test_what_ray_raises_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     def init(**settings: object) -> None:
         raise Exception("The current node\ntimed out")

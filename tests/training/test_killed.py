@@ -88,7 +88,7 @@ def test_a_driver_told_to_stop_saves_within_the_epoch(
 ) -> None:
     output = tmp_path / "run"
     with in_its_second_epoch(films, output) as process:
-        os.kill(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: to the whole group
         line = one_line(process, 143)
     assert "stopped by SIGTERM after epoch" in line
     assert "is intact: go on with --resume" in line
