@@ -6,6 +6,8 @@ from .environment import network_environment as network_environment
 from .ray_private import START_TIMEOUT_VARIABLE as START_TIMEOUT_VARIABLE
 from .ray_private import WAITING_STATES as WAITING_STATES
 from .ray_private import ControllerCallback as ControllerCallback
+from .ray_private import DataParallelTrainer as DataParallelTrainer
+from .ray_private import WorkerGroup as WorkerGroup
 from .resources import cluster_nodes as cluster_nodes
 from .resources import cpus_per_worker as cpus_per_worker
 from .resources import describe_workers as describe_workers

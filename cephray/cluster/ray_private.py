@@ -2,7 +2,8 @@
 
 Ray has no public way to ask whether a cluster can be reached within a given time, to start one
 whose processes get no signal of the terminal or scheduler, to watch the states of Ray Train's
-controller, or to pass a variable to its helper processes.
+controller, or to pass a variable to its helper processes; and its trainer without TensorFlow has
+no public address.
 tests/cluster/test_ray_private.py says what changed if a new version of Ray breaks this file.
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 from ray._private import services
 from ray._private.services import canonicalize_bootstrap_address, get_node_to_connect_for_driver
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray.train._internal.base_worker_group import BaseWorkerGroup as WorkerGroup
 from ray.train.v2._internal.constants import (
     ENV_VARS_TO_PROPAGATE,
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
@@ -26,8 +28,15 @@ from ray.train.v2._internal.execution.controller.state import (
     RestartingState,
     SchedulingState,
 )
+from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
 
-__all__ = ["START_TIMEOUT_VARIABLE", "WAITING_STATES", "ControllerCallback"]
+__all__ = [
+    "START_TIMEOUT_VARIABLE",
+    "WAITING_STATES",
+    "ControllerCallback",
+    "DataParallelTrainer",
+    "WorkerGroup",
+]
 
 START_TIMEOUT_VARIABLE: str = WORKER_GROUP_START_TIMEOUT_S_ENV_VAR
 """Environment variable: seconds that Ray Train waits for a group of workers to start."""

@@ -13,13 +13,13 @@ from typing import Any
 
 import ray
 import ray.train
-from ray.train.tensorflow import TensorflowTrainer
 from ray.util.queue import Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint, Progress, Row, find_checkpoint, last_intact
 from cephray.cluster import (
     START_TIMEOUT_VARIABLE,
+    DataParallelTrainer,
     StopRequest,
     address_told,
     connected,
@@ -34,6 +34,7 @@ from cephray.errors import InputError, RunError, Stopped
 from cephray.progress import Show, progress
 from cephray.storage import Place, replace_text
 from cephray.training import worker
+from cephray.training.backend import TensorFlowWorkers
 from cephray.training.history import HistoryWriter, open_history
 from cephray.training.ownership import take_ownership
 from cephray.training.patience import Patience
@@ -145,8 +146,9 @@ def _fit(
     asked = describe_workers(least, cpus, config.train.gpus)
     # Ray's view of lost nodes is late: it needs several tries, of fewer workers each time.
     os.environ[START_TIMEOUT_VARIABLE] = f"{max(wait_s / 6, 5):g}"
-    trainer = TensorflowTrainer(
+    trainer = DataParallelTrainer(
         worker.run,
+        backend_config=TensorFlowWorkers(),
         train_loop_config={
             "config": config,
             "output": output,

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from cephray import _core
 from cephray.ops import roi_crop
-from cephray.ops.crop import check_tensorflow_version
+from cephray.ops.library import check_tensorflow_version
 from cephray.ops.reference import roi_crop_keras
 from tests.devices import device_of
 from tests.ops.cases import Array, draw_case, run_with_gradients
