@@ -68,7 +68,18 @@ def quiet_stderr() -> Iterator[None]:
 
 
 def import_tensorflow() -> None:
-    """Import TensorFlow and Keras without their start-up messages.
+    """Import TensorFlow and Keras without their start-up messages; see `prepare_tensorflow`.
+
+    Raises:
+        InputError: Keras uses another backend.
+    """
+    prepare_tensorflow()
+    with quiet_stderr():
+        import tensorflow  # noqa: F401
+
+
+def prepare_tensorflow() -> None:
+    """Set the environment in which this process, or those that it starts, import TensorFlow.
 
     On a GPU, TensorFlow takes memory as it needs it, instead of nearly all at once. Keras is
     told to use TensorFlow, unless another backend was chosen.
@@ -86,5 +97,3 @@ def import_tensorflow() -> None:
             f"Keras's backend is {backend!r}; cephray trains and predicts with TensorFlow: set "
             "KERAS_BACKEND=tensorflow before Keras is imported"
         )
-    with quiet_stderr():
-        import tensorflow  # noqa: F401

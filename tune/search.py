@@ -23,7 +23,7 @@ from cephray.cli import Parser, run_command
 from cephray.config import Config, override, preset_files
 from cephray.data import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
-from cephray.progress import import_tensorflow
+from cephray.progress import prepare_tensorflow
 from cephray.training import plan_run
 from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
@@ -178,7 +178,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         RunError: the cluster cannot hold a trial, or all trials failed.
         Stopped: a signal came; says how to go on.
     """
-    import_tensorflow()
+    prepare_tensorflow()
     from cephray.cluster import connected, stop_signals
     from tune.leaderboard import write_results
     from tune.report import report

@@ -11,7 +11,7 @@ from pathlib import Path
 from cephray.checkpoint import CONFIG_FILE, Checkpoint
 from cephray.config import Config, load_config, override
 from cephray.errors import InputError
-from cephray.progress import import_tensorflow
+from cephray.progress import prepare_tensorflow
 from cephray.storage import Place, place
 from cephray.training.compatibility import require_same_run
 from cephray.training.plan import plan_run
@@ -86,7 +86,7 @@ def train(
         require_same_run(wanted, began, saved)
     plan = plan_run(Path(data), output, wanted, resume)
 
-    import_tensorflow()
+    prepare_tensorflow()  # for the workers; this process does without
     from cephray.training.driver import launch
 
     return launch(plan, verbose)
