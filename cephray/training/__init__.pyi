@@ -7,4 +7,4 @@ from .replica import build_replica as build_replica
 from .replica import prepare_network as prepare_network
 from .run import train as train
 from .step import build_train_step as build_train_step
-from .xla_flags import set_xla_flags as set_xla_flags
+from .xla import set_xla_flags as set_xla_flags

@@ -14,12 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from cephray.config import Config
-from cephray.data import epoch_batches, steps_per_epoch
+from cephray.data import epoch_batches
 from cephray.model import Jit
 from cephray.progress import Show
-
-# A compilation takes one or two minutes, and spares 20 to 100 ms of a step on one H200.
-_LEAST_STEPS = 3000
+from cephray.training.xla import wants_xla
 
 # A batch size is worth a compilation if at least this fraction of an epoch's steps have it.
 _LEAST_SHARE = 0.25
@@ -41,7 +39,7 @@ def choose_jit(
     Returns:
         What to compile, or None to run the plain steps.
     """
-    if config.train.jit == "off" or (config.train.jit == "auto" and not _pays_off(config, films)):
+    if not wants_xla(config, films, bool(tf.config.list_physical_devices("GPU"))):
         return None
     if world_size > 1 and config.model.sync_batch_norm and _normalises_batches(model):
         show(
@@ -60,13 +58,6 @@ def choose_jit(
         return None
     validation_size = max(1, config.train.global_batch_size // world_size)
     return Jit(fitting, validation_size, show, required=config.train.jit == "on")
-
-
-def _pays_off(config: Config, films: int) -> bool:
-    """Return whether a run is likely to end sooner with XLA."""
-    # All steps of the run count: after an interruption, the steps that are left compute the same.
-    steps = config.train.epochs * steps_per_epoch(films, config.train.global_batch_size)
-    return steps >= _LEAST_STEPS and bool(tf.config.list_physical_devices("GPU"))
 
 
 def usual_sizes(films: int, global_batch_size: int, rank: int, world_size: int) -> frozenset[int]:

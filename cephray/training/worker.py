@@ -29,8 +29,8 @@ from cephray.errors import InputError, RunError
 from cephray.storage import Place
 from cephray.training.ownership import require_ownership
 from cephray.training.supervise import POLL_S
+from cephray.training.xla import set_xla_flags, wants_xla
 from cephray.training.xla_cache import keep_compiled_steps
-from cephray.training.xla_flags import set_xla_flags
 
 
 class Notice(NamedTuple):
@@ -118,10 +118,10 @@ class _RayContext:
 
 def run(settings: dict[str, Any]) -> None:
     """Run the loop in a worker process; a failure that has a clear line is sent, not raised."""
-    options = settings["config"].train
-    if options.jit == "on" or (options.jit == "auto" and options.use_gpu):
-        set_xla_flags(options.deterministic)
-        keep_compiled_steps(options.deterministic)
+    config, films = settings["config"], settings["films"]
+    if wants_xla(config, len(films.training), config.train.use_gpu):
+        set_xla_flags(config.train.deterministic)
+        keep_compiled_steps(config.train.deterministic)
     import tensorflow as tf
 
     from cephray.training.loop import train
@@ -137,7 +137,7 @@ def run(settings: dict[str, Any]) -> None:
         settings["num_best"],
     )
     try:
-        train(settings["config"], settings["films"], context)
+        train(config, films, context)
     except (InputError, RunError) as error:
         if context.rank == 0:
             settings["messages"].put(str(error))

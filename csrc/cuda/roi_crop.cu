@@ -1,5 +1,5 @@
-// See roi_crop.h. Launches what crop.h, grad_boxes.h and grad_features.h say that one thread does;
-// decides only how many. Compile with -fmad=false, see there.
+// See roi_crop.h. Launches what crop.h, grad_boxes.h, row_addends.h and grad_features.h say that
+// one thread does; decides only how many. Compile with -fmad=false, see there.
 
 #include <algorithm>
 #include <cstdint>

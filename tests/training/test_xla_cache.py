@@ -16,7 +16,7 @@ from cephray.training import xla_cache
 STEP = """
 import sys
 from cephray.training.xla_cache import keep_compiled_steps
-from cephray.training.xla_flags import set_xla_flags
+from cephray.training.xla import set_xla_flags
 set_xla_flags(sys.argv[1] == "deterministic")  # XLA ends a process that names a flag it lacks
 assert keep_compiled_steps(deterministic=sys.argv[1] == "deterministic") is not None
 import tensorflow as tf

@@ -1,6 +1,6 @@
-"""Settings of XLA, which it reads from the environment before TensorFlow compiles anything.
+"""Whether XLA compiles a run, and its settings, which it reads from the environment.
 
-This file knows no network.
+Workers ask before they import TensorFlow: this file knows none, and no network.
 """
 
 from __future__ import annotations
@@ -8,8 +8,29 @@ from __future__ import annotations
 import os
 from collections.abc import MutableMapping
 
+from cephray.config import Config
+from cephray.data import steps_per_epoch
+
+# A compilation takes one or two minutes, and spares 20 to 100 ms of a step on one H200.
+_LEAST_STEPS = 3000
+
 _VARIABLE = "XLA_FLAGS"
 _TRITON_PRODUCTS = "--xla_gpu_enable_triton_gemm"
+
+
+def wants_xla(config: Config, films: int, has_gpu: bool) -> bool:
+    """Return whether XLA is to compile a run's steps, as `train.jit` says.
+
+    Args:
+        config: of the run.
+        films: number of training films.
+        has_gpu: whether the run computes on GPUs.
+    """
+    if config.train.jit != "auto":
+        return config.train.jit == "on"
+    # All steps of the run count: after an interruption, the steps that are left compute the same.
+    steps = config.train.epochs * steps_per_epoch(films, config.train.global_batch_size)
+    return has_gpu and steps >= _LEAST_STEPS
 
 
 def set_xla_flags(deterministic: bool, environment: MutableMapping[str, str] = os.environ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cephray.training.xla_flags import set_xla_flags
+from cephray.training.xla import set_xla_flags
 
 PRODUCTS = "--xla_gpu_enable_triton_gemm"
 
