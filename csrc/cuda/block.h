@@ -1,9 +1,8 @@
 // What the CUDA kernels have in common: the problem, its tensors, packs of channels, groups of
 // threads. crop.h, grad_boxes.h, row_addends.h and grad_features.h say what one thread of one
 // block does: plain functions of block and thread, which call nothing of CUDA, so that a test runs
-// the same code on the CPU, block by block. A block's threads meet only between the functions
-// named
-// ...Phase... and share what is passed as `shared`.
+// the same code on the CPU, block by block. Threads of a block meet only between functions whose
+// names have "Phase" in them, and share what is passed as `shared`.
 //
 // Every value is written once, by one thread, which adds in the order in which the CPU's
 // kernels do: compiled without contraction into fused multiply-adds, the crops and the feature
