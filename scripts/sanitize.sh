@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the op with AddressSanitizer and UndefinedBehaviorSanitizer; runs the fuzzer, then the op's
+# Builds the op with AddressSanitizer and UndefinedBehaviorSanitizer; runs the fuzzers, then the op's
 # test files against that build. The first finding ends it.
 #   PYTHON   python of an environment that cephray builds in (default: python3)
-#   CALLS    random calls of the fuzzer (default: 1000000)
+#   CALLS    random calls of the crop's fuzzer (default: 1000000)
 #   BUILD    folder to build in (default: build/sanitize)
 #   TF       OFF where TensorFlow is absent: then the tests are left out
 set -euo pipefail
@@ -20,6 +20,7 @@ TF=${TF:-ON}
 
 export UBSAN_OPTIONS=print_stacktrace=1
 "$BUILD/fuzz_roi_crop" "$CALLS"
+"$BUILD/fuzz_adam"
 
 [ "$TF" = OFF ] && exit
 # Python itself is not built with the sanitizers: they are loaded before it, and its own leaks at

@@ -140,7 +140,7 @@ def _backbone(config: Config, show: Show) -> Built:
 
 def _update(config: Config, show: Show) -> Built:
     """Update as many parameters as the network has, with gradients that are there."""
-    network, jit = prepare(partial(build_network, config, pretrained=False), config, show)
+    network, _ = prepare(partial(build_network, config, pretrained=False), config, show)
     shapes = [variable.shape for variable in network.trainable_variables]
     del network
     keras.backend.clear_session()
@@ -149,12 +149,12 @@ def _update(config: Config, show: Show) -> Built:
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(variables)
 
-    @tf.function(jit_compile=jit is not None or None)
+    @tf.function
     def step() -> Tensor:
         optimizer.apply(gradients, variables)
         return tf.reshape(variables[-1], (-1,))[0]
 
-    return Built(step, _count(variables), lambda: jit is not None)
+    return Built(step, _count(variables))
 
 
 def _head_by_head(config: Config, show: Show) -> Built:

@@ -1,3 +1,4 @@
+from .crop import load_operations as load_operations
 from .function import roi_crop as roi_crop
 from .layer import RoiCrop as RoiCrop
 from .library import operation_library as operation_library

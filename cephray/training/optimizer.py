@@ -6,6 +6,7 @@ It knows the optimisation settings, and no model, loss or file.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import tensorflow as tf
 from keras import ops
 
 from cephray.config import TrainConfig
+from cephray.ops import load_operations
 from cephray.training.exchange import sum_over_replicas
 
 Tensor = Any
@@ -58,8 +60,10 @@ class DistributedAdam(keras.optimizers.Adam):
     """Adam on the sum of all replicas' gradients.
 
     Keras clips before it sums, so that its norm depends on how a batch is shared out. Here the
-    sum comes first, and N workers clip as one would. Each update is one pass over the memory of
-    a variable and its moments, where Keras takes a pass for each operation of the formula.
+    sum comes first, and N workers clip as one would. The update is one operation for all
+    variables (csrc/tensorflow/adam.cc): it reads and writes each value once, where Keras has an
+    operation, and a pass over the memory, for each term of the formula and each variable. XLA has
+    no such operation: `apply` must not be compiled by it.
 
     Args:
         sum_clip_norm: maximum global norm of the summed gradients, or None to disable clipping.
@@ -86,7 +90,6 @@ class DistributedAdam(keras.optimizers.Adam):
         self.kernel_decay = kernel_decay
         self.average_decay = average_decay
         self._averages: list[keras.Variable] = []
-        self._is_exchanged = False
 
     def build(self, var_list: list[keras.Variable]) -> None:
         """Create the moments and, with `average_decay`, the averages, equal to the weights."""
@@ -113,63 +116,41 @@ class DistributedAdam(keras.optimizers.Adam):
             variable.assign(average)
             average.assign(weights)
 
-    def exchange(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Sum gradients over the replicas. Call it in the context of a replica."""
-        if _replicas() == 1:
-            return gradients
-        return sum_over_replicas(gradients, self.exchange_dtype)
-
-    def apply_exchanged(self, gradients: list[Tensor], variables: list[keras.Variable]) -> None:
-        """Update as `apply` does, with gradients that `exchange` has summed already."""
-        self._is_exchanged = True
-        try:
-            self.apply(gradients, variables)
-        finally:
-            self._is_exchanged = False
-
-    def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
-        """Update one variable with its whole gradient."""
-        index = self._get_variable_index(variable)
-        learning_rate = tf.cast(learning_rate, variable.dtype)
-        step = tf.cast(self.iterations + 1, variable.dtype)
-        beta_1, beta_2 = (tf.constant(beta, variable.dtype) for beta in (self.beta_1, self.beta_2))
-        if self.kernel_decay and len(variable.shape) > 1:
-            self.assign_sub(variable, variable * (learning_rate * self.kernel_decay))
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=beta_1**step,
-            beta2_power=beta_2**step,
-            lr=learning_rate,
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, variable.dtype),
-            grad=gradient,
-        )
-        if self._averages:
-            most = tf.constant(self.average_decay, variable.dtype)
-            decay = tf.minimum(most, step / (step + 9.0))
-            average = self._averages[index]
-            self.assign_sub(average, (average - variable) * (1.0 - decay))
-
-    def _all_reduce_sum_gradients(
-        self, grads_and_vars: list[tuple[Tensor, Tensor]]
-    ) -> list[tuple[Tensor, Tensor]]:
-        gradients = [gradient for gradient, _ in grads_and_vars]
-        if _replicas() > 1 and not self._is_exchanged:
+    def _backend_update_step(
+        self,
+        gradients: list[Tensor],
+        variables: list[keras.Variable],
+        learning_rate: Tensor,
+    ) -> None:
+        """Exchange the gradients and update all variables at once; Keras calls it in `apply`."""
+        if _replicas() > 1:
             # The exchange cuts gradients into pieces, and TensorFlow may not know a gradient's
             # size while it traces the step. It is the size of its variable.
-            gradients = [tf.ensure_shape(gradient, v.shape) for gradient, v in grads_and_vars]
-            gradients = self.exchange(gradients)
-        if self.sum_clip_norm is not None:
-            gradients, _ = tf.clip_by_global_norm(gradients, self.sum_clip_norm)
-        # An update while the backward pass still reads the weights would first copy them.
-        with tf.control_dependencies([tf.group(*gradients)]):
-            return [
-                (tf.identity(tf.convert_to_tensor(gradient, variable.dtype)), variable)
-                for gradient, (_, variable) in zip(gradients, grads_and_vars, strict=True)
+            shaped = [
+                tf.ensure_shape(g, v.shape) for g, v in zip(gradients, variables, strict=True)
             ]
+            gradients = sum_over_replicas(shaped, self.exchange_dtype)
+        settings = (
+            self.beta_1,
+            self.beta_2,
+            self.epsilon,
+            self.kernel_decay,
+            math.inf if self.sum_clip_norm is None else self.sum_clip_norm,
+            self.average_decay or 0,
+        )
+        dtype = variables[0].dtype
+        indices = [self._get_variable_index(variable) for variable in variables]
+        kept = [self._averages[index] for index in indices] if self._averages else []
+        load_operations().cephray_adam_update(
+            weights=_handles(variables),
+            momentums=_handles(self._momentums[index] for index in indices),
+            velocities=_handles(self._velocities[index] for index in indices),
+            averages=_handles(kept),
+            gradients=[tf.convert_to_tensor(gradient, dtype) for gradient in gradients],
+            learning_rate=tf.cast(learning_rate, dtype),
+            step=tf.cast(self.iterations + 1, dtype),
+            settings=[repr(float(setting)) for setting in settings],
+        )
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -180,6 +161,11 @@ class DistributedAdam(keras.optimizers.Adam):
             "kernel_decay": self.kernel_decay,
             "average_decay": self.average_decay,
         }
+
+
+def _handles(variables: Iterable[keras.Variable]) -> list[Tensor]:
+    """Return the handles of variables; those of this replica, where each has its own."""
+    return [variable.value.handle for variable in variables]
 
 
 def _replicas() -> int:

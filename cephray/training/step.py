@@ -51,8 +51,8 @@ def build_train_step(
 ) -> TrainStep:
     """Build the training step.
 
-    With XLA, the whole step of a single worker is one compiled function. With several workers the
-    gradients are compiled, and so is the update; the exchange between them is not.
+    XLA compiles forward and backward pass. The exchange between workers and the update are
+    operations that it does not have.
 
     Args:
         model: built inside the strategy's scope.
@@ -123,11 +123,6 @@ def build_train_step(
             return gradients_of(*batch)
         return accumulate(_equal_part if xla else _part, *batch)
 
-    def replica_step(xla: bool, *batch: Tensor) -> Tensor:
-        gradients, sums = compute(xla, *batch)
-        optimizer.apply(gradients, model.trainable_variables)
-        return sums
-
     num_landmarks = model.output["coarse"].shape[1]
 
     signature = [
@@ -138,21 +133,32 @@ def build_train_step(
         tf.TensorSpec((num_landmarks,), tf.float32),
     ]
 
-    def on_replica(of_replica: Callable[..., Any], xla: bool) -> Callable[..., Any]:
-        @tf.function(input_signature=signature, jit_compile=xla or None)
+    def on_replica(xla: bool, updates: bool) -> Callable[..., Any]:
+        """Build a function of the replica's batch: the gradients, or the step with the update."""
+        gradients_and_sums = partial(compute, xla)
+        if xla:
+            gradients_and_sums = tf.function(gradients_and_sums, jit_compile=True)
+
+        def of_replica(*batch: Tensor) -> Any:
+            gradients, sums = gradients_and_sums(*batch)
+            if not updates:
+                return gradients, sums
+            optimizer.apply(gradients, model.trainable_variables)
+            return sums
+
+        @tf.function(input_signature=signature)
         def run(*batch: Tensor) -> Any:
-            return strategy.run(partial(of_replica, xla), args=batch)
+            return strategy.run(of_replica, args=batch)
 
         return run  # type: ignore[no-any-return]
 
     if jit is None:
-        return on_replica(replica_step, xla=False)
+        return on_replica(xla=False, updates=True)
     is_alone = strategy.num_replicas_in_sync == 1
-    body = replica_step if is_alone else compute
     step = CompiledStep(
         "training step",
-        on_replica(body, xla=True),
-        on_replica(body, xla=False),
+        on_replica(xla=True, updates=is_alone),
+        on_replica(xla=False, updates=is_alone),
         jit.batch_sizes,
         jit,
     )
@@ -160,21 +166,13 @@ def build_train_step(
         return step
 
     @tf.function
-    def exchange(gradients: list[Tensor]) -> list[Tensor]:
-        return strategy.run(optimizer.exchange, args=(gradients,))  # type: ignore[no-any-return]
-
     def update(gradients: list[Tensor]) -> None:
-        strategy.run(
-            lambda mine: optimizer.apply_exchanged(mine, model.trainable_variables),
-            args=(gradients,),
-        )
-
-    compiled_update, plain_update = tf.function(update, jit_compile=True), tf.function(update)
+        strategy.run(lambda mine: optimizer.apply(mine, model.trainable_variables), (gradients,))
 
     def step_of_several(*batch: Tensor) -> Tensor:
         # Workers may hold batches of different sizes, and must exchange in one and the same graph.
         gradients, sums = step(*batch)
-        (plain_update if step.has_failed else compiled_update)(exchange(gradients))
+        update(gradients)
         return sums
 
     return step_of_several

