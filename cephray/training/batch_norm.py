@@ -22,7 +22,8 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
     """Batch normalisation with one kernel of TensorFlow's in each direction during training.
 
     Keras composes it of a dozen operations, each of which reads or writes a whole feature map. In
-    half precision the kernel keeps statistics, scale and offset in float32, as Keras does.
+    half precision the kernel keeps statistics, scale and offset in float32, as Keras does. The
+    same kernel moves the averages.
     Arguments are those of `keras.layers.BatchNormalization`.
 
     Input shape:
@@ -33,9 +34,21 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
         """Normalise, and move the averages in training."""
         if not training or not self.trainable or mask is not None:
             return super().call(inputs, training=training, mask=mask)
-        scale, offset = (tf.cast(x, tf.float32) for x in (self.gamma, self.beta))
-        normalised, mean, variance, _ = _normalise(inputs, scale, offset, self.epsilon)
-        _move_averages(self, mean, variance)
+        # The kernel moves averages as Keras does, but of variances that are divided by one less
+        # than the number of values.
+        count = _count(inputs)
+        correction = count / tf.maximum(count - 1.0, 1.0)
+        normalised, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=tf.cast(self.gamma, tf.float32),
+            offset=tf.cast(self.beta, tf.float32),
+            mean=tf.cast(self.moving_mean, tf.float32),
+            variance=tf.cast(self.moving_variance, tf.float32) * correction,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1 - self.momentum,
+        )
+        self.moving_mean.assign(mean)
+        self.moving_variance.assign(variance / correction)
         return normalised
 
 
@@ -178,8 +191,13 @@ def _normalise(
         x=inputs, scale=scale, offset=offset, mean=none, variance=none, epsilon=epsilon
     )
     # The kernel divides by one less than the count; Keras, and what it normalises by, do not.
-    count = tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
+    count = _count(inputs)
     return normalised, mean, variance * ((count - 1.0) / count), count
+
+
+def _count(inputs: Tensor) -> Tensor:
+    """Return the number of values of a channel of [b, H, W, C]."""
+    return tf.cast(tf.size(inputs) // inputs.shape[-1], tf.float32)
 
 
 def _move_averages(layer: keras.layers.BatchNormalization, mean: Tensor, variance: Tensor) -> None:
