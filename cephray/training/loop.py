@@ -218,6 +218,7 @@ def run_epoch(
         "refinement_loss": float(np.mean(sums.refinement_loss)),
         "train_coarse_mre_mm": float(sums.coarse_error_mm.sum() / sums.landmarks.sum()),
         "train_refined_mre_mm": float(sums.refined_error_mm.sum() / sums.landmarks.sum()),
+        "learning_rate": replica.optimizer.last_learning_rate,
     }
     score = -float(progress.epoch + 1)
     if films.validation is not None:

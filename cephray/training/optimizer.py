@@ -102,6 +102,14 @@ class DistributedAdam(keras.optimizers.Adam):
                 average.assign(variable)
 
     @property
+    def last_learning_rate(self) -> float:
+        """The learning rate of the last step; of the first, if none was taken."""
+        rate = self._learning_rate
+        if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+            return float(rate)
+        return float(rate(max(int(self.iterations) - 1, 0)))
+
+    @property
     def averages(self) -> list[tuple[keras.Variable, keras.Variable]]:
         """Each average with the weights that it is of; empty without `average_decay`."""
         return list(zip(self._averages, self._trainable_variables, strict=False))

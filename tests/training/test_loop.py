@@ -122,6 +122,9 @@ def test_learns_a_handful_of_films_by_heart(
     config = small_config("train.epochs=25", "model.offset_unit=window", "train.clip_norm=1")
     train(config, Films(table, None), context)
     errors = [row["train_refined_mre_mm"] for row in context.rows]
+    assert {row["learning_rate"] for row in context.rows} == {
+        np.float32(config.train.learning_rate)
+    }
     assert errors[-1] < 0.6 * errors[0]
 
 

@@ -122,6 +122,19 @@ def test_the_learning_rate_rises_and_falls(steps: int | None) -> None:
     np.testing.assert_allclose(rates[24:], 0, atol=1e-7)
 
 
+@pytest.mark.parametrize("rate", [0.5, WarmUp(0.5, warmup_steps=4, cosine_steps=None)])
+def test_the_learning_rate_of_the_last_step(rate: float | WarmUp) -> None:
+    [target] = variables(np.random.default_rng(3))[:1]
+    optimizer = DistributedAdam(rate)
+    optimizer.build([target])
+    seen = [optimizer.last_learning_rate]
+    for _ in range(5):
+        optimizer.apply([np.ones(target.shape, np.float32)], [target])
+        seen.append(optimizer.last_learning_rate)
+    expected = [0.5] * 6 if rate == 0.5 else [0.125, 0.125, 0.25, 0.375, 0.5, 0.5]
+    np.testing.assert_allclose(seen, expected, rtol=1e-6)
+
+
 def test_is_built_as_configured() -> None:
     config = TrainConfig(
         exchange_dtype="bfloat16", average_decay=0.99, clip_norm=2.0, warmup_epochs=1
