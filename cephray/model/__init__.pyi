@@ -2,7 +2,6 @@ from .backbones import STRIDES as STRIDES
 from .backbones import build_pyramid as build_pyramid
 from .compiled import CompiledStep as CompiledStep
 from .compiled import Jit as Jit
-from .compiled import OneTrace as OneTrace
 from .cropping import WindowCrop as WindowCrop
 from .detection import LandmarkDetection as LandmarkDetection
 from .fusion import fuse as fuse

@@ -1,7 +1,7 @@
-"""Steps that are traced once, and steps that XLA compiles for some batch sizes.
+"""Steps that XLA compiles for some batch sizes; other batches run without XLA.
 
-XLA compiles a function anew for each batch size, which takes up to minutes; other batches run
-without XLA. This file knows steps as functions, and no network.
+XLA compiles a function anew for each batch size, which takes up to minutes. It knows steps as
+functions, and no network.
 """
 
 from __future__ import annotations
@@ -33,34 +33,13 @@ class Jit:
     required: bool = True
 
 
-class OneTrace:
-    """A `tf.function` with one input signature, traced at its first call and called directly.
-
-    A `tf.function` compares everything that it has captured at each call, to find the trace that
-    fits. For a network with its optimizer that takes a millisecond, and there is one trace.
-
-    Args:
-        function: a `tf.function` with an `input_signature`.
-    """
-
-    def __init__(self, function: Any) -> None:
-        self.function = function
-        self._trace: Any = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        """Call the function."""
-        if self._trace is None:
-            self._trace = self.function.get_concrete_function()
-        return self._trace(*arguments)
-
-
 class CompiledStep:
     """A step that is compiled by XLA for some batch sizes; other batches take the plain step.
 
     Args:
         what: name of the step in messages.
-        compiled: the step as a `tf.function` that XLA compiles, or the `OneTrace` of one.
-        plain: the same step without XLA.
+        compiled: a `tf.function` with `jit_compile=True`.
+        plain: the same function without it.
         batch_sizes: numbers of films of the batches to compile for.
         jit: takes the lines before and after a compilation, and says whether it is required.
     """

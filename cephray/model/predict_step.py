@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cephray.model.compiled import CompiledStep, Jit, OneTrace
+from cephray.model.compiled import CompiledStep, Jit
 from cephray.model.network import Prediction, image_shape, predict
 
 Tensor = Any
@@ -27,9 +27,9 @@ def build_predict_step(model: keras.Model, jit: Jit | None = None) -> PredictSte
     def step(image: Tensor) -> Prediction:
         return predict(model, image)._replace(heatmap=None)
 
-    plain = OneTrace(tf.function(step, input_signature=signature))
+    plain = tf.function(step, input_signature=signature)
     if jit is None:
-        return plain
-    compiled = OneTrace(tf.function(step, input_signature=signature, jit_compile=True))
+        return plain  # type: ignore[no-any-return]
+    compiled = tf.function(step, input_signature=signature, jit_compile=True)
     sizes = frozenset([jit.validation_size])
     return CompiledStep("validation step", compiled, plain, sizes, jit)

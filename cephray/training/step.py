@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
-from cephray.model import CompiledStep, Jit, OneTrace, image_shape, predict
+from cephray.model import CompiledStep, Jit, image_shape, predict
 from cephray.training.optimizer import DistributedAdam
 
 Tensor = Any
@@ -133,7 +133,7 @@ def build_train_step(
         tf.TensorSpec((num_landmarks,), tf.float32),
     ]
 
-    def on_replica(xla: bool, updates: bool) -> OneTrace:
+    def on_replica(xla: bool, updates: bool) -> Callable[..., Any]:
         """Build a function of the replica's batch: the gradients, or the step with the update."""
         gradients_and_sums = partial(compute, xla)
         if xla:
@@ -150,7 +150,7 @@ def build_train_step(
         def run(*batch: Tensor) -> Any:
             return strategy.run(of_replica, args=batch)
 
-        return OneTrace(run)
+        return run  # type: ignore[no-any-return]
 
     if jit is None:
         return on_replica(xla=False, updates=True)

@@ -180,7 +180,7 @@ def test_the_validation_step_is_compiled_for_its_batch_size() -> None:
             expected = plain(image)
         for value, wanted in zip(prediction[:2], expected[:2], strict=True):
             np.testing.assert_allclose(value, wanted, rtol=0, atol=1e-6)
-        assert step.compiled.function.experimental_get_tracing_count() == compiled
+        assert step.compiled.experimental_get_tracing_count() == compiled
     assert lines[0] == "compiling the validation step for batches of 4 (XLA)"
     assert len(lines) == 2
 
@@ -239,7 +239,7 @@ def test_batches_of_other_sizes_are_not_compiled() -> None:
     seen = []
     for films in (2, 1, B, B, 2, 3, B, 1):
         step(*draw_batch(films))
-        seen.append((len(lines) // 2, step.compiled.function.experimental_get_tracing_count()))
+        seen.append((len(lines) // 2, step.compiled.experimental_get_tracing_count()))
     assert seen == [(0, 0), (0, 0), (1, 1), (1, 1), (1, 1), (2, 1), (2, 1), (2, 1)]
     assert lines[2] == "compiling the training step for batches of 3 (XLA)"
     assert lines[3].startswith("compiled the training step in ")
