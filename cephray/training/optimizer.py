@@ -107,7 +107,7 @@ class DistributedAdam(keras.optimizers.Adam):
         rate = self._learning_rate
         if not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             return float(rate)
-        return float(rate(max(int(self.iterations) - 1, 0)))
+        return float(rate(max(int(self.iterations.value.numpy()) - 1, 0)))
 
     @property
     def averages(self) -> list[tuple[keras.Variable, keras.Variable]]:
