@@ -23,8 +23,7 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
 
     Keras composes it of a dozen operations, each of which reads or writes a whole feature map. In
     half precision the kernel keeps statistics, scale and offset in float32, as Keras does. The
-    same kernel moves the averages.
-    Arguments are those of `keras.layers.BatchNormalization`.
+    same kernel moves the averages. Arguments are those of `keras.layers.BatchNormalization`.
 
     Input shape:
         [b, H, W, C]; the last axis is normalised, with scale and offset.

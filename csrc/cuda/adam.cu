@@ -71,7 +71,7 @@ int64_t FactorsBytes() {
 template <typename T>
 int64_t AdamScratchBytes(const AdamVariable<T>* variables, int64_t count) {
   int64_t chunks = 0;
-  for (int64_t i = 0; i < count; ++i) chunks += (variables[i].size + kAdamChunk - 1) / kAdamChunk;
+  for (int64_t i = 0; i < count; ++i) chunks += AdamChunks(variables[i].size);
   return TableBytes<T>(count) + FactorsBytes<T>() + chunks * static_cast<int64_t>(sizeof(double));
 }
 

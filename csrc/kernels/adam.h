@@ -56,13 +56,16 @@ constexpr int64_t kAdamChunk = 8192;
 // Squares are summed in this many lanes, which are then added pairwise.
 constexpr int32_t kAdamLanes = 256;
 
+// Chunks of a variable of so many values.
+inline int64_t AdamChunks(int64_t size) { return (size + kAdamChunk - 1) / kAdamChunk; }
+
 // Numbers the chunks of all variables. Returns how many there are.
 template <typename T>
 int64_t SetAdamChunks(AdamVariable<T>* variables, int64_t count) {
   int64_t chunks = 0;
   for (int64_t i = 0; i < count; ++i) {
     variables[i].first_chunk = chunks;
-    chunks += (variables[i].size + kAdamChunk - 1) / kAdamChunk;
+    chunks += AdamChunks(variables[i].size);
   }
   return chunks;
 }

@@ -21,7 +21,7 @@
 #include "tensorflow/threads.h"
 #if defined(CEPHRAY_CUDA)
 #include "cuda/adam.h"
-#include "xla/stream_executor/stream.h"
+#include "tensorflow/stream.h"
 #endif
 
 namespace cephray {
@@ -88,12 +88,9 @@ class AdamOnCpu {
 };
 
 #if defined(CEPHRAY_CUDA)
-// TensorFlow has made the device of the context the thread's current one.
 class AdamOnGpu {
  public:
-  explicit AdamOnGpu(OpKernelContext* ctx)
-      : ctx_(ctx),
-        stream_(ctx->op_device_context()->stream()->platform_specific_handle().stream) {}
+  explicit AdamOnGpu(OpKernelContext* ctx) : ctx_(ctx), stream_(StreamOf(ctx)) {}
 
   absl::Status Copy(const Tensor& from, Tensor* to) const {
     return AsStatus(CopyOnDeviceCuda(from.data(), static_cast<int64_t>(from.TotalBytes()),

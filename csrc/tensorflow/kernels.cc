@@ -14,7 +14,7 @@
 #include "tensorflow/devices.h"
 #include "tensorflow/threads.h"
 #if defined(CEPHRAY_CUDA)
-#include "xla/stream_executor/stream.h"
+#include "tensorflow/stream.h"
 #endif
 
 namespace cephray {
@@ -96,10 +96,9 @@ OnCpu DeviceOf<OnCpu>(OpKernelContext* ctx) {
 }
 
 #if defined(CEPHRAY_CUDA)
-// TensorFlow has made the device of the context the thread's current one.
 template <>
 OnGpu DeviceOf<OnGpu>(OpKernelContext* ctx) {
-  return OnGpu(ctx->op_device_context()->stream()->platform_specific_handle().stream);
+  return OnGpu(StreamOf(ctx));
 }
 #endif
 
