@@ -93,6 +93,7 @@ def _batch(config: Config) -> tuple[Tensor, ...]:
         tf.fill((films, landmarks, 2), np.nan),
         tf.fill((films, 2), 200.0),
         tf.fill((landmarks,), float(films)),
+        tf.constant(1.0),
     )
 
 
@@ -186,7 +187,7 @@ def _head_by_head(config: Config, show: Show) -> Built:
     network = keras.Model(image, [coarse, layers.Concatenate(axis=1)(refined)])
     optimizer = build_optimizer(config.train, 1)
     optimizer.build(network.trainable_variables)
-    batch, truth, _, _, counts = _batch(config)
+    batch, truth, _, _, counts, _ = _batch(config)
 
     @tf.function
     def step() -> Tensor:

@@ -30,14 +30,18 @@ _ORDER, _AUGMENT, _HOLDOUT, _FIRST_POINTS = range(4)
 class Batch:
     """One worker's part of a global batch of films.
 
+    If the batch has fewer films than there are workers, some workers get a black film without
+    landmarks, of weight 0, because a network cannot be run on no film.
+
     Args:
-        indices: [b], rows of the film table.
+        indices: [b], rows of the film table; [0] if the film is the black one.
         image: uint8 [b, H, W], grey values.
         truth: [b, K, 2], true landmarks, normalised; NaN where missing.
         first_points: [b, K, 2], centres of the first windows, normalised. NaN stands for the
             estimate of stage one.
         extent_mm: [b, 2], width and height of the frames, millimetres.
         counts: [K], number of films in the global batch on which each landmark is marked.
+        weight: 1, or 0 if the film is the black one.
     """
 
     indices: NDArray[np.int64]
@@ -46,6 +50,7 @@ class Batch:
     first_points: FloatArray
     extent_mm: FloatArray
     counts: FloatArray
+    weight: float = 1.0
 
 
 def holdout(
@@ -133,6 +138,9 @@ def training_batches(
 
     def make(whole: NDArray[np.int64]) -> Batch:
         mine = np.array_split(whole, world_size)[rank]
+        counts = visible[whole].sum(axis=0).astype(np.float32)
+        if not len(mine):
+            return _black_film(table, counts)
         images, points, first_points = [], [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
             rng = np.random.default_rng([seed, epoch, int(index), _AUGMENT])
@@ -149,11 +157,25 @@ def training_batches(
             truth=np.stack(points),
             first_points=np.stack(first_points),
             extent_mm=extent_mm[mine],
-            counts=visible[whole].sum(axis=0).astype(np.float32),
+            counts=counts,
         )
 
     batches = epoch_batches(len(table), global_batch_size, seed, epoch)
     return [partial(make, whole) for whole in batches[steps_taken:]]
+
+
+def _black_film(table: FilmTable, counts: FloatArray) -> Batch:
+    """Return the part of a worker that has no film in the batch."""
+    points = np.full((1, len(counts), 2), np.nan, np.float32)
+    return Batch(
+        indices=np.zeros(0, np.int64),
+        image=np.zeros((1, *table.image_size), np.uint8),
+        truth=points,
+        first_points=points,
+        extent_mm=table.extent_mm[:1],
+        counts=counts,
+        weight=0.0,
+    )
 
 
 def evaluation_batches(

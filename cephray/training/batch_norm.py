@@ -5,6 +5,9 @@ Both are Keras's layer with another computation in training. It knows layers, an
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import keras
@@ -15,6 +18,26 @@ Tensor = Any
 
 # The types that TensorFlow's kernel takes.
 _DTYPES = ("float32", "bfloat16", "float16")
+
+# The weight of this replica's films in the statistics of all; None is 1.
+_WEIGHT: ContextVar[Tensor | None] = ContextVar("weight", default=None)
+
+
+@contextmanager
+def weigh_statistics(weight: Tensor) -> Iterator[None]:
+    """Trace layers so that this replica's films count in the statistics of all, or do not.
+
+    With a weight of 0 the films change neither the statistics nor, through them, a gradient. Their
+    own gradient must be zero.
+
+    Args:
+        weight: scalar, 1 or 0, of this replica.
+    """
+    token = _WEIGHT.set(weight)
+    try:
+        yield
+    finally:
+        _WEIGHT.reset(token)
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -148,6 +171,7 @@ def normalise_over_replicas(
     _, mean, variance, mine = _normalise(inputs, scale, offset, epsilon)
     mean, variance, count = _moments_of_all(mine * mean, mine * (variance + tf.square(mean)), mine)
     deviation = tf.sqrt(variance + epsilon)
+    weight = _weight(tf.float32)
 
     @tf.custom_gradient
     def normalise(x: Tensor, scale: Tensor, offset: Tensor) -> tuple[Tensor, Any]:
@@ -169,8 +193,8 @@ def normalise_over_replicas(
                 **statistics,
             )
             totals = _sum_over_replicas(tf.concat([to_scale, to_offset], 0)) / count
-            slope = scale / deviation * totals[:channels]
-            constant = scale / deviation * totals[channels:]
+            slope = weight * scale / deviation * totals[:channels]
+            constant = weight * scale / deviation * totals[channels:]
             through, *_ = fused(
                 x=x, scale=slope, offset=constant, mean=mean, variance=variance, **statistics
             )
@@ -205,6 +229,12 @@ def _move_averages(layer: keras.layers.BatchNormalization, mean: Tensor, varianc
         average.assign(before * layer.momentum + value * (1 - layer.momentum))
 
 
+def _weight(dtype: Any) -> Tensor:
+    """Return the weight of this replica's films in the statistics of all."""
+    weight = _WEIGHT.get()
+    return tf.ones((), dtype) if weight is None else tf.cast(weight, dtype)
+
+
 def _sum_over_replicas(value: Tensor) -> Tensor:
     context = tf.distribute.get_replica_context()
     return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
@@ -230,7 +260,8 @@ def _moments_of_all(total: Tensor, squares: Tensor, count: Tensor) -> tuple[Tens
         count: number of values of a channel.
     """
     channels = total.shape[0]
-    sums = _sum_over_replicas(tf.concat([total, squares, count[None]], 0))
+    mine = tf.concat([total, squares, count[None]], 0)
+    sums = _sum_over_replicas(mine * _weight(mine.dtype))
     mean = sums[:channels] / sums[-1]
     variance = tf.maximum(sums[channels:-1] / sums[-1] - tf.square(mean), 0.0)
     return mean, variance, sums[-1]

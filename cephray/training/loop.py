@@ -300,7 +300,8 @@ def _on_device(make: Callable[[], Batch]) -> Callable[[], tuple[Tensor, ...]]:
     def move() -> tuple[Tensor, ...]:
         batch = make()
         others = (batch.truth, batch.first_points, batch.extent_mm, batch.counts)
-        return (to_input(batch.image), *map(tf.convert_to_tensor, others))
+        weight = tf.constant(batch.weight)
+        return (to_input(batch.image), *map(tf.convert_to_tensor, others), weight)
 
     return move
 

@@ -1,7 +1,7 @@
 """The plan of a run, checked before anything is started or written.
 
-The output folder may be used, the data set can be read, every worker gets a film in each batch,
-and a resumed run has something to go on from. It knows no Ray and no TensorFlow.
+The output folder may be used, the data set can be read, there are films for all workers, and a
+resumed run has something to go on from. It knows no Ray and no TensorFlow.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def plan_run(
     # A run keeps its precision where it is resumed on another device.
     config = override(config, {"train.precision": config.train.policy})
     training, validation = choose_films(data, config, show, copies)
-    _require_a_film_each(len(training), config)
+    _require_films_for_workers(len(training), config)
     return Plan(config, output, training, validation, last)
 
 
@@ -92,19 +92,22 @@ def _last_checkpoint(output: Place, resume: bool, show: Show) -> Checkpoint | No
     return checkpoints[-1]
 
 
-def _require_a_film_each(count: int, config: Config) -> None:
-    """Refuse more workers than there are films in the smallest batch."""
+def _require_films_for_workers(count: int, config: Config) -> None:
+    """Refuse workers that would never have a film, and parts that would have none."""
     batch_size, workers = config.train.global_batch_size, config.train.num_workers
-    smallest = min(map(len, epoch_batches(count, batch_size, config.train.seed, 1)))
-    if workers > smallest:
+    sizes = [len(batch) for batch in epoch_batches(count, batch_size, config.train.seed, 1)]
+    # Without statistics of all workers, one without a film would normalise by a black one.
+    each_has_one = not config.model.sync_batch_norm
+    most = min(sizes) if each_has_one else max(sizes)
+    if workers > most:
         raise InputError(
-            f"{workers} workers (--num-workers) cannot share batches of {smallest} films "
-            f"({count} films, train.global_batch_size {batch_size}); use at most {smallest}, or "
-            "a larger batch"
+            f"{workers} workers (--num-workers) cannot share batches of {most} films "
+            f"({count} films, train.global_batch_size {batch_size}); use at most {most}, or a "
+            "larger batch" + (", or model.sync_batch_norm=true" if workers <= max(sizes) else "")
         )
-    parts = config.train.accumulation_steps
-    if parts > smallest // workers:
+    parts, share = config.train.accumulation_steps, max(1, min(sizes) // workers)
+    if parts > share:
         raise InputError(
-            f"a worker's share of {smallest // workers} films cannot be computed in {parts} parts "
-            f"(train.accumulation_steps); use at most {smallest // workers}"
+            f"a worker's share of {share} films cannot be computed in {parts} parts "
+            f"(train.accumulation_steps); use at most {share}"
         )

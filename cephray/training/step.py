@@ -16,6 +16,7 @@ import tensorflow as tf
 from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
 from cephray.model import CompiledStep, Jit, image_shape, predict
+from cephray.training.batch_norm import weigh_statistics
 from cephray.training.optimizer import DistributedAdam
 
 Tensor = Any
@@ -36,7 +37,7 @@ class StepSums(NamedTuple):
     landmarks: Tensor
 
 
-TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 # Takes a tensor of a batch, the number of a part and how many there are; returns the part.
 PartOf = Callable[[Tensor, Tensor, int], Tensor]
 
@@ -67,17 +68,18 @@ def build_train_step(
     Returns:
         A function of image [b, H, W, 3], truth [b, K, 2], first_points [b, K, 2] (where the first
         windows stand; NaN: around the coarse estimate), extent_mm [b, 2] (width and height of the
-        films) and counts [K] (films of the whole batch that show each landmark). It updates the
-        model and returns the `StepSums` of this worker as a float32 vector. b must not be 0:
-        convolutions of an empty batch have the wrong shape in TensorFlow 2.21.
+        films), counts [K] (films of the whole batch that show each landmark) and weight (a scalar:
+        1, or 0 if the film only stands in for none). It updates the model and returns the
+        `StepSums` of this worker as a float32 vector. b must not be 0: convolutions of an empty
+        batch have the wrong shape in TensorFlow 2.21.
     """
 
     dtype = model.output["coarse"].dtype
 
     def gradients_of(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
-        image, truth, first_points, extent_mm, counts = batch
+        image, truth, first_points, extent_mm, counts, weight = batch
         truth, extent_mm, counts = (tf.cast(x, dtype) for x in (truth, extent_mm, counts))
-        with tf.GradientTape() as tape:
+        with tf.GradientTape() as tape, weigh_statistics(weight):
             prediction = predict(model, image, training=True, first_points=first_points)
             terms = two_stage_loss(
                 prediction.coarse,
@@ -100,11 +102,11 @@ def build_train_step(
         return gradients, tf.cast(tf.stack(sums), tf.float32)
 
     def accumulate(part_of: PartOf, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
-        *of_films, counts = batch
+        *of_films, counts, weight = batch
 
         def add(part: Tensor, gradients: list[Tensor], sums: Tensor) -> tuple[Any, ...]:
             some, terms = gradients_of(
-                *(part_of(x, part, accumulation_steps) for x in of_films), counts
+                *(part_of(x, part, accumulation_steps) for x in of_films), counts, weight
             )
             added = [total + part for total, part in zip(gradients, some, strict=True)]
             return part + 1, added, sums + terms
@@ -131,6 +133,7 @@ def build_train_step(
         tf.TensorSpec((None, num_landmarks, 2), tf.float32),
         tf.TensorSpec((None, 2), tf.float32),
         tf.TensorSpec((num_landmarks,), tf.float32),
+        tf.TensorSpec((), tf.float32),
     ]
 
     def on_replica(xla: bool, updates: bool) -> Callable[..., Any]:

@@ -62,6 +62,24 @@ def test_workers_together_see_the_batches_of_one_worker(
             np.testing.assert_array_equal(part.counts, np.full(19, len(batch.indices)))
 
 
+def test_a_worker_without_a_film_gets_a_black_one_that_does_not_count(
+    make_table: MakeTable,
+) -> None:
+    table = make_table(5)
+    table.landmarks_norm[:, 7] = np.nan
+    of_workers = [training_batches(table, AugmentConfig(), 3, 0, 1, rank, 3) for rank in range(3)]
+    full, part = zip(*([make() for make in batches] for batches in of_workers), strict=True)
+    assert [batch.weight for batch in (*full, *part)] == [1, 1, 1, 1, 1, 0]
+    black = part[2]
+    assert black.indices.size == 0
+    assert black.image.shape == part[0].image.shape
+    assert not black.image.any()
+    assert np.isnan(black.truth).all()
+    assert (black.extent_mm > 0).all()
+    np.testing.assert_array_equal(black.counts, [2] * 7 + [0] + [2] * 11)
+    assert sorted(np.concatenate([batch.indices for batch in (*full, *part)])) == list(range(5))
+
+
 def test_augmentation_differs_between_epochs(make_table: MakeTable) -> None:
     table = make_table(3)
     augmentation = load_config(

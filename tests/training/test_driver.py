@@ -135,15 +135,6 @@ def test_more_workers_than_the_cluster_holds_end_in_one_line(
     assert not (tmp_path / "run").exists()
 
 
-def test_more_workers_than_films_in_a_batch(
-    films: Path, tmp_path: Path, small_config: MakeConfig
-) -> None:
-    """11 films in batches of at most 4 are batches of 4, 4 and 3."""
-    config = small_config("train.num_workers=4")
-    with pytest.raises(InputError, match=r"4 workers .* cannot share batches of 3 films"):
-        launch(films, tmp_path / "run", config)
-
-
 def test_a_film_that_cannot_be_decoded_leaves_nothing_behind(
     cluster: None, tmp_path: Path, small_config: MakeConfig
 ) -> None:

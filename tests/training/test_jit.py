@@ -66,13 +66,14 @@ def tiny_network(policy: str = "float32") -> keras.Model:
     return keras.Model({"image": image, "first_points": first_points}, outputs)
 
 
-def draw_batch(films: int) -> tuple[np.ndarray[Any, Any], ...]:
+def draw_batch(films: int) -> tuple[Any, ...]:
     rng = np.random.default_rng(films)
     truth = rng.uniform(0.2, 0.8, (films, K, 2)).astype(np.float32)
     truth[0, 3] = truth[-1, :2] = np.nan
     image = rng.uniform(size=(films, H, W, 3)).astype(np.float32)
     extent_mm = rng.uniform(100, 200, (films, 2)).astype(np.float32)
-    return image, truth, np.full_like(truth, np.nan), extent_mm, np.asarray(count_visible(truth))
+    counts = np.asarray(count_visible(truth))
+    return image, truth, np.full_like(truth, np.nan), extent_mm, counts, np.float32(1)
 
 
 def prepare(

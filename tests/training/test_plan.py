@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,29 @@ def test_nothing_left_to_train_on(tmp_path: Path, small_config: MakeConfig) -> N
         config = small_config(f"data.validation={validation}", "train.global_batch_size=1")
         with pytest.raises(InputError, match=said):
             plan_run(tmp_path / "films", tmp_path / "run", config)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.num_workers=4"], None),  # the last one has no film in a batch of 3
+        (["train.num_workers=5"], r"5 workers .* cannot share batches of 4 films .* at most 4"),
+        (
+            ["train.num_workers=4", "model.sync_batch_norm=false"],
+            r"share batches of 3 films .* at most 3, or a larger batch, or model.sync_batch_norm",
+        ),
+        (["train.num_workers=4", "train.accumulation_steps=2"], r"share of 1 films .* in 2 parts"),
+    ],
+)
+def test_more_workers_than_films_in_a_batch(
+    overrides: list[str],
+    said: str | None,
+    films: Path,
+    tmp_path: Path,
+    small_config: MakeConfig,
+) -> None:
+    """11 films in batches of at most 4 are batches of 4, 4 and 3."""
+    config = small_config("train.global_batch_size=4", *overrides)
+    refused = nullcontext() if said is None else pytest.raises(InputError, match=said)
+    with refused:
+        plan_run(films, tmp_path / "run", config)

@@ -44,7 +44,7 @@ def test_parts_of_a_batch_end_in_the_weights_of_the_whole(parts: int) -> None:
         step = build_train_step(
             model, optimizer, LossConfig(), tf.distribute.get_strategy(), accumulation_steps=steps
         )
-        batch = (image, truth, np.full_like(truth, np.nan), extent_mm, count_visible(truth))
+        batch = (image, truth, np.full_like(truth, np.nan), extent_mm, count_visible(truth), 1.0)
         sums = [step(*batch).numpy() for _ in range(3)]
         ends.append((np.stack(sums), [variable.numpy() for variable in model.variables]))
     (whole_sums, whole), (part_sums, part) = ends

@@ -1,4 +1,4 @@
-"""Two processes that train together through `tf.distribute`, without Ray, for many cases in turn.
+"""Processes that train together through `tf.distribute`, without Ray, for many cases in turn.
 
 Starting TensorFlow takes longer than training a small case, so the processes are kept.
 """
@@ -24,7 +24,7 @@ from cephray.data import Films, FilmTable
 from tests.devices import hide_gpus
 from tests.tiny import use_tiny_backbones
 
-CASE_S = 300  # the longest that one case may take in the pair
+CASE_S = 300  # the longest that one case may take
 
 
 @dataclass
@@ -82,15 +82,16 @@ def train_epoch(config: Config, table: FilmTable, rank: int = 0, world_size: int
     return context.end
 
 
-class Pair:
-    """Two processes that are the two workers of one run after the other.
+class Group:
+    """Processes that are the workers of one run after the other.
 
     Args:
+        count: number of processes.
         tiny: give their networks the tiny backbone.
     """
 
-    def __init__(self, tiny: bool) -> None:
-        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
+    def __init__(self, count: int, tiny: bool) -> None:
+        listeners = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
         workers = [f"127.0.0.1:{listener.getsockname()[1]}" for listener in listeners]
         for listener in listeners:
             listener.close()
@@ -99,28 +100,28 @@ class Pair:
             ProcessPoolExecutor(
                 1, mp_context=spawn, initializer=_begin, initargs=(workers, rank, tiny)
             )
-            for rank in range(2)
+            for rank in range(count)
         ]
 
-    def train(self, config: Config, table: FilmTable) -> Callable[[], tuple[End, End]]:
-        """Begin to train; return the function that waits for the end of both workers."""
+    def train(self, config: Config, table: FilmTable) -> Callable[[], list[End]]:
+        """Begin to train; return the function that waits for the ends of all workers."""
         running = [
-            pool.submit(train_epoch, config, table, rank, 2)
+            pool.submit(train_epoch, config, table, rank, len(self._pools))
             for rank, pool in enumerate(self._pools)
         ]
 
-        def result() -> tuple[End, End]:
-            # A worker that fails leaves the other waiting for it for ever.
+        def result() -> list[End]:
+            # A worker that fails leaves the others waiting for it for ever.
             done, _ = wait(running, CASE_S, FIRST_EXCEPTION)
             for future in done:
                 future.result()
-            assert len(done) == 2, f"no end within {CASE_S} s"
-            return running[0].result(), running[1].result()
+            assert len(done) == len(running), f"no end within {CASE_S} s"
+            return [future.result() for future in running]
 
         return result
 
     def close(self) -> None:
-        """End both processes, also where they wait for each other."""
+        """End all processes, also where they wait for each other."""
         for pool in self._pools:
             for process in list(pool._processes.values()):
                 process.kill()
@@ -128,15 +129,15 @@ class Pair:
 
 
 def _begin(workers: list[str], rank: int, tiny: bool) -> None:
-    """Prepare a process of the pair."""
+    """Prepare a process of the group."""
     os.environ["TF_CONFIG"] = json.dumps(
         {"cluster": {"worker": workers}, "task": {"type": "worker", "index": rank}}
     )
     import tensorflow as tf
 
-    hide_gpus()  # two workers cannot share one
+    hide_gpus()  # workers cannot share one
     # A second strategy in one process would number its messages from the start again, and the
-    # pair would wait for ever.
+    # group would wait for ever.
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     tf.distribute.MultiWorkerMirroredStrategy = lambda communication_options: strategy
     if tiny:
