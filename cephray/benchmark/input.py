@@ -90,7 +90,7 @@ def run(
             show(f"drawing {2 * DRAWN_FILMS} films")
             write_dataset(Path(folder) / "films", 2 * DRAWN_FILMS)
         records = read_dataset(data or Path(folder) / "films", "train", config.data)
-        rows = _measure(records, config)
+        rows = _measure(records, config, show)
     show(format_rows(rows))
     if json_path is not None:
         write_json(json_path, machine, rows)
@@ -100,7 +100,12 @@ def run(
     return rows
 
 
-def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS) -> list[Row]:
+def _measure(
+    records: Sequence[Record],
+    config: Config,
+    show: Callable[[str], None],
+    seconds: float = SECONDS,
+) -> list[Row]:
     from cephray.cluster import connected
 
     view = View.of(config.data)
@@ -110,7 +115,7 @@ def _measure(records: Sequence[Record], config: Config, seconds: float = SECONDS
         "width": view.width,
         "threads": cpu_count(),
     }
-    with connected(False, lambda line: None, dashboard=False):
+    with connected(False, show, dashboard=False):
         table = decode_on_cluster(records, view)
         _check(table, config)
         rows = measure(

@@ -27,8 +27,9 @@ def connected(
 
     Args:
         verbose: let Ray's own logs through.
-        show: takes the line that says where the dashboard is.
-        dashboard: start one with a cluster that is started here.
+        show: takes the lines that say which cluster is used, if none was asked for, and where the
+            dashboard is.
+        dashboard: start one with a cluster that is started here, and say where the dashboard is.
 
     Raises:
         RunError: the cluster at `RAY_ADDRESS`, or of Ray's own record, cannot be used, or none
@@ -38,7 +39,7 @@ def connected(
     if ray.is_initialized():
         yield
         return
-    require_cluster()
+    unasked = require_cluster()
     level = logging.INFO if verbose else logging.ERROR
     # Ray's libraries set up their loggers at import; theirs are the lines that users do not need.
     logging.getLogger("ray").setLevel(level)
@@ -56,7 +57,12 @@ def connected(
         raise RunError(
             f"Ray could not be started or connected to: {' '.join(str(error).split())}"
         ) from error
-    if connected.dashboard_url:
+    if unasked is not None:
+        show(
+            f"using the Ray cluster at {unasked}, which was running on this machine; "
+            "RAY_ADDRESS=local starts one for this command alone"
+        )
+    if dashboard and connected.dashboard_url:
         show(f"Ray dashboard at http://{connected.dashboard_url}")
     try:
         yield

@@ -21,32 +21,37 @@ ANSWER_WITHIN_S = 8  # for the address, and again for the node
 _OTHERWISE = "set RAY_ADDRESS to another cluster, or RAY_ADDRESS=local to use this machine alone"
 
 
-def require_cluster() -> None:
+def require_cluster() -> str | None:
     """Refuse a cluster that `ray.init` would find and could not use.
 
     The cluster is the one that `RAY_ADDRESS` names, or else the one that Ray's own record on this
     machine names. If there is neither, Ray starts a cluster, and nothing is checked.
+
+    Returns:
+        The address of a cluster that only the record names, so that nobody asked for it.
+        Otherwise None.
 
     Raises:
         RunError: names the address, what is wrong there, and what to do.
     """
     given = os.environ.get("RAY_ADDRESS", "")
     if given == "local":
-        return
+        return None
     named = f"RAY_ADDRESS={given}"
     if "://" in given:  # Ray's client, for a cluster elsewhere; its own wait ends after 30 s
         _require_listener(given, named)
-        return
+        return None
     try:
         address = recorded_address()
     except (OSError, ValueError) as error:
         raise _no_answer(named, error) from None
     if address is None:
-        return
+        return None
     if given in ("", "auto"):
         named = f"{address} (from Ray's record of this machine)"
     _require_listener(address, named)
     _require_node(address, named)
+    return None if given else address
 
 
 def _require_listener(address: str, named: str) -> None:

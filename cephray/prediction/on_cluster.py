@@ -60,15 +60,19 @@ def wants_cluster(films: int, workers: int | None) -> bool:
 
 
 @contextmanager
-def quiet_cluster() -> Iterator[None]:
-    """Connect to Ray for the length of the block, without its messages on the terminal."""
+def quiet_cluster(show: Callable[[str], None] = print) -> Iterator[None]:
+    """Connect to Ray for the length of the block, without its messages on the terminal.
+
+    Args:
+        show: takes the line that says which cluster is used, if none was asked for.
+    """
     from cephray.cluster import connected
 
     # Native code writes there past Python's logging; a cluster that is started here inherits it.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     with ExitStack() as stack:
         with quiet_stderr():  # it says even that it is to be quiet
-            stack.enter_context(connected(False, lambda line: None, dashboard=False))
+            stack.enter_context(connected(False, show, dashboard=False))
         yield
 
 

@@ -16,7 +16,8 @@ MakeConfig = Callable[..., Config]
 def test_measures_both_sides_and_the_wait(tmp_path: Path, small_config: MakeConfig) -> None:
     config = small_config(*(f"augment.{name}.enabled=true" for name in AugmentConfig.model_fields))
     write_dataset(tmp_path / "films", 8, size_px=(384, 480))
-    rows = _measure(read_dataset(tmp_path / "films", "train", config.data), config, seconds=0.1)
+    records = read_dataset(tmp_path / "films", "train", config.data)
+    rows = _measure(records, config, print, seconds=0.1)
     assert [row.subject for row in rows[:2]] == [OURS, FULL_SIZE]
     assert rows[0].case["films"] == 4
     assert all(row.median_s > 0 for row in rows)

@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -141,7 +142,9 @@ def test_what_the_cluster_of_the_record_says(
         lambda client, timeout_s: raise_or_return(node),
     )
     if said is None:
-        require_cluster()
+        asked_for_none = require_cluster()
+        assert asked_for_none is not None
+        assert asked_for_none.endswith(f":{record.split(':')[1]}")
         return
     with pytest.raises(RunError, match=f"{said}.*{OTHERWISE}") as raised:
         require_cluster()
@@ -154,15 +157,36 @@ def test_no_record_and_a_living_cluster(
     """What `cluster_check` takes from Ray's private parts holds of this version of Ray."""
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
-    require_cluster()  # there is none: Ray would start one
+    assert require_cluster() is None  # there is none: Ray would start one
     monkeypatch.setenv("RAY_ADDRESS", "auto")
-    require_cluster()
+    assert require_cluster() is None  # it was asked for
     monkeypatch.setenv("RAY_ADDRESS", ray.get_runtime_context().gcs_address)
-    require_cluster()
+    assert require_cluster() is None
     monkeypatch.setattr(ray._private.services, "find_node_ids", frozenset)
     monkeypatch.setattr(cluster_check, "ANSWER_WITHIN_S", 1)
     with pytest.raises(RunError, match="has no living node on this machine"):
         require_cluster()
+
+
+@pytest.mark.parametrize("unasked", ["10.0.0.1:6379", None])
+def test_a_cluster_that_nobody_asked_for_is_named(
+    unasked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr("cephray.cluster.connection.require_cluster", lambda: unasked)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    started = SimpleNamespace(dashboard_url="127.0.0.1:8265")
+    monkeypatch.setattr(ray, "init", lambda **options: started)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    for dashboard in (True, False):
+        with connected(False, lines.append, dashboard=dashboard):
+            pass
+    using = (
+        "using the Ray cluster at 10.0.0.1:6379, which was running on this machine; "
+        "RAY_ADDRESS=local starts one for this command alone"
+    )
+    at = "Ray dashboard at http://127.0.0.1:8265"
+    assert lines == ([at] if unasked is None else [using, at, using])
 
 
 @pytest.fixture
