@@ -24,6 +24,7 @@ from cephray.config import Config, override, preset_files
 from cephray.data import KnownCopies
 from cephray.errors import InputError, RunError, Stopped
 from cephray.progress import prepare_tensorflow
+from cephray.storage import place
 from cephray.training import plan_run
 from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
 
@@ -49,7 +50,7 @@ def _parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--data", type=Path, required=True, metavar="DIR", help="data set")
+    add("--data", type=place, required=True, metavar="DIR|URI", help="data set")
     add("--output", type=Path, required=True, metavar="DIR", help="of the search")
     add(
         "--config",
@@ -123,7 +124,7 @@ def _run(options: argparse.Namespace) -> None:
     # What no trial could do without, said before anything is started or written.
     copies = KnownCopies.load(settings.output / COPIES)
     plan = plan_run(
-        Path(settings.search.data),
+        place(settings.search.data),
         settings.output / ".plan",
         settings.base,
         show=lambda line: None,
@@ -255,7 +256,7 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     )
     warning = evidence_of(settings, ()).warning
     screen = Screen(study, objectives, search.trials, settings.epochs, warning)
-    setting = Setting(Path(search.data), output, settings.base, search.second_objective)
+    setting = Setting(place(search.data), output, settings.base, search.second_objective)
     shutil.rmtree(output / RAY, ignore_errors=True)
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(

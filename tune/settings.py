@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError
 
 from cephray.config import Config, PositiveInt, Section, dump_config, load_config, override
 from cephray.errors import InputError
-from cephray.storage import replace_text
+from cephray.storage import Place, RemotePath, replace_text
 from tune.objectives import Objective, Second, objectives_of
 from tune.space import Space, load_space
 
@@ -154,7 +154,7 @@ def _search(
     options: argparse.Namespace, output: Path, base: Config, known: dict[str, Any]
 ) -> Search:
     given = {
-        "data": str(options.data.resolve()),
+        "data": _written(options.data),
         "trials": options.trials,
         "seed": options.seed,
         "second_objective": options.second_objective,
@@ -211,3 +211,8 @@ def _without_password(url: str | None) -> str | None:
         return None
     password = urlsplit(url).password
     return url.replace(f":{password}@", f":{_HIDDEN}@") if password else url
+
+
+def _written(data: Place) -> str:
+    """Return a location as text that means the same in every folder."""
+    return data.uri if isinstance(data, RemotePath) else str(data.resolve())

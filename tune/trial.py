@@ -19,6 +19,7 @@ import ray.tune
 from cephray.checkpoint import CONFIG_FILE, Row
 from cephray.config import Config, override
 from cephray.data import KnownCopies
+from cephray.storage import Place
 from cephray.training import launch, plan_run
 from tune.objectives import MRE, SECOND, Second, count_parameters, measure_latency
 from tune.outcome import (
@@ -41,13 +42,13 @@ class Setting:
     """Settings that all trials of a search share.
 
     Args:
-        data: folder of the data set, on a path that all nodes share.
+        data: folder of the data set, on a path that all nodes share, or in an object store.
         output: folder of the search, which all nodes share.
         base: configuration that a trial's values replace those of.
         second: second objective, or None.
     """
 
-    data: Path
+    data: Place
     output: Path
     base: Config
     second: Second | None = None

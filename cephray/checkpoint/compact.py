@@ -16,10 +16,10 @@ from cephray.config import Config
 from cephray.data import View, choose_films, decode
 from cephray.errors import InputError, RunError
 from cephray.plausibility import ShapeStatistics, shape_statistics
-from cephray.storage import is_free
+from cephray.storage import Place, is_free
 
 
-def write_compact(checkpoint: Checkpoint, folder: Path, data: Path | None = None) -> None:
+def write_compact(checkpoint: Checkpoint, folder: Path, data: Place | None = None) -> None:
     """Write a checkpoint for prediction alone.
 
     Args:
@@ -43,7 +43,7 @@ def write_compact(checkpoint: Checkpoint, folder: Path, data: Path | None = None
         raise RunError(f"checkpoint {folder} could not be written: {error}") from None
 
 
-def _shapes(config: Config, data: Path) -> ShapeStatistics | None:
+def _shapes(config: Config, data: Place) -> ShapeStatistics | None:
     """Compute the statistics of the films that the checkpoint's run trained on."""
     training, _ = choose_films(data, config)
     films = [

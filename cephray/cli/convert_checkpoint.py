@@ -8,6 +8,7 @@ from pathlib import Path
 from cephray.cli.checkpoint_options import add_checkpoint_options, checkpoint_of
 from cephray.cli.command import Commands
 from cephray.progress import import_tensorflow
+from cephray.storage import place
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,7 +26,7 @@ def add_commands(commands: Commands) -> None:
     )
     compact.add_argument(
         "--data",
-        type=Path,
+        type=place,
         metavar="DIR",
         help="data set that the checkpoint was trained on, if it has no statistics of its films",
     )

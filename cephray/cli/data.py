@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cephray.cli.command import CONFIG_HELP, Commands, make_folder
 from cephray.errors import RunError
+from cephray.storage import place
 
 
 def add_commands(commands: Commands) -> None:
@@ -27,7 +28,7 @@ def add_commands(commands: Commands) -> None:
 
     check = commands.add("data-check", run_data_check, "check a data set")
     check.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder of the data set"
+        "--data", type=place, required=True, metavar="DIR|URI", help="folder of the data set"
     )
     check.add_argument(
         "--config", metavar="FILE|NAME", help=f"configuration of the run to come: {CONFIG_HELP}"

@@ -17,6 +17,7 @@ from cephray.cli.command import Commands, make_folder
 from cephray.errors import InputError
 from cephray.evaluation import VALIDATION
 from cephray.progress import import_tensorflow
+from cephray.storage import place
 
 DATA_HELP = "folder of the data set"
 
@@ -27,7 +28,7 @@ def add_commands(commands: Commands) -> None:
         "evaluate", run_evaluate, "measure a checkpoint on films with known landmarks"
     )
     add_checkpoint_options(evaluate, ensemble=True)
-    evaluate.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
+    evaluate.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(evaluate)
     evaluate.add_argument(
         "--reader",
@@ -43,7 +44,7 @@ def add_commands(commands: Commands) -> None:
         "robustness", run_robustness, "measure a checkpoint on disturbed films"
     )
     add_checkpoint_options(robustness, ensemble=True)
-    robustness.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
+    robustness.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(robustness)
     robustness.add_argument("--json", type=Path, metavar="FILE", help="file to write the table to")
 
@@ -51,7 +52,7 @@ def add_commands(commands: Commands) -> None:
         "calibrate", run_calibrate, "calibrate the confidence of a checkpoint"
     )
     add_checkpoint_options(calibrate)
-    calibrate.add_argument("--data", type=Path, required=True, metavar="DIR", help=DATA_HELP)
+    calibrate.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(calibrate, default=VALIDATION)
 
 

@@ -11,6 +11,7 @@ from cephray.cli.checkpoint_options import add_checkpoint_options, checkpoints_o
 from cephray.cli.command import Commands
 from cephray.errors import InputError, RunError
 from cephray.progress import import_tensorflow
+from cephray.storage import place
 
 
 def add_commands(commands: Commands) -> None:
@@ -19,9 +20,9 @@ def add_commands(commands: Commands) -> None:
     add_checkpoint_options(predict, ensemble=True)
     predict.add_argument(
         "--output",
-        type=Path,
+        type=place,
         default=Path("predictions"),
-        metavar="DIR",
+        metavar="DIR|URI",
         help="folder for the results; default: %(default)s",
     )
     predict.add_argument(
@@ -34,7 +35,11 @@ def add_commands(commands: Commands) -> None:
         "--num-workers", type=int, metavar="N", help="number of networks that work at a time"
     )
     predict.add_argument(
-        "films", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="films, or folders of films"
+        "films",
+        type=place,
+        nargs="+",
+        metavar="IMAGE|FOLDER|URI",
+        help="films, or folders of films",
     )
 
 
@@ -73,7 +78,7 @@ def run_predict(options: argparse.Namespace) -> None:
         if wants_cluster(len(films), workers):
             with quiet_cluster(), stop_signals():
                 outcomes = predict_on_cluster(
-                    checkpoint, films, landmarks, spacing_mm, workers, others=others
+                    checkpoint, films, landmarks, spacing_mm, workers, others=others, output=output
                 )
                 summary = write_results(outcomes, films, output, advance)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from cephray.cli.command import CONFIG_HELP, Commands
 from cephray.storage import place
@@ -13,7 +12,7 @@ def add_commands(commands: Commands) -> None:
     """Add this command to the command line."""
     train = commands.add("train", run_train, "train on a Ray cluster")
     train.add_argument(
-        "--data", type=Path, required=True, metavar="DIR", help="folder of the data set"
+        "--data", type=place, required=True, metavar="DIR|URI", help="folder of the data set"
     )
     train.add_argument(
         "--output", type=place, required=True, metavar="DIR|URI", help="folder of the run"

@@ -9,23 +9,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cephray.data.opencv import cv2
+from cephray.storage import Place, RemotePath
 
 # Films are reduced to this size, and their edges are compared, normalised to the same local
 # strength. On ISBI 2015 the 23 known pairs have correlations of at least 0.92, and the other
 # 44,827 pairs of at most 0.60.
 HEIGHT, WIDTH, SIGMA = 80, 64, 1.0
 MIN_CORRELATION = 0.8
+_REQUESTS_AT_ONCE = 16  # of an object store
 _NOISE = 1.0  # strength in grey values below which edges are not amplified
 
 
 def find_copies(
-    paths: Sequence[Path], progress: Callable[[int], None] = lambda films: None
+    paths: Sequence[Place], progress: Callable[[int], None] = lambda films: None
 ) -> list[tuple[int, int]]:
     """Find pairs of images that show the same film.
 
@@ -37,7 +38,8 @@ def find_copies(
         Pairs (i, j) of indices of `paths` with i < j, in ascending order.
     """
     rows: list[NDArray[np.float32]] = []
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    remote = any(isinstance(path, RemotePath) for path in paths)
+    with ThreadPoolExecutor(_REQUESTS_AT_ONCE if remote else os.cpu_count()) as pool:
         for row in pool.map(_edges, paths):
             rows.append(row)
             progress(1)
@@ -48,7 +50,7 @@ def find_copies(
     return [(int(i), int(j)) for i, j in np.argwhere(is_copy)]
 
 
-def _edges(path: Path) -> NDArray[np.float32]:
+def _edges(path: Place) -> NDArray[np.float32]:
     """Return a film's edges as a vector of length 1, or zeros if there are none."""
     nothing = np.zeros(HEIGHT * WIDTH, np.float32)
     try:

@@ -6,7 +6,6 @@ It knows image files, but no layouts of data sets.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -19,6 +18,7 @@ from cephray.data.dicom import DICOM_SUFFIXES, decode_dicom, is_dicom, used_bits
 from cephray.data.opencv import cv2
 from cephray.errors import InputError
 from cephray.plausibility import spacing_fault
+from cephray.storage import Place, RemotePath, place
 
 GrayImage = NDArray[np.uint8]  # [H, W], 0 black to 255 white
 Fit = Literal["stretch", "letterbox"]
@@ -173,7 +173,7 @@ def view_film(
     )
 
 
-def read_pixels(path: Path) -> GrayImage:
+def read_pixels(path: Place) -> GrayImage:
     """Read the grey values of a film, uint8 [H, W]; see `read_film`.
 
     Raises:
@@ -182,7 +182,7 @@ def read_pixels(path: Path) -> GrayImage:
     return read_film(path).image
 
 
-def read_film(path: str | Path) -> Original:
+def read_film(path: str | Place) -> Original:
     """Read a film as grey values.
 
     Colours are converted to luminance. Of a 16-bit film, the 8 highest bits in use are kept; see
@@ -197,7 +197,8 @@ def read_film(path: str | Path) -> Original:
         ((600, 484), None)
 
     Args:
-        path: bmp, png, jpeg, tiff or webp file with 8 or 16 bits per channel, or a DICOM file.
+        path: bmp, png, jpeg, tiff or webp file with 8 or 16 bits per channel, or a DICOM file; or
+            its URI in an object store.
 
     Returns:
         The film at its full size, with its spacing if the file contains it.
@@ -205,18 +206,10 @@ def read_film(path: str | Path) -> Original:
     Raises:
         InputError: If the file is missing, empty, cut off, or not an image. The message is one
             line.
+        RunError: If the object store cannot be reached.
     """
-    path = Path(path)
-    if not path.exists():
-        raise InputError(f"film {path} does not exist")
-    if path.is_dir():
-        raise InputError(f"film {path} is a folder; give an image file")
-    if not path.is_file():
-        raise InputError(f"film {path} is a device or a pipe; give an image file")
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"film {path} cannot be read ({error.strerror})") from None
+    path = place(path) if isinstance(path, str) else path
+    content = _content_of(path)
     if not content:
         raise InputError(f"film {path} is empty (0 bytes); copy it again from its source")
     if is_dicom(content):
@@ -333,6 +326,26 @@ def _cut(image: GrayImage, frame: geometry.Frame) -> GrayImage:
     around = (max(-top, 0), max(bottom - height, 0), max(-left, 0), max(right - width, 0))
     part: GrayImage = cv2.copyMakeBorder(inside, *around, cv2.BORDER_REPLICATE)
     return part
+
+
+def _content_of(path: Place) -> bytes:
+    """Return the bytes of a film's file.
+
+    Raises:
+        InputError: If there is no file.
+    """
+    try:
+        if isinstance(path, RemotePath):  # each question would be a request
+            return path.read_bytes()
+        if path.is_dir():
+            raise InputError(f"film {path} is a folder; give an image file")
+        if path.exists() and not path.is_file():
+            raise InputError(f"film {path} is a device or a pipe; give an image file")
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"film {path} does not exist") from None
+    except OSError as error:
+        raise InputError(f"film {path} cannot be read ({error.strerror})") from None
 
 
 def _is_cut_off(content: bytes) -> bool:

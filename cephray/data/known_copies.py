@@ -8,11 +8,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cephray.storage import replace_text
+from cephray.storage import Place, RemotePath, replace_text
 
 Pairs = list[tuple[int, int]]
+
+_FILES_AT_ONCE = 16
 
 
 class KnownCopies:
@@ -24,7 +27,7 @@ class KnownCopies:
     def __init__(self) -> None:
         self._pairs: dict[str, Pairs] = {}
 
-    def find(self, paths: Sequence[Path], look: Callable[[], Pairs]) -> Pairs:
+    def find(self, paths: Sequence[Place], look: Callable[[], Pairs]) -> Pairs:
         """Return the pairs of copies among films.
 
         Args:
@@ -56,14 +59,21 @@ class KnownCopies:
         return known
 
 
-def _key(paths: Sequence[Path]) -> str:
+def _key(paths: Sequence[Place]) -> str:
     """Return a digest of the paths, sizes and modification times of the films, in order."""
     digest = hashlib.sha256()
-    for path in paths:
-        try:
-            status = path.stat()
-            state = f"{status.st_size} {status.st_mtime_ns}"
-        except OSError:
-            state = "unreadable"
-        digest.update(f"{path.absolute()}\n{state}\n".encode(errors="surrogateescape"))
+    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+        for path, state in zip(paths, pool.map(_state, paths), strict=True):
+            digest.update(f"{path.absolute()}\n{state}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _state(path: Place) -> str:
+    """Return the size and modification time of a file."""
+    if isinstance(path, RemotePath):
+        return path.state
+    try:
+        status = path.stat()
+    except OSError:
+        return "unreadable"
+    return f"{status.st_size} {status.st_mtime_ns}"

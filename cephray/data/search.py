@@ -1,4 +1,4 @@
-"""The search for films in files and folders, and the choice of unique names for them.
+"""The search for films in files and folders, local or remote, and the choice of unique names.
 
 Films are recognised by their suffix, or as DICOM by their first bytes. No film is decoded.
 """
@@ -10,13 +10,15 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from functools import reduce
 from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from cephray.data.dicom import is_dicom
 from cephray.data.films import FILM_SUFFIXES
 from cephray.errors import InputError
+from cephray.storage import Place, RemotePath
 
 LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 """Files in the output folder with the results of all films."""
@@ -24,6 +26,7 @@ LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 RESULT_SUFFIXES = (".json", ".png")
 """Suffixes of the result files of one film. They follow the film's name."""
 
+_DICOM_START = 132  # bytes, in which a DICOM file tells what it is
 _INDEX_OF_DISC = "DICOMDIR"  # lists the DICOM files on a disc; it is itself a DICOM file
 
 
@@ -37,13 +40,13 @@ class FilmFile(NamedTuple):
     """
 
     name: str
-    path: Path
+    path: Place
 
 
 def find_films(
-    paths: Sequence[Path],
-    leave_out: Path | None = None,
-    on_other: Callable[[Path], None] = lambda path: None,
+    paths: Sequence[Place],
+    leave_out: Place | None = None,
+    on_other: Callable[[Place], None] = lambda path: None,
 ) -> list[FilmFile]:
     """List the films in files and folders.
 
@@ -51,7 +54,7 @@ def find_films(
     file with a known suffix, or a DICOM file with any name. Hidden files and folders are ignored.
 
     Args:
-        paths: files and folders.
+        paths: files and folders, local or in an object store.
         leave_out: folder that is not searched, for example that of earlier results.
         on_other: called with each file in a folder that is neither a film nor hidden.
 
@@ -66,10 +69,10 @@ def find_films(
         if path.is_dir():
             found = []
             for file in _walk(path, leave_out):
-                if _looks_like_film(file):
-                    found.append(FilmFile(file.relative_to(path).as_posix(), file))
+                if _looks_like_film(file.path):
+                    found.append(file)
                 else:
-                    on_other(file)
+                    on_other(file.path)
             if not found:
                 raise InputError(
                     f"{path}: no film in this folder or its sub-folders; known formats:"
@@ -120,12 +123,13 @@ def _with_unique_names(files: Sequence[FilmFile]) -> list[FilmFile]:
     return unique
 
 
-def _in_its_folder(path: Path, name: str) -> str:
+def _in_its_folder(path: Place, name: str) -> str:
     """Put the name of the film's folder in front.
 
     `..` is resolved first, so that results stay inside the output folder.
     """
-    folder = Path(os.path.abspath(path)).parent.name
+    whole = Path(os.path.abspath(path)) if isinstance(path, Path) else path
+    folder = whole.parent.name
     return f"{folder}/{name}" if folder else name
 
 
@@ -159,35 +163,54 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _walk(folder: Path, leave_out: Path | None) -> Iterator[Path]:
-    """Yield the files in a folder sorted by name, then those in its sub-folders."""
+def _walk(folder: Place, leave_out: Place | None) -> Iterator[FilmFile]:
+    """Yield the files in a folder sorted by name, then those in its sub-folders.
+
+    They are named by their path in the folder.
+    """
+    if isinstance(folder, RemotePath):
+        yield from _walk_remote(folder, leave_out)
+        return
 
     def refuse(error: OSError) -> None:
         raise InputError(f"folder {error.filename} cannot be read ({error.strerror})") from None
 
-    out = leave_out.resolve() if leave_out is not None else None
+    out = leave_out.resolve() if isinstance(leave_out, Path) else None
     for here, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(
             name
             for name in folders
             if not name.startswith(".") and Path(here, name).resolve() != out
         )
-        yield from (Path(here, name) for name in sorted(files) if not name.startswith("."))
+        for path in (Path(here, name) for name in sorted(files) if not name.startswith(".")):
+            yield FilmFile(path.relative_to(folder).as_posix(), path)
 
 
-def _looks_like_film(path: Path) -> bool:
+def _walk_remote(folder: RemotePath, leave_out: Place | None) -> Iterator[FilmFile]:
+    for file in folder.files(recursive=True):
+        inside = file.relative_to(folder)
+        above = [reduce(RemotePath.__truediv__, p.parts, folder) for p in inside.parents]
+        if leave_out not in above and not any(part.startswith(".") for part in inside.parts):
+            yield FilmFile(inside.as_posix(), file)
+
+
+def _looks_like_film(path: Place) -> bool:
     if path.suffix.lower() in FILM_SUFFIXES:
         return True
-    if path.name == _INDEX_OF_DISC or not path.is_file():
+    if path.name == _INDEX_OF_DISC:
+        return False
+    if isinstance(path, RemotePath):
+        return is_dicom(path.read_bytes(_DICOM_START))
+    if not path.is_file():
         return False
     try:
         with path.open("rb") as stream:
-            return is_dicom(stream.read(132))
+            return is_dicom(stream.read(_DICOM_START))
     except OSError:
         return False
 
 
-def _without_suffix(path: Path) -> str:
+def _without_suffix(path: PurePath) -> str:
     """Return a name without the suffix of a film. Other names, such as `1.2.840.7`, are kept."""
     known = path.suffix.lower() in FILM_SUFFIXES
     return (path.with_suffix("") if known else path).as_posix()

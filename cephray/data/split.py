@@ -5,8 +5,6 @@ Copies of a film stay on the same side. It knows records and copies, but no netw
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cephray.config import Config
 from cephray.data.copies import find_copies
 from cephray.data.dataset import Record, read_dataset
@@ -14,17 +12,18 @@ from cephray.data.known_copies import KnownCopies
 from cephray.data.pipeline import holdout
 from cephray.errors import InputError
 from cephray.progress import Show, progress
+from cephray.storage import Place
 
 
 def choose_films(
-    data: Path, config: Config, show: Show = print, copies: KnownCopies | None = None
+    data: Place, config: Config, show: Show = print, copies: KnownCopies | None = None
 ) -> tuple[list[Record], list[Record]]:
     """Read the training and validation records of a run.
 
     The choice depends only on the data set and the configuration.
 
     Args:
-        data: folder of the data set.
+        data: folder of the data set, local or in an object store.
         config: configuration of the run.
         show: called with a line that says how many films are left out.
         copies: cache of known copies. If None, copies are searched for.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cephray.data.dataset import Record
 from cephray.data.films import Film, GrayImage, View, load_film
-from cephray.errors import InputError
+from cephray.errors import InputError, RunError
 from cephray.plausibility import ShapeStatistics, shape_statistics
 
 FloatArray = NDArray[np.float32]
@@ -126,12 +126,13 @@ def decode_on_cluster(
     run at a time as there are CPUs.
 
     Args:
-        records: records of the films, with paths that all nodes can read.
+        records: records of the films, with paths or URIs that all nodes can read.
         view: how films are fitted to the network's input.
         progress: called with the number of films decoded since the last call.
 
     Raises:
         InputError: If a film cannot be used.
+        RunError: If the object store cannot be reached.
     """
     import ray
 
@@ -154,7 +155,7 @@ def decode_on_cluster(
         except ray.exceptions.RayTaskError as error:
             for running in pending:
                 ray.cancel(running, force=False)
-            if isinstance(error.cause, InputError):
+            if isinstance(error.cause, InputError | RunError):
                 raise error.cause from None
             raise
         progress(len(done))

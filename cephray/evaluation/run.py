@@ -6,7 +6,6 @@ It joins checkpoints, data sets and the detector; the command line calls it too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import get_args
 
 from cephray.checkpoint import Checkpoint, open_checkpoints
@@ -18,13 +17,13 @@ from cephray.evaluation.splits import SPLITS, VALIDATION
 from cephray.evaluation.subsets import find_repeats, training_films
 from cephray.landmarks import landmark_set
 from cephray.progress import import_tensorflow, progress
-from cephray.storage import Place
+from cephray.storage import Place, place
 
 
 def evaluate(
     checkpoint: str | Place | Sequence[str | Place] | None = None,
     *,
-    data: str | Path,
+    data: str | Place,
     split: str,
     reader: str | None = None,
     overrides: Sequence[str] = (),
@@ -38,7 +37,7 @@ def evaluate(
 
     Args:
         checkpoint: As in `cephray.load`.
-        data: Folder of the data set.
+        data: Folder or URI of the data set.
         split: "train", "test1", "test2", "all", or "validation" for the films that the run of the
             checkpoint held out.
         reader: Whose marks are the truth: "mean", "senior" or "junior". If None, as the network
@@ -52,12 +51,12 @@ def evaluate(
         InputError: an argument, the checkpoint or the data set cannot be used.
     """
     return evaluate_checkpoints(
-        open_checkpoints(checkpoint, overrides), Path(data), split, reader
+        open_checkpoints(checkpoint, overrides), place(data), split, reader
     )[0]
 
 
 def evaluate_checkpoints(
-    checkpoints: Sequence[Checkpoint], data: Path, split: str, reader: str | None = None
+    checkpoints: Sequence[Checkpoint], data: Place, split: str, reader: str | None = None
 ) -> tuple[Evaluation, list[Record]]:
     """Measure open checkpoints; see `evaluate`.
 
@@ -88,11 +87,11 @@ def evaluate_checkpoints(
     return evaluation, records
 
 
-def read_records(data: Path, split: str, config: Config) -> list[Record]:
+def read_records(data: Place, split: str, config: Config) -> list[Record]:
     """Read the films of a split.
 
     Args:
-        data: Folder of the data set.
+        data: Folder or URI of the data set.
         split: As in `evaluate`.
         config: Of the checkpoint.
 

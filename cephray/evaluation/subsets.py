@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from cephray.data import Record, find_copies, list_films
 from cephray.landmarks import LandmarkSet
+from cephray.storage import Place
 
 TRAINING = "train"
 
@@ -52,7 +52,7 @@ class Subset:
         return part
 
 
-def training_films(folder: Path, records: Sequence[Record]) -> dict[str, Path]:
+def training_films(folder: Place, records: Sequence[Record]) -> dict[str, Place]:
     """List the Training films, or none if films of Training are measured.
 
     Args:
@@ -66,7 +66,7 @@ def training_films(folder: Path, records: Sequence[Record]) -> dict[str, Path]:
 
 def find_repeats(
     records: Sequence[Record],
-    training: dict[str, Path],
+    training: dict[str, Place],
     progress: Callable[[int], None] = lambda films: None,
 ) -> Copies:
     """Find the films that are in Training as well, and those that repeat an earlier one.

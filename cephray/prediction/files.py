@@ -6,6 +6,7 @@ It knows results and paths, and no network.
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 from collections import Counter
@@ -18,7 +19,7 @@ from typing import Any
 from cephray.data import LANDMARK_TABLE, MEASUREMENT_TABLE, RESULT_SUFFIXES, FilmFile
 from cephray.errors import InputError, RunError, Stopped
 from cephray.prediction.films import GIVEN, Outcome, Output
-from cephray.storage import replace_text
+from cephray.storage import Place, RemotePath, replace_text
 
 _MOST_NAMED = 5  # films in a summary
 
@@ -67,7 +68,7 @@ def _named(texts: Mapping[str, Sequence[str]]) -> list[str]:
 def write_results(
     outcomes: Iterable[Outcome],
     files: Sequence[FilmFile],
-    output: Path,
+    output: Place,
     progress: Callable[[int], None] = lambda films: None,
 ) -> Summary:
     """Write `NAME.json` and `NAME.png` of each film as it comes, and the tables at the end.
@@ -77,7 +78,7 @@ def write_results(
     Args:
         outcomes: of the films, in any order.
         files: the films.
-        output: folder of the results; made once there is one.
+        output: folder of the results, local or in an object store; made once there is one.
         progress: called with the number of films done since the last call.
 
     Raises:
@@ -90,7 +91,7 @@ def write_results(
     try:
         for number, outcome in outcomes:
             if isinstance(outcome, Output):
-                _write(outcome, output / files[number].name)
+                write_output(outcome, output / files[number].name)
                 results[number] = outcome.facts
             else:
                 unread[number] = str(outcome)
@@ -111,12 +112,15 @@ def write_results(
     return summary
 
 
-def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
+def require_own_output(output: Place, files: Sequence[FilmFile]) -> None:
     """Refuse an output folder that cannot be one, or whose results would overwrite a film.
 
     Raises:
         InputError: names the folder, and the film.
     """
+    if isinstance(output, RemotePath):
+        _require_own_remote(output, files)
+        return
     lowest = next(path for path in (output, *output.absolute().parents) if path.exists())
     if not lowest.is_dir():
         raise InputError(f"output {output}: {lowest} is a file; give a folder")
@@ -128,9 +132,7 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
     there = {path.resolve() for path in results}  # a link may lead to a film
     for _, path in files:
         if path.resolve() in there:
-            raise InputError(
-                f"output {output}: the results would overwrite film {path}; give another folder"
-            )
+            raise _overwrites(output, path)
     folders = {here / above for name, _ in files for above in PurePath(name).parents}
     for folder in sorted(folders):
         if folder.exists() and not folder.is_dir():
@@ -146,22 +148,58 @@ def require_own_output(output: Path, files: Sequence[FilmFile]) -> None:
             )
 
 
-def _write(result: Output, stem: Path) -> None:
-    """Write the picture, then the JSON file: where this is, both are whole."""
+def _require_own_remote(output: RemotePath, files: Sequence[FilmFile]) -> None:
+    if not output.name:
+        raise InputError(f"output {output}: is a whole bucket; give a folder in it")
+    if output.is_file():
+        raise InputError(f"output {output}: is a file; give a folder")
+    results = {output / f"{name}{suffix}" for name, _ in files for suffix in RESULT_SUFFIXES}
+    results |= {output / LANDMARK_TABLE, output / MEASUREMENT_TABLE}
+    for _, path in files:
+        if path in results:
+            raise _overwrites(output, path)
+
+
+def _overwrites(output: Place, film: Place) -> InputError:
+    return InputError(
+        f"output {output}: the results would overwrite film {film}; give another folder"
+    )
+
+
+def write_output(result: Output, stem: Place) -> None:
+    """Write the picture, then the JSON file: where this is, both are whole.
+
+    Args:
+        result: of a film; nothing is written if its files are written already.
+        stem: path of the files without their suffixes.
+
+    Raises:
+        RunError: a file could not be written.
+    """
+    if not result.picture:
+        return
     picture, facts = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".json"))
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        if isinstance(picture, RemotePath):
             picture.write_bytes(result.picture)
-        except OSError:
-            picture.unlink(missing_ok=True)
-            raise
+        else:
+            _write_whole(picture, result.picture)
         replace_text(facts, json.dumps(result.facts, indent=1))
     except OSError as error:
         raise RunError(f"results {stem}.* could not be written: {error}; make room") from None
 
 
-def _write_tables(output: Path, results: Sequence[dict[str, Any]]) -> None:
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file and make its folder; what could not be written whole is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.write_bytes(content)
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _write_tables(output: Place, results: Sequence[dict[str, Any]]) -> None:
     """Write a row for each landmark, and a row for each film with all that was measured."""
     columns = list(results[0]["landmarks"][0])[1:]  # after the name
     with _table(output / LANDMARK_TABLE) as table:
@@ -186,7 +224,7 @@ def _write_tables(output: Path, results: Sequence[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _table(path: Path) -> Iterator[Any]:
-    # Names of files need not be UTF-8.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        yield csv.writer(stream)
+def _table(path: Place) -> Iterator[Any]:
+    stream = io.StringIO(newline="")
+    yield csv.writer(stream)
+    path.write_bytes(stream.getvalue().encode(errors="surrogateescape"))  # names need not be UTF-8

@@ -29,10 +29,15 @@ _PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPR
 
 @dataclass(frozen=True, eq=False)
 class Output:
-    """The JSON content and the picture of one film."""
+    """The JSON content and the picture of one film.
 
-    facts: dict[str, Any]  # of the JSON file
-    picture: bytes  # PNG
+    Args:
+        facts: of the JSON file.
+        picture: PNG; empty if the film's files are written already.
+    """
+
+    facts: dict[str, Any]
+    picture: bytes
 
 
 # A film's number, and its output or why there is none.

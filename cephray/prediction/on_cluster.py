@@ -28,9 +28,11 @@ from cephray.data import FilmFile, View, cv2
 from cephray.errors import InputError, RunError
 from cephray.landmarks import LandmarkSet
 from cephray.prediction.detector import BATCH_SIZE, Detection, Detector
-from cephray.prediction.films import Outcome, output_of, read
+from cephray.prediction.files import write_output
+from cephray.prediction.films import Outcome, Output, output_of, read
 from cephray.prediction.result import ReadFilm
 from cephray.progress import quiet_stderr
+from cephray.storage import Place, RemotePath
 
 # Up to this many films, starting Ray takes longer than predicting them, even at the paper's size.
 A_HANDFUL = 16
@@ -84,17 +86,20 @@ def predict_on_cluster(
     workers: int | None = None,
     show: Callable[[str], None] = print,
     others: Sequence[Checkpoint] = (),
+    output: Place | None = None,
 ) -> Iterator[Outcome]:
     """Predict films on the connected cluster.
 
     Args:
         checkpoint: on a path that all nodes share, or in a store.
-        files: the films, on such a path.
+        files: the films, on such a path or in a store.
         landmarks: names of the landmarks.
         spacing_mm: millimetres per pixel of films that do not know their own.
         workers: number of networks that work at a time. If None, as many as there is room for.
         show: takes the line that says what is waited for.
         others: checkpoints that make an ensemble with it.
+        output: folder of the results. If it is in a store, each film's files are written there by
+            the cluster. Otherwise the caller writes them.
 
     Yields:
         The outcome of each film once, in any order.
@@ -109,6 +114,8 @@ def predict_on_cluster(
     pool = room_for(workers, blocks, checkpoint.config.train.wait_for_resources_s, show)
     checkpoints = [_absolute(one) for one in (checkpoint, *others)]
     view = View.of(checkpoint.config.data)
+    names = [file.name for file in files]
+    output = output if isinstance(output, RemotePath) else None
     # Reading and drawing ask for no CPU, as the networks hold them all; no more than a task for
     # each CPU runs at a time.
     at_once = max(1, sum(node.cpus for node in cluster_nodes()))
@@ -129,7 +136,7 @@ def predict_on_cluster(
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
             )
-            .map(partial(_draw, landmarks=landmarks), **light)
+            .map(partial(_draw, landmarks=landmarks, names=names, output=output), **light)
         )
         try:
             for row in rows.iter_rows():
@@ -210,7 +217,7 @@ def _absolute(checkpoint: Checkpoint) -> Checkpoint:
 def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
     """Read a film, in a task."""
     number, file = pickle.loads(row["item"])
-    if not file.path.exists():
+    if isinstance(file.path, Path) and not file.path.exists():
         missing = (
             f"film {file.path} does not exist on every node; put films on a path that all share"
         )
@@ -255,11 +262,22 @@ class _Worker:
         return {"item": [pickle.dumps(item, protocol=5) for item in found]}
 
 
-def _draw(row: Row, landmarks: LandmarkSet) -> Row:
-    """Return the output of a film, in a task."""
+def _draw(
+    row: Row, landmarks: LandmarkSet, names: Sequence[str], output: RemotePath | None
+) -> Row:
+    """Return the output of a film, in a task; write it, if there is a folder for it."""
     cv2.setNumThreads(1)
     item = pickle.loads(row["item"])
-    return _row(output_of(item, landmarks)) if isinstance(item, Detection) else row
+    if not isinstance(item, Detection):
+        return row
+    number, outcome = output_of(item, landmarks)
+    if output is not None and isinstance(outcome, Output):
+        try:
+            write_output(outcome, output / names[number])
+        except (InputError, RunError) as error:
+            return _row(error)  # what is returned comes to the driver as it is
+        outcome = replace(outcome, picture=b"")
+    return _row((number, outcome))
 
 
 def _row(item: Any) -> Row:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from os import PathLike
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -22,7 +21,7 @@ from cephray.prediction.detector import Detector
 from cephray.prediction.films import film_for_network
 from cephray.prediction.result import FilmResult, ReadFilm, result_of
 from cephray.progress import import_tensorflow
-from cephray.storage import Place
+from cephray.storage import Place, RemotePath, place
 
 Image = NDArray[Any] | str | PathLike[str] | Original
 """A film: an array, a path, or what `cephray.read_film` returns."""
@@ -144,8 +143,8 @@ class Predictor:
 
 def _read(image: Any, number: int) -> tuple[str, Original]:
     """Return the name and the grey values of a film."""
-    if isinstance(image, str | PathLike):
-        path = Path(image)
+    if isinstance(image, str | PathLike | RemotePath):
+        path = place(image)
         return path.stem, read_film(path)
     name = f"film {number + 1}"
     if isinstance(image, Original):

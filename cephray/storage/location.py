@@ -25,18 +25,30 @@ KEEP_S = 24 * 3600
 Place = Path | RemotePath
 
 
-def place(text: str) -> Place:
-    """Return the location for a text given by the user.
+def place(text: str | os.PathLike[str] | RemotePath) -> Place:
+    """Return the location that the user gave.
 
     Args:
-        text: local path, or URI with a scheme.
+        text: local path, or URI with a scheme; or a location, which is returned as it is.
 
     Returns:
         A `Path` for local paths and file:// URIs, otherwise a `RemotePath`.
     """
+    if not isinstance(text, str):
+        return text if isinstance(text, RemotePath) else Path(text)
     if text.startswith("file://"):
         return Path(unquote(urlsplit(text).path))
     return RemotePath(text) if re.match(r"[A-Za-z][\w+.-]+:/", text) else Path(text)
+
+
+def list_files(folder: Place) -> list[Place]:
+    """List the files in a folder, without those in its sub-folders, sorted by name.
+
+    Of a folder in an object store, this takes a single request.
+    """
+    if isinstance(folder, RemotePath):
+        return list(folder.files())
+    return [path for path in sorted(folder.iterdir()) if path.is_file()]
 
 
 def fetch_verified(file: RemotePath, sha256: str) -> Path:

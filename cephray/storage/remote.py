@@ -1,4 +1,4 @@
-"""Files and folders in an object store, with the methods of `pathlib.Path` that a run needs.
+"""Files and folders in an object store, with the methods of `pathlib.Path` that runs need.
 
 It knows paths and bytes, but no file formats.
 """
@@ -60,6 +60,33 @@ class RemotePath:
         return unquote(urlsplit(self.uri).path.rstrip("/").rpartition("/")[2])
 
     @property
+    def stem(self) -> str:
+        """The name without its suffix."""
+        return PurePosixPath(self.name).stem
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name from its last dot on, or nothing."""
+        return PurePosixPath(self.name).suffix
+
+    def with_name(self, name: str) -> RemotePath:
+        """Return the path with another name in the same folder."""
+        return self.parent / name
+
+    def relative_to(self, folder: RemotePath) -> PurePosixPath:
+        """Return the path from a folder that contains this file or folder."""
+        mine, above = (unquote(urlsplit(one.uri).path) for one in (self, folder))
+        return PurePosixPath(mine).relative_to(above)
+
+    def absolute(self) -> RemotePath:
+        """Return the path itself: it is the same for every process."""
+        return self
+
+    def resolve(self) -> RemotePath:
+        """Return the path itself: it follows no links."""
+        return self
+
+    @property
     def parent(self) -> RemotePath:
         """The folder that contains this file or folder."""
         return self._at(urlsplit(self.uri).path.rstrip("/").rpartition("/")[0])
@@ -91,6 +118,12 @@ class RemotePath:
         """Size of the file in bytes."""
         return int(self._info().size or 0)
 
+    @property
+    def state(self) -> str:
+        """Size and time of the last change, which differ if the file was replaced."""
+        info = self._info()
+        return f"{info.size} {info.mtime_ns}"
+
     def iterdir(self) -> Iterator[RemotePath]:
         """List the files and folders in this folder."""
         from pyarrow.fs import FileSelector
@@ -100,20 +133,26 @@ class RemotePath:
             found = system.get_file_info(FileSelector(path, allow_not_found=True))
         return iter([self / info.base_name for info in found])
 
-    def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """List the files below this folder whose relative path matches a pattern.
+    def files(self, recursive: bool = False) -> list[RemotePath]:
+        """List the files in this folder, sorted; the whole listing takes a single request.
 
-        The whole listing takes a single request.
+        Args:
+            recursive: list those in its sub-folders as well.
         """
         from pyarrow.fs import FileSelector
 
         system, path = self.in_store
+        selector = FileSelector(path, allow_not_found=True, recursive=recursive)
         with self._explained():
-            found = system.get_file_info(FileSelector(path, allow_not_found=True, recursive=True))
+            found = system.get_file_info(selector)
         inside = (PurePosixPath(info.path).relative_to(path) for info in found if info.is_file)
+        return [reduce(RemotePath.__truediv__, one.parts, self) for one in sorted(inside)]
+
+    def glob(self, pattern: str) -> Iterator[RemotePath]:
+        """List the files below this folder whose relative path matches a pattern."""
         depth = len(PurePosixPath(pattern).parts)
-        matching = (p for p in inside if len(p.parts) == depth and p.match(pattern))
-        return iter([reduce(RemotePath.__truediv__, p.parts, self) for p in matching])
+        inside = ((file, file.relative_to(self)) for file in self.files(recursive=True))
+        return iter([f for f, path in inside if len(path.parts) == depth and path.match(pattern)])
 
     def mkdir(self, parents: bool = True, exist_ok: bool = True) -> None:
         """Create the folder. Most stores create a marker for it."""
@@ -121,21 +160,36 @@ class RemotePath:
         with self._explained():
             system.create_dir(path, recursive=parents)
 
-    def read_text(self, encoding: str = "utf-8") -> str:
-        """Read a whole text file.
+    def read_bytes(self, count: int | None = None) -> bytes:
+        """Read a file.
+
+        Args:
+            count: number of bytes to read from its start. If None, all are read.
 
         Raises:
             FileNotFoundError: If the file does not exist.
         """
         system, path = self.in_store
         with self._explained(), system.open_input_stream(path) as stream:
-            return bytes(stream.read()).decode(encoding)
+            return bytes(stream.read(count))
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Read a whole text file.
+
+        Raises:
+            FileNotFoundError: If the file does not exist.
+        """
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: bytes) -> None:
+        """Write a whole file atomically. If this fails, an earlier file is kept."""
+        system, path = self.in_store
+        with self._explained(), system.open_output_stream(path) as stream:
+            stream.write(content)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
         """Write a whole text file atomically. If this fails, an earlier file is kept."""
-        system, path = self.in_store
-        with self._explained(), system.open_output_stream(path) as stream:
-            stream.write(text.encode(encoding))
+        self.write_bytes(text.encode(encoding))
 
     def unlink(self) -> None:
         """Delete the file."""

@@ -34,7 +34,7 @@ class Plan:
 
 
 def plan_run(
-    data: Path,
+    data: Place,
     output: Place,
     config: Config,
     resume: bool = False,
@@ -44,7 +44,7 @@ def plan_run(
     """Check what a run needs.
 
     Args:
-        data: folder of the data set.
+        data: folder of the data set, local or in an object store.
         output: folder of the run, local or remote; must be empty unless the run is resumed.
         config: of the run.
         resume: go on from the last complete checkpoint in `output`, if there is one.

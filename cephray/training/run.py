@@ -6,7 +6,6 @@ It joins configuration, plan and driver; the command line calls it too.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint
 from cephray.config import Config, load_config, override
@@ -20,7 +19,7 @@ from cephray.training.plan import plan_run
 def train(
     config: Config | Place | str | None = None,
     *,
-    data: str | Path,
+    data: str | Place,
     output: str | Place,
     overrides: Sequence[str] = (),
     num_workers: int | None = None,
@@ -42,7 +41,7 @@ def train(
     Args:
         config: Configuration; or name of a preset, or path of a YAML file. If None, the defaults,
             or the configuration of the run that is resumed.
-        data: Folder of the data set.
+        data: Folder or URI of the data set.
         output: Folder or URI of the run; must be empty unless the run is resumed.
         overrides: `section.key=value` each, as with `--set`.
         num_workers: Number of workers. If None, as configured.
@@ -61,7 +60,7 @@ def train(
         RunError: the run failed; the message says what it can be resumed from.
         Stopped: a signal ended the run.
     """
-    output = place(output) if isinstance(output, str) else output
+    output = place(output)
     changes = list(overrides)
     if num_workers is not None:
         changes.append(f"train.num_workers={num_workers}")
@@ -84,7 +83,7 @@ def train(
         if wanted.train.precision == "auto":
             wanted = override(wanted, {"train.precision": began.train.precision})
         require_same_run(wanted, began, saved)
-    plan = plan_run(Path(data), output, wanted, resume)
+    plan = plan_run(place(data), output, wanted, resume)
 
     prepare_tensorflow()  # for the workers; this process does without
     from cephray.training.driver import launch

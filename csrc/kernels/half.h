@@ -1,7 +1,8 @@
 // 16-bit floats as bit patterns, with their conversions from and to float.
 // The conversions round to nearest even and never touch a denormal float, so they give the same
 // bits in threads that flush denormals (TensorFlow's do) and in threads that do not.
-// A GPU converts by its own instructions, which differ in the payload of a NaN alone.
+// A GPU converts by its own instructions, which differ in the payload of a NaN alone. Before compute
+// capability 8.0 it has none to bfloat16.
 // Knows no framework; NumPy's, Eigen's and ml_dtypes' 16-bit types have the same layout.
 
 #ifndef CEPHRAY_KERNELS_HALF_H_
@@ -87,7 +88,7 @@ CEPHRAY_HOST_DEVICE inline double Narrow<double>(double value) {
 
 template <>
 CEPHRAY_HOST_DEVICE inline BFloat16 Narrow<BFloat16>(float value) {
-#if defined(__CUDA_ARCH__)
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
   BFloat16 narrow;
   asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(narrow.bits) : "f"(value));
   return narrow;

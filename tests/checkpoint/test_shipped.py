@@ -18,6 +18,7 @@ import yaml
 from cephray.checkpoint.shipped import SHIPPED, shipped_checkpoint
 from cephray.data import read_dataset, write_dataset
 from cephray.landmarks import ISBI2015
+from cephray.storage import Place
 
 CARD = SHIPPED / "README.md"
 
@@ -46,7 +47,7 @@ def test_its_card_says_what_it_is_not_for() -> None:
     assert {"mre_mm", "sdr_2mm_percent"} == {m["type"] for m in card()["metrics"]}
 
 
-def predict(film: Path, output: Path) -> tuple[dict[str, Any], float]:
+def predict(film: Place, output: Path) -> tuple[dict[str, Any], float]:
     """Run the command as after an installation, far from the checkout."""
     started = time.monotonic()
     ended = subprocess.run(

@@ -13,23 +13,24 @@ from cephray.config import load_config
 from cephray.data.copies import find_copies
 from cephray.data.dataset.records import read_dataset
 from cephray.data.synthetic.draw import write_dataset
+from cephray.storage import Place
 
 
 @pytest.fixture(scope="module")
-def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Place]:
     folder = tmp_path_factory.mktemp("data") / "films"
     write_dataset(folder, 12, size_px=(484, 600))
     return [record.image_path for record in read_dataset(folder, "all", load_config().data)]
 
 
-def test_different_films_are_not_copies(films: list[Path]) -> None:
+def test_different_films_are_not_copies(films: list[Place]) -> None:
     counted: list[int] = []
     assert find_copies(films, counted.append) == []
     assert sum(counted) == len(films)
 
 
 def test_copies_with_other_contrast_size_or_encoding_are_found(
-    films: list[Path], tmp_path: Path
+    films: list[Place], tmp_path: Path
 ) -> None:
     image = np.asarray(cv2.imread(str(films[3]), cv2.IMREAD_GRAYSCALE))
     grey = np.arange(256)

@@ -115,3 +115,41 @@ def _write(path: RemotePath, content: bytes) -> None:
     system, in_store = path.in_store
     with system.open_output_stream(in_store) as stream:
         stream.write(content)
+
+
+def test_films_in_the_store_alone(
+    store: Store,
+    films: Path,
+    config_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Train, evaluate and predict from the bucket into the bucket: nothing lies on a path."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    data = RemotePath(store.uri("data/films"))
+    data.upload(films)
+    run, found = store.uri("runs/second"), store.uri("found")
+    train = ["train", "--data", data.uri, "--output", run, "--config", str(config_file)]
+    assert main([*train, "--num-workers", "2"]) == 0
+    assert main(["evaluate", "--checkpoint", run, "--data", data.uri, "--split", "test1"]) == 0
+    local = tmp_path / "local"
+    for options in (["--num-workers", "1", "--output", found], ["--output", str(local)]):
+        assert main(["predict", "--checkpoint", run, *options, data.uri]) == 0
+    results = RemotePath(found).files(recursive=True)
+    names = {file.relative_to(RemotePath(found)).as_posix() for file in results}
+    assert names == {
+        path.relative_to(local).as_posix() for path in local.rglob("*") if path.is_file()
+    }
+    assert len(names) == 10 * 2 + 2
+    for name in ("Dataset/Training/002.json", "landmarks.csv"):
+        here, there = (local / name).read_text(), (RemotePath(found) / name).read_text()
+        assert len(here) == pytest.approx(len(there), rel=0.05)
+        assert "Sella" in there
+    capsys.readouterr()
+    assert main(["predict", "--checkpoint", run, "--output", store.uri(""), data.uri]) == 2
+    assert "is a whole bucket; give a folder in it" in capsys.readouterr().err
+    assert main(["train", "--data", store.uri("data"), "--output", store.uri("third")]) == 2
+    assert "is one level too high; give s3://films/data/films" in capsys.readouterr().err
+    assert main(["data-check", "--data", data.uri]) == 0

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +30,7 @@ from cephray.data.dataset import (
 from cephray.data.films import check_landmarks, check_spacing, read_pixels
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
+from cephray.storage import Place
 
 FAR_APART_MM = 15.0
 """Distance between two readers' marks above which they are listed, as slipped or swapped."""
@@ -94,7 +94,7 @@ class Check:
         compared: whether there are enough films to compare the shapes of marks.
     """
 
-    data: Path
+    data: Place
     landmarks: tuple[str, ...]
     splits: dict[str, int]
     faults: tuple[Fault, ...]
@@ -198,7 +198,7 @@ class Check:
 
 
 def check_dataset(
-    folder: Path, data: DataConfig, progress: Callable[[int], None] = lambda films: None
+    folder: Place, data: DataConfig, progress: Callable[[int], None] = lambda films: None
 ) -> Check:
     """Check all films and marks of a data set.
 

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import csv
 import math
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cephray.errors import InputError
+from cephray.storage import Place
 
 SPACING_FILE = "spacing.csv"  # beside the layout's folders
 
 
-def read_annotation(path: Path, count: int) -> tuple[NDArray[np.float64], tuple[int, ...] | None]:
+def read_annotation(path: Place, count: int) -> tuple[NDArray[np.float64], tuple[int, ...] | None]:
     """Read one reader's marks of one film.
 
     The file has K lines `x,y` in pixels, or `nan,nan` for missing landmarks. They may be followed
@@ -49,7 +49,7 @@ def read_annotation(path: Path, count: int) -> tuple[NDArray[np.float64], tuple[
     return np.array(marks, np.float64), tuple(labels) or None
 
 
-def _parse_mark(path: Path, number: int, line: str) -> tuple[float, float]:
+def _parse_mark(path: Place, number: int, line: str) -> tuple[float, float]:
     try:
         x, y = (float(part) for part in line.split(","))
     except ValueError:
@@ -62,7 +62,7 @@ def _parse_mark(path: Path, number: int, line: str) -> tuple[float, float]:
     return x, y
 
 
-def _parse_label(path: Path, number: int, line: str, count: int) -> int:
+def _parse_label(path: Place, number: int, line: str, count: int) -> int:
     try:
         return int(line)
     except ValueError:
@@ -72,7 +72,7 @@ def _parse_label(path: Path, number: int, line: str, count: int) -> int:
         ) from None
 
 
-def read_spacings(folder: Path) -> dict[str, float] | None:
+def read_spacings(folder: Place) -> dict[str, float] | None:
     """Read the spacing of each film from `spacing.csv`, with columns film and spacing_mm.
 
     Returns:
@@ -86,10 +86,9 @@ def read_spacings(folder: Path) -> dict[str, float] | None:
     if not path.exists():
         return None
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            table = csv.DictReader(stream)
-            columns = table.fieldnames or []
-            rows = [(table.line_num, row) for row in table]
+        table = csv.DictReader(path.read_text(encoding="utf-8-sig").splitlines(keepends=True))
+        columns = table.fieldnames or []
+        rows = [(table.line_num, row) for row in table]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a CSV table ({error})") from None
     if not {"film", "spacing_mm"} <= set(columns):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+
+from cephray.storage import Place
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ LAYOUTS = (
 )
 
 
-def match_layout(folder: Path) -> Layout | None:
+def match_layout(folder: Place) -> Layout | None:
     """Return the first layout of which `folder` contains a folder of films, or None."""
     for layout in LAYOUTS:
         if any((folder / path).is_dir() for path in layout.images.values()):

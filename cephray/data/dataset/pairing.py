@@ -6,11 +6,11 @@ It knows names and folders, but reads no films and no annotations.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 from cephray.data.dataset.layouts import Layout
 from cephray.data.dataset.names import first_few, natural_key
 from cephray.errors import InputError
+from cephray.storage import Place
 
 # Called with the names of films, and the error that makes them unusable.
 OnFault = Callable[[Sequence[str], InputError], None]
@@ -22,11 +22,11 @@ def refuse(films: Sequence[str], fault: InputError) -> None:
 
 
 def check_pairs(
-    folder: Path,
+    folder: Place,
     layout: Layout,
     split: str,
-    films: Mapping[str, Mapping[str, Path]],
-    readers: Mapping[str, Mapping[str, Path]],
+    films: Mapping[str, Mapping[str, Place]],
+    readers: Mapping[str, Mapping[str, Place]],
     needed: Sequence[str],
     on_fault: OnFault = refuse,
 ) -> set[str]:
@@ -75,7 +75,7 @@ def check_pairs(
     return unmarked
 
 
-def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Path]]) -> bool:
+def _may_be_of_absent_split(film: str, splits: Sequence[Mapping[str, Place]]) -> bool:
     """Return whether a film may belong to a split whose films are absent.
 
     This is possible if its name lies between those of the splits before and after. The data set
