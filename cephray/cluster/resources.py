@@ -1,4 +1,4 @@
-"""The resources of a cluster: CPUs for each worker, and a limited wait for them.
+"""The resources of a cluster: CPUs for each worker, and a limited wait for nodes that have them.
 
 It knows Ray's nodes, and nothing of training.
 """
@@ -6,7 +6,8 @@ It knows Ray's nodes, and nothing of training.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import NamedTuple
 
 from cephray.errors import RunError
@@ -52,22 +53,42 @@ def fits(nodes: Sequence[Node], workers: int, cpus: int, gpus: float) -> bool:
     return places(nodes, cpus, gpus) >= workers
 
 
+@contextmanager
+def demand(workers: int, cpus: int, gpus: float) -> Iterator[None]:
+    """Ask the cluster for room for so many workers, as long as the block lasts.
+
+    An autoscaler starts the nodes that are missing. A cluster without one does nothing.
+    """
+    from ray.util import placement_group, remove_placement_group
+
+    each = {"CPU": float(cpus), **({"GPU": float(gpus)} if gpus else {})}
+    group = placement_group([each] * workers)
+    try:
+        yield
+    finally:
+        remove_placement_group(group)
+
+
 def cpus_per_worker(
     workers: int,
     gpus: float,
     wanted: int | None,
     wait_s: float,
+    least: int | None = None,
     nodes: Callable[[], Sequence[Node]] = cluster_nodes,
+    ask: Callable[[int, int, float], AbstractContextManager[None]] = demand,
     show: Callable[[str], None] = print,
 ) -> int:
-    """Choose the CPUs of each worker; wait a while for nodes that are still to come.
+    """Choose the CPUs of each worker; ask for nodes that are missing, and wait a while for them.
 
     Args:
         workers: how many.
         gpus: GPUs of each, at most 1; a fraction is a part of one that others share.
         wanted: CPUs of each worker. If None, as many as there is room for.
         wait_s: how long to wait, seconds.
+        least: number of workers that suffice to begin with. If None, all.
         nodes: lists what is there.
+        ask: asks for room for workers, of so many CPUs and GPUs each.
         show: takes the line that says what is waited for.
 
     Returns:
@@ -77,28 +98,32 @@ def cpus_per_worker(
         RunError: there is not enough; says what is there, what was asked, and the cure.
     """
     deadline = time.monotonic() + wait_s
+    asked = describe_workers(workers, wanted or 1, gpus)
     told = False
-    while True:
-        there = list(nodes())
-        most = max((node.cpus for node in there), default=0)
-        choices = [wanted] if wanted is not None else range(most, 0, -1)
-        for cpus in choices:
-            if fits(there, workers, cpus, gpus):
-                return cpus
-        asked = describe_workers(workers, wanted or 1, gpus)
-        have = (
-            f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
-            f"and {_count(sum(n.gpus for n in there), 'GPU')}"
-        )
-        if time.monotonic() >= deadline:
-            raise RunError(
-                f"asked for {asked}, the cluster has {have}: use fewer workers (--num-workers), "
-                "or add nodes"
+    with ExitStack() as asking:
+        while True:
+            there = list(nodes())
+            most = max((node.cpus for node in there), default=0)
+            choices = [wanted] if wanted is not None else range(most, 0, -1)
+            for number in dict.fromkeys((workers, least or workers)):
+                for cpus in choices:
+                    if fits(there, number, cpus, gpus):
+                        return cpus
+            have = (
+                f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
+                f"and {_count(sum(n.gpus for n in there), 'GPU')}"
             )
-        if not told:
-            show(f"waiting up to {wait_s:g} s for room for {asked}; the cluster has {have}")
-            told = True
-        time.sleep(min(POLL_S, wait_s))
+            if time.monotonic() >= deadline:
+                raise RunError(
+                    f"asked for {asked}, the cluster has {have}: use fewer workers "
+                    "(--num-workers), add nodes, or wait for them for longer "
+                    "(train.wait_for_resources_s)"
+                )
+            if not told:
+                show(f"waiting up to {wait_s:g} s for room for {asked}; the cluster has {have}")
+                asking.enter_context(ask(workers, wanted or 1, gpus))
+                told = True
+            time.sleep(min(POLL_S, wait_s))
 
 
 def describe_workers(workers: int, cpus: int, gpus: float) -> str:

@@ -93,8 +93,13 @@ class TrainConfig(Section):
     )
     min_workers: PositiveInt | None = Field(
         None,
-        description="minimum number of workers to continue with after a node is lost; if none, "
-        "num_workers",
+        description="minimum number of workers to begin with, and to continue with after a node "
+        "is lost; if none, num_workers",
+    )
+    grow_every_s: PositiveFloat = Field(
+        300.0,
+        description="with min_workers, seconds between looks for room for more workers, up to "
+        "num_workers; a run that grows goes on from its last checkpoint",
     )
     wait_for_resources_s: PositiveFloat = Field(
         30.0,

@@ -17,6 +17,7 @@ FREE = {
     "train.early_stop_patience",
     "train.num_workers",
     "train.min_workers",
+    "train.grow_every_s",
     "train.use_gpu",
     "train.gpus_per_worker",
     "train.cpus_per_worker",

@@ -87,6 +87,7 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
         config.train.gpus,
         config.train.cpus_per_worker,
         config.train.wait_for_resources_s,
+        config.train.min_workers,
         show=show,
     )
     films = _decode(plan)
@@ -163,8 +164,7 @@ def _fit(
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=most if least == most else (least, most),  # type: ignore[arg-type]
-            # Each change of the number starts the epoch under way again: only where it must be.
-            elastic_resize_monitor_interval_s=float("inf"),  # type: ignore[call-arg]
+            elastic_resize_monitor_interval_s=config.train.grow_every_s,  # type: ignore[call-arg]
             use_gpu=config.train.use_gpu,
             resources_per_worker=resources,
         ),

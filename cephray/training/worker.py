@@ -136,6 +136,11 @@ def run(settings: dict[str, Any]) -> None:
         settings["cpus"],
         settings["num_best"],
     )
+    if config.train.min_workers is not None:
+        context.show(
+            f"training with {context.world_size} of {config.train.num_workers} workers "
+            "(train.min_workers)"
+        )
     try:
         train(config, films, context)
     except (InputError, RunError) as error:

@@ -1,4 +1,4 @@
-"""A node of two is lost for good: the run goes on with the worker left, or ends in one line."""
+"""Nodes that are lost and nodes that come: a run goes on with those that are there."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from ray.cluster_utils import Cluster
+from safetensors.numpy import load_file
 
 from cephray.checkpoint import checkpoints_in
-from cephray.config import Config
+from cephray.config import Config, override
 from cephray.data import write_dataset
 from cephray.errors import InputError, RunError
 from cephray.training.driver import launch
@@ -70,6 +72,54 @@ def test_a_node_lost_for_good(
         assert [row["epoch"] for row in best.progress.history] == [1, 2, 3]
     assert lost_at[0]
     assert checkpoints_in(output)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_run_grows_and_shrinks(tmp_path: Path, small_config: MakeConfig) -> None:
+    """From one worker to three and down to two, it ends in the weights of an undisturbed run."""
+    data = tmp_path / "films"
+    write_dataset(data, 24, size_px=(192, 240))
+    config = small_config(
+        "data.validation=none",
+        "train.precision=float64",
+        "train.exchange_dtype=float64",
+        "train.global_batch_size=3",
+        "train.epochs=60",
+        "train.learning_rate=1e-4",
+        "train.clip_norm=1",
+        "train.cpus_per_worker=1",
+        "train.wait_for_resources_s=60",
+    )
+    elastic = override(
+        config, {"train.num_workers": 3, "train.min_workers": 1, "train.grow_every_s": 5.0}
+    )
+    lines: list[str] = []
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    others: list[Any] = []
+
+    def show(line: str) -> None:
+        lines.append(line)
+        started = [line for line in lines if line.startswith("training with")]
+        if line.startswith("epoch  2/60"):
+            others.extend(cluster.add_node(num_cpus=1) for _ in range(2))
+        if line.startswith("epoch") and "3 of 3 workers" in started[-1] and len(others) == 2:
+            cluster.remove_node(others.pop(), allow_graceful=False)
+
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        grown = launch(plan_run(data, tmp_path / "grown", elastic, show=show), show=show)
+        calm = launch(plan_run(data, tmp_path / "calm", config, show=print), show=print)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+    workers = [line.split()[2] for line in lines if line.startswith("training with")]
+    assert workers == ["1", "3", "2"]
+    assert [row["epoch"] for row in grown.progress.history] == list(range(1, 61))
+    weights = load_file(grown.file("weights.safetensors"))
+    for name, expected in load_file(calm.file("weights.safetensors")).items():
+        np.testing.assert_allclose(weights[name], expected, rtol=0, atol=1e-6, err_msg=name)
 
 
 def test_more_workers_needed_than_wanted(small_config: MakeConfig) -> None:
