@@ -58,6 +58,9 @@ class Worker:
     rank: int = 0
     world_size: int = 1
 
+    def advance(self) -> None:
+        """Nobody watches this worker."""
+
     def should_stop(self) -> bool:
         """Never ask to stop."""
         return False

@@ -106,6 +106,11 @@ class TrainConfig(Section):
         description="seconds to wait for the workers' resources before the run fails, at the "
         "start and after a node is lost",
     )
+    stall_timeout_s: PositiveFloat = Field(
+        900.0,
+        description="seconds without a step of any worker after which the workers that hold up "
+        "the others are named, and all start again from the last checkpoint",
+    )
     max_failures: Annotated[int, Field(ge=0)] = Field(
         2, description="number of times that lost workers are replaced before the run fails"
     )

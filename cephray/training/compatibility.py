@@ -24,6 +24,7 @@ FREE = {
     "train.checkpoint_every",
     "train.wait_for_resources_s",
     "train.max_failures",
+    "train.stall_timeout_s",
 }
 
 

@@ -1,7 +1,8 @@
 """The driver of a run: it decodes films on the cluster, starts the workers and collects rows.
 
 It has the films of a plan decoded on the cluster and hands references to the workers, which run
-`worker.run`. Rank 0 sends its rows back through a queue, and stops on request by a second one.
+`worker.run`. Rank 0 sends its rows back through a queue, and stops on request by a second one. An
+actor watches whether the workers come further.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from cephray.training.history import HistoryWriter, open_history
 from cephray.training.ownership import take_ownership
 from cephray.training.patience import Patience
 from cephray.training.plan import Plan
+from cephray.training.stall import Watch
 from cephray.training.supervise import supervise
 
 # Earlier versions let Ray keep the checkpoints; it refuses to start where one of its list is gone.
@@ -141,6 +143,7 @@ def _fit(
     """Run the workers to their end; pass their rows on as they come."""
     config, output = plan.config, plan.output
     messages, stopping = _queue(), _queue()
+    watch = _watch(config.train.stall_timeout_s)
     resources = {"CPU": cpus, **({"GPU": config.train.gpus} if config.train.use_gpu else {})}
     most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
     least = config.train.min_workers or most
@@ -157,6 +160,7 @@ def _fit(
             "owner": owner,
             "messages": messages,
             "stopping": stopping,
+            "watch": watch,
             "cpus": cpus,
             # Without validation the last is the best, and the one before it is kept for the case
             # that the last is damaged.
@@ -194,9 +198,17 @@ def _fit(
                 stopping.put(True)
             on_row(message)
 
+    def look() -> None:
+        late = ray.get(watch.held_up_by.remote())
+        if late is not None:
+            show(
+                f"{late} came no further for {config.train.stall_timeout_s:g} s "
+                "(train.stall_timeout_s): all workers start again from the last checkpoint"
+            )
+
     try:
         with address_told():
-            supervise(trainer.fit, messages, stopping, stop, take, show)
+            supervise(trainer.fit, messages, stopping, stop, take, show, look)
     except ray.train.TrainingFailedError as error:
         raise RunError(f"{_cause(error)}; {last_intact(output)}") from error
     if failures:
@@ -206,9 +218,17 @@ def _fit(
 
 
 def _queue() -> Queue:
-    """Make a queue that lives on the driver's node, so that no other node's loss ends it."""
+    return Queue(actor_options=_here())
+
+
+def _watch(limit_s: float) -> Any:
+    return ray.remote(Watch).options(**_here()).remote(limit_s)
+
+
+def _here() -> dict[str, Any]:
+    """Return options of an actor on the driver's node, so that no other node's loss ends it."""
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    return Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    return {"num_cpus": 0, "scheduling_strategy": here}
 
 
 def _storage(output: Place) -> dict[str, Any]:

@@ -62,6 +62,9 @@ class Member(Protocol):
     def should_stop(self) -> bool:
         """Return whether this worker was asked to stop; asked at every step."""
 
+    def advance(self) -> None:
+        """Note that this worker came further, by a step or by a batch of validation."""
+
 
 class Context(Member, Protocol):
     """What the loop needs from the process that runs it."""
@@ -284,6 +287,7 @@ def _train_epoch(
     waiting = Waiting(work_ahead(map(_on_device, batches), context.threads))
     for batch in waiting:
         mine = replica.train_step(*batch)
+        context.advance()
         stop = tf.constant([float(context.should_stop())])
         unread.append(replica.sum_over_workers(tf.concat([mine, stop], axis=0)))
         if len(unread) > _STEPS_BEHIND and (stopped := read_step()):
@@ -342,6 +346,7 @@ def _validate(
     batches = evaluation_batches(table, share, context.rank, context.world_size)
     for indices, films in work_ahead(batches, context.threads):
         prediction = replica.predict_step(to_input(films))
+        context.advance()
         for stage, points in enumerate((prediction.coarse, prediction.refined)):
             errors_mm[stage, indices] = geometry.radial_errors_mm(
                 points.numpy(), table.landmarks_norm[indices], extent_mm[indices]

@@ -15,7 +15,7 @@ from cephray.cluster import BackgroundWork, StopRequest
 
 # A run that is asked to stop ends its step and saves within this, or is ended.
 STOP_WITHIN_S = 60.0
-POLL_S = 0.5
+POLL_S, LOOK_S = 0.5, 2.0
 
 
 def supervise(
@@ -25,6 +25,7 @@ def supervise(
     stop: StopRequest,
     take: Callable[[Any], None],
     show: Callable[[str], None],
+    look: Callable[[], None] = lambda: None,
 ) -> None:
     """Run the workers to their end; pass on what they say, and the wish to stop.
 
@@ -35,6 +36,7 @@ def supervise(
         stop: what signals ask for.
         take: called with each message.
         show: takes the line that says what is waited for.
+        look: called every few seconds.
 
     Raises:
         Stopped: a second signal came, or the workers did not stop in time.
@@ -43,7 +45,7 @@ def supervise(
     workers = BackgroundWork(fit, "cephray-fit")
     workers.start()
     stop.can_wait = True
-    deadline = float("inf")
+    deadline, looked_s = float("inf"), time.monotonic()
     while True:
         running = workers.is_alive()
         try:
@@ -51,6 +53,9 @@ def supervise(
         except Empty:
             if not running:
                 break
+        if running and time.monotonic() - looked_s > LOOK_S:
+            looked_s = time.monotonic()
+            look()
         if stop.signal is not None and deadline == float("inf"):
             deadline = time.monotonic() + STOP_WITHIN_S
             stopping.put(True)

@@ -28,6 +28,7 @@ from cephray.checkpoint import (
 from cephray.errors import InputError, RunError
 from cephray.storage import Place
 from cephray.training.ownership import require_ownership
+from cephray.training.stall import Heartbeat
 from cephray.training.supervise import POLL_S
 from cephray.training.xla import set_xla_flags, wants_xla
 from cephray.training.xla_cache import keep_compiled_steps
@@ -48,6 +49,7 @@ class _RayContext:
         owner: str,
         messages: Queue,
         stopping: Queue,
+        watch: Any,
         threads: int,
         num_best: int,
     ) -> None:
@@ -64,6 +66,7 @@ class _RayContext:
         self._messages = messages
         self._stopping = stopping
         self._stop = threading.Event()
+        self._heartbeat = Heartbeat(watch, self.rank) if self.world_size > 1 else None
         if self.rank == 0:
             threading.Thread(target=self._watch, name="cephray-stop", daemon=True).start()
 
@@ -80,6 +83,11 @@ class _RayContext:
     def should_stop(self) -> bool:
         """Return whether to stop: the driver asks the first worker, or a checkpoint failed."""
         return self._stop.is_set() or self._writer.has_failed
+
+    def advance(self) -> None:
+        """Note that this worker came further."""
+        if self._heartbeat is not None:
+            self._heartbeat.advance()
 
     def report(self, row: Row) -> None:
         """Send a row to the driver."""
@@ -103,6 +111,8 @@ class _RayContext:
 
     def finish(self) -> None:
         """Wait until the last checkpoint is complete."""
+        if self._heartbeat is not None:
+            self._heartbeat.rest()
         self._writer.wait()
 
     def intact(self) -> str:
@@ -133,6 +143,7 @@ def run(settings: dict[str, Any]) -> None:
         settings["owner"],
         settings["messages"],
         settings["stopping"],
+        settings["watch"],
         settings["cpus"],
         settings["num_best"],
     )

@@ -64,6 +64,9 @@ class OneEpoch:
     def show(self, line: str) -> None:
         """Lines about compilation; none of these runs is compiled."""
 
+    def advance(self) -> None:
+        """Nobody watches these runs."""
+
     def should_stop(self) -> bool:
         return False
 

@@ -67,6 +67,9 @@ class FolderContext:
     def show(self, line: str) -> None:
         self.lines.append(line)
 
+    def advance(self) -> None:
+        """Nobody watches these runs."""
+
     def should_stop(self) -> bool:
         return False
 
