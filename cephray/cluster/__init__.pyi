@@ -8,6 +8,7 @@ from .ray_private import WAITING_STATES as WAITING_STATES
 from .ray_private import ControllerCallback as ControllerCallback
 from .ray_private import DataParallelTrainer as DataParallelTrainer
 from .ray_private import WorkerGroup as WorkerGroup
+from .ray_private import announced_preemptions as announced_preemptions
 from .resources import cluster_nodes as cluster_nodes
 from .resources import cpus_per_worker as cpus_per_worker
 from .resources import describe_workers as describe_workers

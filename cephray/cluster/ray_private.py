@@ -2,8 +2,8 @@
 
 Ray has no public way to ask whether a cluster can be reached within a given time, to start one
 whose processes get no signal of the terminal or scheduler, to watch the states of Ray Train's
-controller, or to pass a variable to its helper processes; and its trainer without TensorFlow has
-no public address.
+controller, to ask a worker for announced preemptions without waiting for all other workers, or to
+pass a variable to its helper processes; and its trainer without TensorFlow has no public address.
 tests/cluster/test_ray_private.py says what changed if a new version of Ray breaks this file.
 """
 
@@ -22,6 +22,7 @@ from ray.train.v2._internal.constants import (
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
 )
 from ray.train.v2._internal.execution.callback import ControllerCallback
+from ray.train.v2._internal.execution.context import get_train_context
 from ray.train.v2._internal.execution.controller.state import (
     InitializingState,
     ReschedulingState,
@@ -101,3 +102,12 @@ def own_sessions() -> Iterator[None]:
 def pass_to_helpers(variable: str) -> None:
     """Let Ray Train pass an environment variable of the driver to its controller and helpers."""
     ENV_VARS_TO_PROPAGATE.add(variable)
+
+
+def announced_preemptions() -> list[str]:
+    """Return the ids of the nodes of this run's workers that are about to be taken away.
+
+    It is for worker processes of Ray Train.
+    """
+    info = get_train_context().preemption_context.preemption_info
+    return info.preempted_node_ids if info is not None else []

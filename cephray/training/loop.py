@@ -76,6 +76,10 @@ class Context(Member, Protocol):
     def can_save(self) -> bool:
         """Whether this worker saves checkpoints, and does not write one just now."""
 
+    @property
+    def must_save(self) -> bool:
+        """Whether to save at every chance, since a node is about to be taken away."""
+
     def save(self, content: Callable[[], Content]) -> None:
         """Begin to write a checkpoint, once the one before is complete; only rank 0 does.
 
@@ -136,7 +140,7 @@ def train(config: Config, films: Films, context: Context) -> Progress:
         schedule.saved()
 
     def save_within_epoch(reached: Callable[[], Progress | None]) -> None:
-        if schedule.is_due_within_epoch() and context.can_save:
+        if (context.must_save or schedule.is_due_within_epoch()) and context.can_save:
             finite = reached()
             if finite is not None:
                 save(finite)

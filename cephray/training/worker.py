@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any, NamedTuple
 
+import ray
 import ray.train
 from ray.util.queue import Queue
 
@@ -25,6 +26,7 @@ from cephray.checkpoint import (
     checkpoints_in,
     intact_checkpoint,
 )
+from cephray.cluster import announced_preemptions
 from cephray.errors import InputError, RunError
 from cephray.storage import Place
 from cephray.training.ownership import require_ownership
@@ -66,12 +68,19 @@ class _RayContext:
         self._messages = messages
         self._stopping = stopping
         self._stop = threading.Event()
+        self.must_save = False
         self._heartbeat = Heartbeat(watch, self.rank) if self.world_size > 1 else None
         if self.rank == 0:
             threading.Thread(target=self._watch, name="cephray-stop", daemon=True).start()
 
     def _watch(self) -> None:
         while self._stopping.empty():
+            going = announced_preemptions()
+            if going and not self.must_save:
+                self.must_save = True
+                self.show(
+                    f"{_named(going)} about to be taken away: checkpoints are saved between steps"
+                )
             time.sleep(POLL_S)
         self._stop.set()
 
@@ -124,6 +133,13 @@ class _RayContext:
     def last_checkpoint(self) -> Checkpoint | None:
         """Return the checkpoint to resume from."""
         return self._last
+
+
+def _named(ids: Sequence[str]) -> str:
+    """Name nodes by their addresses."""
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    names = [node["NodeManagerAddress"] for node in nodes if node["NodeID"] in ids]
+    return f"node{'s' if len(names) > 1 else ''} {', '.join(names)} {'are' if names[1:] else 'is'}"
 
 
 def run(settings: dict[str, Any]) -> None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import fields
+from types import SimpleNamespace
 
 import pytest
 import ray
 from ray.train.v2._internal.execution import callback_manager
+from ray.train.v2._internal.execution.context import TrainContext
 from ray.train.v2._internal.execution.controller import controller, state
+from ray.train.v2._internal.execution.preemption import PreemptionContext
 
 from cephray.cluster import ray_private
 
@@ -53,6 +57,15 @@ def test_the_controller_tells_callbacks_its_states() -> None:
         "Ray Train's controller no longer calls after_controller_state_update"
     )
     assert callback_manager.CallbackManager is not None
+
+
+def test_a_worker_knows_of_announced_preemptions(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "preemption_context" in {field.name for field in fields(TrainContext)}
+    context = SimpleNamespace(preemption_context=PreemptionContext())
+    monkeypatch.setattr(ray_private, "get_train_context", lambda: context)
+    assert ray_private.announced_preemptions() == []
+    context.preemption_context.preemption_info = ray.train.PreemptionInfo(None, {"a": [0, 1]})
+    assert ray_private.announced_preemptions() == ["a"]
 
 
 def test_the_start_of_workers_has_a_timeout_variable() -> None:

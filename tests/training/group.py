@@ -39,7 +39,7 @@ class OneEpoch:
     """A context of the training loop that keeps the end of the epoch in memory."""
 
     threads = 1
-    can_save = False
+    can_save = must_save = False
 
     def __init__(self, rank: int, world_size: int) -> None:
         self.rank, self.world_size = rank, world_size

@@ -44,7 +44,7 @@ class FolderContext:
         self.lines: list[str] = []
         self.killed_after = killed_after
 
-    can_save = True
+    can_save, must_save = True, False
 
     def report(self, row: Row) -> None:
         self.rows.append(row)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import subprocess
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -32,8 +36,15 @@ def nodes() -> Iterator[tuple[Cluster, Any]]:
     second = cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
     yield cluster, second
+    _end(cluster)
+
+
+def _end(cluster: Cluster) -> None:
     ray.shutdown()
     cluster.shutdown()  # type: ignore[no-untyped-call]
+    with warnings.catch_warnings():  # it leaves sockets open
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
 
 
 @pytest.mark.slow
@@ -112,14 +123,59 @@ def test_a_run_grows_and_shrinks(tmp_path: Path, small_config: MakeConfig) -> No
         grown = launch(plan_run(data, tmp_path / "grown", elastic, show=show), show=show)
         calm = launch(plan_run(data, tmp_path / "calm", config, show=print), show=print)
     finally:
-        ray.shutdown()
-        cluster.shutdown()  # type: ignore[no-untyped-call]
+        _end(cluster)
     workers = [line.split()[2] for line in lines if line.startswith("training with")]
     assert workers == ["1", "3", "2"]
     assert [row["epoch"] for row in grown.progress.history] == list(range(1, 61))
     weights = load_file(grown.file("weights.safetensors"))
     for name, expected in load_file(calm.file("weights.safetensors")).items():
         np.testing.assert_allclose(weights[name], expected, rtol=0, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_node_that_is_about_to_be_taken_away(
+    nodes: tuple[Cluster, Any], tmp_path: Path, small_config: MakeConfig
+) -> None:
+    """Its last steps are saved, and the other worker goes on; it counts as no failure."""
+    cluster, second = nodes
+    data, output = tmp_path / "films", tmp_path / "run"
+    write_dataset(data, 24, size_px=(192, 240))
+    config = small_config(
+        "data.training=all",
+        "data.validation=none",
+        "train.global_batch_size=2",
+        "train.epochs=40",
+        "train.num_workers=2",
+        "train.min_workers=1",
+        "train.max_failures=0",
+        "train.wait_for_resources_s=60",
+        "train.checkpoint_every=1000",
+    )
+    lines: list[str] = []
+    drain = [
+        "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=sold",
+        "--deadline-remaining-seconds=15",
+    ]  # fmt: skip
+
+    def show(line: str) -> None:
+        lines.append(line)
+        if line.startswith("epoch  2/40"):
+            subprocess.run(
+                [sys.executable, "-m", "ray.scripts.scripts", "drain-node",
+                 f"--address={cluster.address}", f"--node-id={second.node_id}", *drain],
+                check=True,
+            )  # fmt: skip
+
+    best = launch(plan_run(data, output, config, show=print), show=show)
+    [said] = [line for line in lines if "about to be taken away" in line]
+    assert second.node_ip_address in said
+    assert [line.split()[2] for line in lines if line.startswith("training with")] == ["2", "1"]
+    epochs = [row["epoch"] for row in best.progress.history]
+    assert epochs == list(range(1, 41))
+    # It went on from a checkpoint that was saved within the last steps of the two.
+    numbers = [int(line.split()[1].split("/")[0]) for line in lines if line.startswith("epoch")]
+    assert len(numbers) <= 40 + 1
 
 
 def test_more_workers_needed_than_wanted(small_config: MakeConfig) -> None:
