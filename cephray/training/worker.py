@@ -29,6 +29,7 @@ from cephray.checkpoint import (
 from cephray.cluster import announced_preemptions
 from cephray.errors import InputError, RunError
 from cephray.storage import Place
+from cephray.training.gauges import Gauges
 from cephray.training.ownership import require_ownership
 from cephray.training.stall import Heartbeat
 from cephray.training.supervise import POLL_S
@@ -69,6 +70,7 @@ class _RayContext:
         self._stopping = stopping
         self._stop = threading.Event()
         self.must_save = False
+        self._gauges = Gauges(output.name)
         self._heartbeat = Heartbeat(watch, self.rank) if self.world_size > 1 else None
         if self.rank == 0:
             threading.Thread(target=self._watch, name="cephray-stop", daemon=True).start()
@@ -99,8 +101,9 @@ class _RayContext:
             self._heartbeat.advance()
 
     def report(self, row: Row) -> None:
-        """Send a row to the driver."""
+        """Send a row to the driver, and set the cluster's metrics."""
         if self.rank == 0:
+            self._gauges.set(row)
             self._messages.put(row)
 
     @property

@@ -26,6 +26,7 @@ from cephray.config import Config
 from cephray.data import Films, FilmTable
 from cephray.errors import RunError
 from cephray.model import build_network
+from cephray.training.gauges import GAUGES
 from cephray.training.loop import is_stale, train
 
 pytestmark = pytest.mark.usefixtures("tiny_backbones")
@@ -183,6 +184,7 @@ def test_validation_chooses_the_score_and_ends_the_run(
     assert scores == [row["refined_mre_mm"] for row in context.rows]
     best = scores.index(min(scores))
     assert len(scores) == best + 1 + 2  # the best epoch, and as many more as the patience
+    assert set(GAUGES) <= set(context.rows[0])
 
 
 def test_a_loss_that_is_not_finite_names_step_and_films(
