@@ -32,6 +32,7 @@ def connected(
         dashboard: start one with a cluster that is started here, and say where the dashboard is.
 
     Raises:
+        InputError: `RAY_ADDRESS` is the address of Ray's client.
         RunError: the cluster at `RAY_ADDRESS`, or of Ray's own record, cannot be used, or none
             could be started.
         Stopped: by a signal, meanwhile.

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from ray.exceptions import AuthenticationError
 
 from cephray.cluster.ray_private import connect_to_head, recorded_address, require_node
-from cephray.errors import RunError
+from cephray.errors import InputError, RunError
 from cephray.progress import quiet_stderr
 
 ANSWER_WITHIN_S = 8  # for the address, and again for the node
@@ -32,15 +32,18 @@ def require_cluster() -> str | None:
         Otherwise None.
 
     Raises:
+        InputError: the address is that of Ray's client.
         RunError: names the address, what is wrong there, and what to do.
     """
     given = os.environ.get("RAY_ADDRESS", "")
     if given == "local":
         return None
     named = f"RAY_ADDRESS={given}"
-    if "://" in given:  # Ray's client, for a cluster elsewhere; its own wait ends after 30 s
-        _require_listener(given, named)
-        return None
+    if "://" in given:
+        raise InputError(
+            f"{named}: a command cannot use a cluster through Ray's client; submit it as a job "
+            "(`ray job submit`), or run it on a node of the cluster with RAY_ADDRESS=auto"
+        )
     try:
         address = recorded_address()
     except (OSError, ValueError) as error:
@@ -57,7 +60,7 @@ def require_cluster() -> str | None:
 def _require_listener(address: str, named: str) -> None:
     """Refuse an address where nothing listens."""
     try:
-        place = urlsplit(address if "://" in address else f"//{address}")
+        place = urlsplit(f"//{address}")
         if place.hostname and place.port:
             where = (place.hostname, place.port)
             socket.create_connection(where, timeout=ANSWER_WITHIN_S).close()

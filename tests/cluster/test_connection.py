@@ -22,17 +22,16 @@ from ray.exceptions import AuthenticationError
 from cephray.cluster import running as cluster_check
 from cephray.cluster.connection import connected
 from cephray.cluster.running import require_cluster
-from cephray.errors import RunError
+from cephray.errors import InputError, RunError
 from tests.training.processes import wait_until
 
 OTHERWISE = "set RAY_ADDRESS to another cluster, or RAY_ADDRESS=local to use this machine alone"
 
 
-@pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nothing_listens(monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+def test_an_address_where_nothing_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"{scheme}127.0.0.1:{free.getsockname()[1]}"
+        address = f"127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("RAY_ADDRESS", address)
     started = time.monotonic()
     with (
@@ -44,6 +43,15 @@ def test_an_address_where_nothing_listens(monkeypatch: pytest.MonkeyPatch, schem
         pass
     assert time.monotonic() - started < 15
     assert not ray.is_initialized()
+
+
+def test_an_address_of_rays_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with (
+        pytest.raises(InputError, match="through Ray's client; submit it as a job"),
+        connected(False, print),
+    ):
+        pass
 
 
 def test_an_address_that_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
