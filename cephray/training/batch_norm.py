@@ -167,7 +167,7 @@ def normalise_over_replicas(
     Returns:
         The normalised inputs, and mean and variance, float32 [C].
     """
-    fused, channels = tf.raw_ops.FusedBatchNormV3, inputs.shape[-1]
+    fused = tf.raw_ops.FusedBatchNormV3
     _, mean, variance, mine = _normalise(inputs, scale, offset, epsilon)
     mean, variance, count = _moments_of_all(mine * mean, mine * (variance + tf.square(mean)), mine)
     deviation = tf.sqrt(variance + epsilon)
@@ -192,9 +192,10 @@ def normalise_over_replicas(
                 reserve_space_3=tf.zeros((0,)),
                 **statistics,
             )
-            totals = _sum_over_replicas(tf.concat([to_scale, to_offset], 0)) / count
-            slope = weight * scale / deviation * totals[:channels]
-            constant = weight * scale / deviation * totals[channels:]
+            both = _sum_over_replicas(tf.concat([to_scale, to_offset], 0))
+            of_scale, of_offset = tf.split(both, 2)
+            factor = weight * scale / (deviation * count)
+            slope, constant = factor * of_scale, factor * of_offset
             through, *_ = fused(
                 x=x, scale=slope, offset=constant, mean=mean, variance=variance, **statistics
             )
@@ -226,7 +227,7 @@ def _count(inputs: Tensor) -> Tensor:
 def _move_averages(layer: keras.layers.BatchNormalization, mean: Tensor, variance: Tensor) -> None:
     for average, value in ((layer.moving_mean, mean), (layer.moving_variance, variance)):
         before = ops.cast(average, value.dtype)
-        average.assign(before * layer.momentum + value * (1 - layer.momentum))
+        average.assign(before + (value - before) * (1 - layer.momentum))
 
 
 def _weight(dtype: Any) -> Tensor:
@@ -252,7 +253,7 @@ def _moments_over_replicas(inputs: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _moments_of_all(total: Tensor, squares: Tensor, count: Tensor) -> tuple[Tensor, ...]:
-    """Return mean, variance and count over all replicas, from this one's sums; one message.
+    """Return mean, variance [C] and count [1] over all replicas, from this one's; one message.
 
     Args:
         total: sum of the values, [C].
@@ -260,8 +261,9 @@ def _moments_of_all(total: Tensor, squares: Tensor, count: Tensor) -> tuple[Tens
         count: number of values of a channel.
     """
     channels = total.shape[0]
-    mine = tf.concat([total, squares, count[None]], 0)
+    mine = tf.concat([total, squares, tf.reshape(count, (1,))], 0)
     sums = _sum_over_replicas(mine * _weight(mine.dtype))
-    mean = sums[:channels] / sums[-1]
-    variance = tf.maximum(sums[channels:-1] / sums[-1] - tf.square(mean), 0.0)
-    return mean, variance, sums[-1]
+    total, squares, count = tf.split(sums, [channels, channels, 1])
+    mean = total / count
+    variance = tf.maximum(squares / count - tf.square(mean), 0.0)
+    return mean, variance, count

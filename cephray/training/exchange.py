@@ -6,17 +6,17 @@ It knows tensors, and neither optimiser nor network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import tensorflow as tf
 
 Tensor = Any
 
-# Pieces travel side by side; a weight of half a gigabyte in one piece waits for its own sums.
+# Buckets travel side by side; a weight of half a gigabyte in one bucket waits for its own sums.
 # Between two workers of one CPU, 0.9 GB takes 2.3 times as long so, and 1.4 times in 4 MiB.
-PIECE_BYTES = 16 * 2**20
+BUCKET_BYTES = 16 * 2**20
 _SUM = tf.distribute.ReduceOp.SUM
+_EACH_ALONE = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=1)
 
 
 def communication_options(
@@ -34,27 +34,83 @@ def communication_options(
 def sum_over_replicas(tensors: Sequence[Tensor], dtype: str = "float32") -> list[Tensor]:
     """Sum each tensor over the replicas, in their own context.
 
+    Tensors travel together in buckets, the last tensors first: they are the gradients of the last
+    layers, which are ready first. The sum of a bucket begins when its tensors are there.
+
     Args:
-        tensors: as many, and of the same static shapes, on every replica.
+        tensors: as many, and of the same static shapes, on every replica; none is empty.
         dtype: type that they travel in.
 
     Returns:
         The sums, in the type of the tensors.
     """
-    length = PIECE_BYTES // tf.as_dtype(dtype).size
-    pieces: list[list[Tensor]] = []
-    for tensor in tensors:
-        flat = tf.reshape(tf.cast(tensor, dtype), (-1,))
-        cuts = range(0, max(flat.shape[0], 1), length)
-        pieces.append([flat[begin : begin + length] for begin in cuts])
-    sums = iter(
-        tf.distribute.get_replica_context().all_reduce(
-            _SUM,
-            [piece for cut in pieces for piece in cut],
-            options=tf.distribute.experimental.CommunicationOptions(bytes_per_pack=PIECE_BYTES),
-        )
+    flat = [tf.reshape(tensor, (-1,)) for tensor in tensors]
+    buckets = fill_buckets([int(one.shape[0]) for one in flat], tf.as_dtype(dtype).size)
+    sums = tf.distribute.get_replica_context().all_reduce(
+        _SUM,
+        [
+            tf.cast(_join([_cut(flat[part.tensor], part) for part in bucket]), dtype)
+            for bucket in buckets
+        ],
+        options=_EACH_ALONE,
     )
+    pieces: list[list[Tensor]] = [[] for _ in tensors]
+    for bucket, total in zip(buckets, sums, strict=True):
+        for part, piece in zip(bucket, _split(total, [len(part) for part in bucket]), strict=True):
+            pieces[part.tensor].append(piece)
     return [
-        tf.cast(tf.reshape(tf.concat(list(islice(sums, len(cut))), 0), tensor.shape), tensor.dtype)
-        for tensor, cut in zip(tensors, pieces, strict=True)
+        tf.cast(tf.reshape(_join(found), tensor.shape), tensor.dtype)
+        for tensor, found in zip(tensors, pieces, strict=True)
     ]
+
+
+class Part(NamedTuple):
+    """Elements `begin` to `end` of a flat tensor, given by its index."""
+
+    tensor: int
+    begin: int
+    end: int
+    size: int  # of the whole tensor
+
+    def __len__(self) -> int:
+        """Return the number of elements."""
+        return self.end - self.begin
+
+
+def fill_buckets(sizes: Sequence[int], item_bytes: int) -> list[list[Part]]:
+    """Divide tensors into buckets of `BUCKET_BYTES`, but for the last bucket.
+
+    Args:
+        sizes: number of elements of each tensor, at least 1.
+        item_bytes: bytes of an element.
+
+    Returns:
+        The parts in each bucket, from the last tensor to the first. A tensor may be in several
+        buckets.
+    """
+    length = BUCKET_BYTES // item_bytes
+    buckets: list[list[Part]] = [[]]
+    free = length
+    for index in reversed(range(len(sizes))):
+        begin, size = 0, sizes[index]
+        while begin < size:
+            if not free:
+                buckets.append([])
+                free = length
+            end = min(size, begin + free)
+            buckets[-1].append(Part(index, begin, end, size))
+            free -= end - begin
+            begin = end
+    return buckets
+
+
+def _cut(flat: Tensor, part: Part) -> Tensor:
+    return flat if len(part) == part.size else flat[part.begin : part.end]
+
+
+def _join(pieces: list[Tensor]) -> Tensor:
+    return pieces[0] if len(pieces) == 1 else tf.concat(pieces, 0)
+
+
+def _split(total: Tensor, sizes: list[int]) -> list[Tensor]:
+    return [total] if len(sizes) == 1 else list(tf.split(total, sizes))

@@ -135,7 +135,10 @@ class DistributedAdam(keras.optimizers.Adam):
             # The exchange cuts gradients into pieces, and TensorFlow may not know a gradient's
             # size while it traces the step. It is the size of its variable.
             shaped = [
-                tf.ensure_shape(g, v.shape) for g, v in zip(gradients, variables, strict=True)
+                gradient
+                if gradient.shape == variable.shape
+                else tf.ensure_shape(gradient, variable.shape)
+                for gradient, variable in zip(gradients, variables, strict=True)
             ]
             gradients = sum_over_replicas(shaped, self.exchange_dtype)
         settings = (

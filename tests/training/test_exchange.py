@@ -19,11 +19,16 @@ from numpy.typing import NDArray
 from cephray.config import load_config
 from cephray.training.batch_norm import replica_batch_norm
 from cephray.training.clone import replace_layers
-from cephray.training.exchange import PIECE_BYTES, communication_options, sum_over_replicas
+from cephray.training.exchange import (
+    BUCKET_BYTES,
+    communication_options,
+    fill_buckets,
+    sum_over_replicas,
+)
 from tests.devices import hide_gpus, on_cpu
 
 Array = NDArray[Any]
-SHAPES = ((3,), (), (2, PIECE_BYTES // 4 // 2 + 5), (7, 1, 11))
+SHAPES = ((3,), (), (2, BUCKET_BYTES // 4 // 2 + 5), (7, 1, 11))
 
 
 def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
@@ -75,6 +80,22 @@ def test_sums_of_small_tensors_and_of_one_in_pieces(dtype: str) -> None:
         assert len(results) == 2
         for result in results:
             np.testing.assert_array_equal(result, expected)
+
+
+def test_buckets_are_full_and_hold_the_last_tensors_first() -> None:
+    length = BUCKET_BYTES // 4
+    sizes = [5, 2 * length + 3, 1, length]
+    buckets = fill_buckets(sizes, item_bytes=4)
+    filled = [sum(map(len, bucket)) for bucket in buckets]
+    assert filled == [length] * 3 + [sum(sizes) - 3 * length]
+    parts = [part for bucket in buckets for part in bucket]
+    assert [part.tensor for part in parts] == [3, 2, 1, 1, 1, 0]
+    for tensor, size in enumerate(sizes):
+        mine = [part for part in parts if part.tensor == tensor]
+        ends = [part.end for part in mine]
+        assert [part.begin for part in mine] == [0, *ends[:-1]]
+        assert ends[-1] == size == mine[0].size
+    assert len(fill_buckets(sizes, item_bytes=2)) == 2
 
 
 def hints_of_sums(workers: list[str], rank: int, library: Any) -> set[str]:
