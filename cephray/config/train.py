@@ -21,6 +21,15 @@ class TrainConfig(Section):
     epochs: PositiveInt = Field(10, description="number of epochs")
     global_batch_size: PositiveInt = Field(8, description="films per step, over all workers")
     learning_rate: PositiveFloat = Field(1e-4, description="learning rate of Adam")
+    learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
+        "none",
+        description="for batches of another size than reference_batch_size: multiply the learning "
+        "rate by the ratio of the sizes (linear), by its square root (sqrt), or not",
+    )
+    reference_batch_size: PositiveInt | None = Field(
+        None,
+        description="batch size that learning_rate is meant for; learning_rate_scaling needs it",
+    )
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="schedule of the learning rate after warm-up"
     )
@@ -123,6 +132,13 @@ class TrainConfig(Section):
         return self.precision
 
     @property
+    def peak_learning_rate(self) -> float:
+        """The learning rate after warm-up, scaled to the batch size (Goyal et al. 2017)."""
+        power = {"none": 0.0, "linear": 1.0, "sqrt": 0.5}[self.learning_rate_scaling]
+        ratio = self.global_batch_size / (self.reference_batch_size or self.global_batch_size)
+        return float(self.learning_rate * ratio**power)
+
+    @property
     def gpus(self) -> float:
         """GPUs of each worker: 0 on CPUs."""
         return self.gpus_per_worker if self.use_gpu else 0.0
@@ -142,6 +158,15 @@ class TrainConfig(Section):
         if not fits:
             raise ValueError(f"must be a number of epochs, or minutes as in 10min; got {every!r}")
         return every
+
+    @model_validator(mode="after")
+    def _check_scaling(self) -> TrainConfig:
+        if self.learning_rate_scaling != "none" and self.reference_batch_size is None:
+            raise ValueError(
+                f"learning_rate_scaling={self.learning_rate_scaling} needs reference_batch_size, "
+                "the batch size that learning_rate is meant for"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_workers(self) -> TrainConfig:

@@ -143,7 +143,8 @@ def _fit(
     """Run the workers to their end; pass their rows on as they come."""
     config, output = plan.config, plan.output
     messages, stopping = _queue(), _queue()
-    watch = _watch(config.train.stall_timeout_s)
+    # One worker alone waits for no other.
+    watch = _watch(config.train.stall_timeout_s) if config.train.num_workers > 1 else None
     resources = {"CPU": cpus, **({"GPU": config.train.gpus} if config.train.use_gpu else {})}
     most, wait_s = config.train.num_workers, config.train.wait_for_resources_s
     least = config.train.min_workers or most
@@ -199,7 +200,7 @@ def _fit(
             on_row(message)
 
     def look() -> None:
-        late = ray.get(watch.held_up_by.remote())
+        late = ray.get(watch.held_up_by.remote()) if watch is not None else None
         if late is not None:
             show(
                 f"{late} came no further for {config.train.stall_timeout_s:g} s "

@@ -193,7 +193,7 @@ def build_optimizer(config: TrainConfig, steps_per_epoch: int) -> DistributedAda
         steps_per_epoch: to turn epochs into steps.
     """
     schedule = WarmUp(
-        config.learning_rate,
+        config.peak_learning_rate,
         warmup_steps=round(config.warmup_epochs * steps_per_epoch),
         cosine_steps=config.epochs * steps_per_epoch if config.schedule == "cosine" else None,
     )

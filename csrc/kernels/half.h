@@ -1,9 +1,9 @@
 // 16-bit floats as bit patterns, with their conversions from and to float.
 // The conversions round to nearest even and never touch a denormal float, so they give the same
 // bits in threads that flush denormals (TensorFlow's do) and in threads that do not.
-// A GPU converts by its own instructions, which differ in the payload of a NaN alone. Before compute
-// capability 8.0 it has none to bfloat16.
-// Knows no framework; NumPy's, Eigen's and ml_dtypes' 16-bit types have the same layout.
+// A GPU converts by its own instructions, which differ in the payload of a NaN alone. Before
+// compute capability 8.0 it has none to bfloat16. Knows no framework; NumPy's, Eigen's and
+// ml_dtypes' 16-bit types have the same layout.
 
 #ifndef CEPHRAY_KERNELS_HALF_H_
 #define CEPHRAY_KERNELS_HALF_H_

@@ -26,6 +26,7 @@ PRESENT: dict[str, dict[str, Any]] = {
     "train.early_stop_patience": {"train.early_stop_patience": 3},
     "train.cpus_per_worker": {"train.cpus_per_worker": 1},
     "train.min_workers": {"train.min_workers": 1},
+    "train.reference_batch_size": {"train.reference_batch_size": 4},
     "inference.confidence": {
         "inference.confidence": [0.5, -1.0],
         "model.spread": True,
@@ -156,6 +157,7 @@ def test_plain_values_of_dotted_keys(key: str, given: str, read: str | None) -> 
         ("train.epochs=none", "'train.epochs': .*valid integer.*; got 'none'"),
         ("data.validation=null", "'data.validation': .* 'test2' or 'none'; got None"),
         ("model=none", "'model': .*; got 'none'"),
+        ("train.learning_rate_scaling=linear", "linear needs reference_batch_size, the batch"),
     ],
 )
 def test_invalid_overrides_are_refused(override: str, message: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import keras
 import numpy as np
 import pytest
@@ -133,6 +135,32 @@ def test_the_learning_rate_of_the_last_step(rate: float | WarmUp) -> None:
         seen.append(optimizer.last_learning_rate)
     expected = [0.5] * 6 if rate == 0.5 else [0.125, 0.125, 0.25, 0.375, 0.5, 0.5]
     np.testing.assert_allclose(seen, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("scaling", "reference", "expected"),
+    [
+        ("none", None, 1e-3),
+        ("none", 4, 1e-3),
+        ("linear", 4, 4e-3),
+        ("sqrt", 4, 2e-3),
+        ("linear", 32, 5e-4),
+        ("sqrt", 16, 1e-3),
+    ],
+)
+def test_the_learning_rate_is_scaled_to_the_batch(
+    scaling: Literal["none", "linear", "sqrt"], reference: int | None, expected: float
+) -> None:
+    config = TrainConfig(
+        learning_rate=1e-3,
+        global_batch_size=16,
+        learning_rate_scaling=scaling,
+        reference_batch_size=reference,
+        warmup_epochs=1,
+    )
+    rate = build_optimizer(config, steps_per_epoch=4)._learning_rate
+    assert float(rate(0)) == pytest.approx(expected / 4)
+    assert float(rate(9)) == pytest.approx(expected)
 
 
 def test_is_built_as_configured() -> None:
