@@ -24,6 +24,7 @@ from tune.search import _parser as search_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
+OTHERS = ("export", "ray", "pip", "pytest", ".venv/bin/pytest", "aws", "docker", "kubectl")
 SLOW = ("docs/predict.md", "docs/train.md", "docs/search.md")  # a minute or more each
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```",
@@ -114,7 +115,9 @@ def test_options_of_what_is_not_run_are_valid(block: Block) -> None:
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])
         else:
-            assert words[0] in ("export", "ray", "pip", "pytest", ".venv/bin/pytest")
+            assert words[0] in OTHERS
+            for word in words:
+                assert not word.startswith("examples/") or (ROOT / word).is_file(), word
 
 
 def test_every_file_that_a_page_links_to_is_there() -> None:
