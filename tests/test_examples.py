@@ -17,8 +17,9 @@ import yaml
 from cephray.cli.__main__ import _parser
 from cephray.config import load_config
 
-EXAMPLES = Path(__file__).parents[1] / "examples/cluster"
-PAGE = (Path(__file__).parents[1] / "docs/cluster.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
+EXAMPLES = ROOT / "examples/cluster"
+PAGE = (ROOT / "docs/cluster.md").read_text(encoding="utf-8")
 
 
 def read(name: str) -> dict[str, Any]:
@@ -51,7 +52,7 @@ def test_every_start_keeps_the_token_and_the_dashboard_to_the_head() -> None:
 
 
 def test_the_dependencies_of_the_aws_example_are_those_of_the_package() -> None:
-    project = (EXAMPLES.parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     section = project.split("dependencies = [\n")[1].split("\n]")[0]
     needed = re.findall(r'^ +"([^";]+)"?(?:; python_version >=.*)?,?$', section, re.MULTILINE)
     setup = " ".join(read("aws.yaml")["setup_commands"]).replace("[and-cuda]", "")
@@ -76,7 +77,7 @@ def test_the_kuberay_examples_are_ray_clusters(name: str) -> None:
     assert (tree["apiVersion"], tree["kind"]) == ("ray.io/v1", kinds[name])
     assert spec.keys() == {"rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"}
     assert spec["authOptions"] == {"mode": "token"}
-    assert f'~={spec["rayVersion"]}"' in (EXAMPLES.parents[1] / "pyproject.toml").read_text()
+    assert f'~={spec["rayVersion"]}"' in (ROOT / "pyproject.toml").read_text()
     head, (workers,) = spec["headGroupSpec"], spec["workerGroupSpecs"]
     assert head.keys() == {"rayStartParams", "template"}
     assert workers.keys() == {
@@ -113,9 +114,6 @@ def test_the_job_of_kubernetes_is_a_command_of_ours() -> None:
     assert job["spec"]["shutdownAfterJobFinishes"] is True
     [toleration] = workers["template"]["spec"]["tolerations"]
     assert toleration["key"] == "nvidia.com/gpu"
-
-
-ROOT = Path(__file__).parents[1]
 
 
 def test_the_image_has_the_tensorflow_of_the_package() -> None:

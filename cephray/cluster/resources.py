@@ -103,12 +103,11 @@ def cpus_per_worker(
     with ExitStack() as asking:
         while True:
             there = list(nodes())
-            most = max((node.cpus for node in there), default=0)
-            choices = [wanted] if wanted is not None else range(most, 0, -1)
-            for number in dict.fromkeys((workers, least or workers)):
-                for cpus in choices:
-                    if fits(there, number, cpus, gpus):
-                        return cpus
+            fitting = _most_cpus(there, workers, wanted, gpus)
+            if fitting is None and least is not None:
+                fitting = _most_cpus(there, least, wanted, gpus)
+            if fitting is not None:
+                return fitting
             have = (
                 f"{_count(len(there), 'node')} with {_count(sum(n.cpus for n in there), 'CPU')} "
                 f"and {_count(sum(n.gpus for n in there), 'GPU')}"
@@ -116,14 +115,21 @@ def cpus_per_worker(
             if time.monotonic() >= deadline:
                 raise RunError(
                     f"asked for {asked}, the cluster has {have}: use fewer workers "
-                    "(--num-workers), add nodes, or wait for them for longer "
-                    "(train.wait_for_resources_s)"
+                    "(--num-workers), or add nodes; a run waits for them as long as "
+                    "train.wait_for_resources_s says"
                 )
             if not told:
                 show(f"waiting up to {wait_s:g} s for room for {asked}; the cluster has {have}")
                 asking.enter_context(ask(workers, wanted or 1, gpus))
                 told = True
             time.sleep(min(POLL_S, wait_s))
+
+
+def _most_cpus(nodes: Sequence[Node], workers: int, wanted: int | None, gpus: float) -> int | None:
+    """Return the most CPUs that each of so many workers can have, or None if they do not fit."""
+    most = max((node.cpus for node in nodes), default=0)
+    choices = [wanted] if wanted is not None else range(most, 0, -1)
+    return next((cpus for cpus in choices if fits(nodes, workers, cpus, gpus)), None)
 
 
 def describe_workers(workers: int, cpus: int, gpus: float) -> str:

@@ -14,14 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.data.opencv import cv2
-from cephray.storage import Place, RemotePath
+from cephray.storage import READS_AT_ONCE, Place, RemotePath
 
 # Films are reduced to this size, and their edges are compared, normalised to the same local
 # strength. On ISBI 2015 the 23 known pairs have correlations of at least 0.92, and the other
 # 44,827 pairs of at most 0.60.
 HEIGHT, WIDTH, SIGMA = 80, 64, 1.0
 MIN_CORRELATION = 0.8
-_REQUESTS_AT_ONCE = 16  # of an object store
 _NOISE = 1.0  # strength in grey values below which edges are not amplified
 
 
@@ -39,7 +38,7 @@ def find_copies(
     """
     rows: list[NDArray[np.float32]] = []
     remote = any(isinstance(path, RemotePath) for path in paths)
-    with ThreadPoolExecutor(_REQUESTS_AT_ONCE if remote else os.cpu_count()) as pool:
+    with ThreadPoolExecutor(READS_AT_ONCE if remote else os.cpu_count()) as pool:
         for row in pool.map(_edges, paths):
             rows.append(row)
             progress(1)

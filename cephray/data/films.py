@@ -208,7 +208,7 @@ def read_film(path: str | Place) -> Original:
             line.
         RunError: If the object store cannot be reached.
     """
-    path = place(path) if isinstance(path, str) else path
+    path = place(path)
     content = _content_of(path)
     if not content:
         raise InputError(f"film {path} is empty (0 bytes); copy it again from its source")

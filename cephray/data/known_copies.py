@@ -11,11 +11,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from cephray.storage import Place, RemotePath, replace_text
+from cephray.storage import READS_AT_ONCE, Place, RemotePath, replace_text
 
 Pairs = list[tuple[int, int]]
-
-_FILES_AT_ONCE = 16
 
 
 class KnownCopies:
@@ -62,7 +60,7 @@ class KnownCopies:
 def _key(paths: Sequence[Place]) -> str:
     """Return a digest of the paths, sizes and modification times of the films, in order."""
     digest = hashlib.sha256()
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         for path, state in zip(paths, pool.map(_state, paths), strict=True):
             digest.update(f"{path.absolute()}\n{state}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()

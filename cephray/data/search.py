@@ -10,7 +10,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from functools import reduce
 from itertools import count
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
@@ -187,10 +186,15 @@ def _walk(folder: Place, leave_out: Place | None) -> Iterator[FilmFile]:
 
 
 def _walk_remote(folder: RemotePath, leave_out: Place | None) -> Iterator[FilmFile]:
+    # As in a local folder, only a sub-folder is left out.
+    out = leave_out if isinstance(leave_out, RemotePath) else None
+    if out is not None and folder.is_relative_to(out):
+        out = None
     for file in folder.files(recursive=True):
         inside = file.relative_to(folder)
-        above = [reduce(RemotePath.__truediv__, p.parts, folder) for p in inside.parents]
-        if leave_out not in above and not any(part.startswith(".") for part in inside.parts):
+        if out is not None and file.is_relative_to(out):
+            continue
+        if not any(part.startswith(".") for part in inside.parts):
             yield FilmFile(inside.as_posix(), file)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from cephray.data import LANDMARK_TABLE, MEASUREMENT_TABLE, RESULT_SUFFIXES, FilmFile
 from cephray.errors import InputError, RunError, Stopped
 from cephray.prediction.films import GIVEN, Outcome, Output
-from cephray.storage import Place, RemotePath, replace_text
+from cephray.storage import Place, RemotePath, replace_bytes, replace_text
 
 _MOST_NAMED = 5  # films in a summary
 
@@ -153,10 +153,12 @@ def _require_own_remote(output: RemotePath, files: Sequence[FilmFile]) -> None:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
     if output.is_file():
         raise InputError(f"output {output}: is a file; give a folder")
-    results = {output / f"{name}{suffix}" for name, _ in files for suffix in RESULT_SUFFIXES}
-    results |= {output / LANDMARK_TABLE, output / MEASUREMENT_TABLE}
+    results = {f"{name}{suffix}" for name, _ in files for suffix in RESULT_SUFFIXES}
+    results |= {LANDMARK_TABLE, MEASUREMENT_TABLE}
     for _, path in files:
-        if path in results:
+        if not (isinstance(path, RemotePath) and path.is_relative_to(output)):
+            continue
+        if path.relative_to(output).as_posix() in results:
             raise _overwrites(output, path)
 
 
@@ -180,23 +182,12 @@ def write_output(result: Output, stem: Place) -> None:
         return
     picture, facts = (stem.with_name(f"{stem.name}{suffix}") for suffix in (".png", ".json"))
     try:
-        if isinstance(picture, RemotePath):
-            picture.write_bytes(result.picture)
-        else:
-            _write_whole(picture, result.picture)
+        if isinstance(stem, Path):  # a folder in a store needs no making
+            stem.parent.mkdir(parents=True, exist_ok=True)
+        replace_bytes(picture, result.picture)
         replace_text(facts, json.dumps(result.facts, indent=1))
     except OSError as error:
         raise RunError(f"results {stem}.* could not be written: {error}; make room") from None
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """Write a file and make its folder; what could not be written whole is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        path.write_bytes(content)
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise
 
 
 def _write_tables(output: Place, results: Sequence[dict[str, Any]]) -> None:
@@ -227,4 +218,5 @@ def _write_tables(output: Place, results: Sequence[dict[str, Any]]) -> None:
 def _table(path: Place) -> Iterator[Any]:
     stream = io.StringIO(newline="")
     yield csv.writer(stream)
-    path.write_bytes(stream.getvalue().encode(errors="surrogateescape"))  # names need not be UTF-8
+    # Names of files need not be UTF-8.
+    replace_bytes(path, stream.getvalue().encode(errors="surrogateescape"))

@@ -114,7 +114,6 @@ def predict_on_cluster(
     pool = room_for(workers, blocks, checkpoint.config.train.wait_for_resources_s, show)
     checkpoints = [_absolute(one) for one in (checkpoint, *others)]
     view = View.of(checkpoint.config.data)
-    names = [file.name for file in files]
     output = output if isinstance(output, RemotePath) else None
     # Reading and drawing ask for no CPU, as the networks hold them all; no more than a task for
     # each CPU runs at a time.
@@ -136,7 +135,7 @@ def predict_on_cluster(
                 num_cpus=pool.cpus,
                 num_gpus=pool.gpus,
             )
-            .map(partial(_draw, landmarks=landmarks, names=names, output=output), **light)
+            .map(partial(_draw, landmarks=landmarks, output=output), **light)
         )
         try:
             for row in rows.iter_rows():
@@ -262,9 +261,7 @@ class _Worker:
         return {"item": [pickle.dumps(item, protocol=5) for item in found]}
 
 
-def _draw(
-    row: Row, landmarks: LandmarkSet, names: Sequence[str], output: RemotePath | None
-) -> Row:
+def _draw(row: Row, landmarks: LandmarkSet, output: RemotePath | None) -> Row:
     """Return the output of a film, in a task; write it, if there is a folder for it."""
     cv2.setNumThreads(1)
     item = pickle.loads(row["item"])
@@ -273,7 +270,7 @@ def _draw(
     number, outcome = output_of(item, landmarks)
     if output is not None and isinstance(outcome, Output):
         try:
-            write_output(outcome, output / names[number])
+            write_output(outcome, output / outcome.facts["film"])
         except (InputError, RunError) as error:
             return _row(error)  # what is returned comes to the driver as it is
         outcome = replace(outcome, picture=b"")

@@ -1,6 +1,8 @@
 from .cache import cache_folder as cache_folder
 from .files import is_free as is_free
+from .files import replace_bytes as replace_bytes
 from .files import replace_text as replace_text
+from .location import READS_AT_ONCE as READS_AT_ONCE
 from .location import Place as Place
 from .location import digest as digest
 from .location import fetch_verified as fetch_verified

@@ -1,4 +1,4 @@
-"""Text files that are written completely or not at all, and a check for empty folders.
+"""Files that are written completely or not at all, and a check for empty folders.
 
 A full disk or a killed process never leaves half a file. It knows paths and bytes, but no file
 formats.
@@ -14,24 +14,29 @@ from cephray.storage.remote import RemotePath
 
 
 def replace_text(path: Place, text: str) -> None:
-    """Write a small text file atomically.
+    """Write a small text file atomically, as UTF-8; see `replace_bytes`."""
+    replace_bytes(path, text.encode())
 
-    The text is written to a temporary file in the same folder, which then replaces the file.
+
+def replace_bytes(path: Place, content: bytes) -> None:
+    """Write a small file atomically.
+
+    The content is written to a temporary file in the same folder, which then replaces the file.
 
     Args:
         path: path of the file. Its folder must exist.
-        text: content of the file, which is written as UTF-8.
+        content: content of the file.
 
     Raises:
         OSError: If the file cannot be written. An earlier file at this path is kept.
         InputError, RunError: If the file cannot be written to an object store; see `RemotePath`.
     """
     if isinstance(path, RemotePath):  # object stores write files atomically
-        path.write_text(text)
+        path.write_bytes(content)
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_text(text, encoding="utf-8", newline="")
+        draft.write_bytes(content)
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)

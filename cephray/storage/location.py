@@ -22,6 +22,9 @@ from cephray.storage.remote import RemotePath
 LOCK_TIMEOUT_S = 1800
 KEEP_S = 24 * 3600
 
+READS_AT_ONCE = 16
+"""Number of threads for many small files: an object store answers each after some time."""
+
 Place = Path | RemotePath
 
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
@@ -75,8 +74,11 @@ class RemotePath:
 
     def relative_to(self, folder: RemotePath) -> PurePosixPath:
         """Return the path from a folder that contains this file or folder."""
-        mine, above = (unquote(urlsplit(one.uri).path) for one in (self, folder))
-        return PurePosixPath(mine).relative_to(above)
+        return self._path.relative_to(folder._path)
+
+    def is_relative_to(self, folder: RemotePath) -> bool:
+        """Return whether this is a folder or what it contains, however they are quoted."""
+        return self._at("") == folder._at("") and self._path.is_relative_to(folder._path)
 
     def absolute(self) -> RemotePath:
         """Return the path itself: it is the same for every process."""
@@ -146,7 +148,7 @@ class RemotePath:
         with self._explained():
             found = system.get_file_info(selector)
         inside = (PurePosixPath(info.path).relative_to(path) for info in found if info.is_file)
-        return [reduce(RemotePath.__truediv__, one.parts, self) for one in sorted(inside)]
+        return [self / one.as_posix() for one in sorted(inside)]
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
         """List the files below this folder whose relative path matches a pattern."""
@@ -219,6 +221,10 @@ class RemotePath:
         system, path = self.in_store
         with self._explained():
             copy_files(path, str(target), system, LocalFileSystem())
+
+    @property
+    def _path(self) -> PurePosixPath:
+        return PurePosixPath(unquote(urlsplit(self.uri).path))
 
     def _info(self) -> FileInfo:
         system, path = self.in_store

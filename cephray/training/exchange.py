@@ -6,7 +6,8 @@ It knows tensors, and neither optimiser nor network.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import tensorflow as tf
 
@@ -44,14 +45,11 @@ def sum_over_replicas(tensors: Sequence[Tensor], dtype: str = "float32") -> list
     Returns:
         The sums, in the type of the tensors.
     """
-    flat = [tf.reshape(tensor, (-1,)) for tensor in tensors]
+    flat = [tf.reshape(tf.cast(tensor, dtype), (-1,)) for tensor in tensors]
     buckets = fill_buckets([int(one.shape[0]) for one in flat], tf.as_dtype(dtype).size)
     sums = tf.distribute.get_replica_context().all_reduce(
         _SUM,
-        [
-            tf.cast(_join([_cut(flat[part.tensor], part) for part in bucket]), dtype)
-            for bucket in buckets
-        ],
+        [_join([_cut(flat[part.tensor], part) for part in bucket]) for bucket in buckets],
         options=_EACH_ALONE,
     )
     pieces: list[list[Tensor]] = [[] for _ in tensors]
@@ -64,7 +62,8 @@ def sum_over_replicas(tensors: Sequence[Tensor], dtype: str = "float32") -> list
     ]
 
 
-class Part(NamedTuple):
+@dataclass(frozen=True)
+class Part:
     """Elements `begin` to `end` of a flat tensor, given by its index."""
 
     tensor: int

@@ -70,6 +70,7 @@ def usual_sizes(films: int, global_batch_size: int, rank: int, world_size: int) 
         world_size: number of workers.
     """
     batches = epoch_batches(films, global_batch_size, seed=0, epoch=1)  # each epoch has the sizes
+    # A worker without a film computes a black one.
     counts = Counter(max(1, len(np.array_split(batch, world_size)[rank])) for batch in batches)
     return frozenset(
         size for size, count in counts.items() if count >= _LEAST_SHARE * len(batches)

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
-import psutil
 import pytest
 import ray
 from ray.exceptions import AuthenticationError
@@ -23,6 +19,7 @@ from cephray.cluster import running as cluster_check
 from cephray.cluster.connection import connected
 from cephray.cluster.running import require_cluster
 from cephray.errors import InputError, RunError
+from tests.cluster.heads import started_head
 from tests.training.processes import wait_until
 
 OTHERWISE = "set RAY_ADDRESS to another cluster, or RAY_ADDRESS=local to use this machine alone"
@@ -198,49 +195,15 @@ def test_a_cluster_that_nobody_asked_for_is_named(
 
 
 @pytest.fixture
-def head_without_node(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
-    """Start a cluster as `ray start` does, and kill its node process; return the environment."""
-    folder = Path(tempfile.mkdtemp(prefix="cr-", dir="/tmp"))  # a socket's path must be short
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "RAY_TMPDIR": str(folder),
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
-    }
-    command = f"-m ray.scripts.scripts start --head --port={port} --num-cpus=1"
-    options = "--include-dashboard=false --disable-usage-stats --object-store-memory=100000000"
-    ports = "--min-worker-port=0 --max-worker-port=0"
-    with (folder / "log").open("w") as log:  # the nodes outlive the command: no pipe would end
-        subprocess.run(
-            [sys.executable, *command.split(), *options.split(), *ports.split()],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            timeout=120,
-            check=True,
-        )
-
-    def processes() -> list[psutil.Process]:
-        own = []
-        for process in psutil.process_iter():
-            try:
-                if process.environ().get("RAY_TMPDIR") == str(folder):
-                    own.append(process)
-            except psutil.Error:
-                continue
-        return own
-
-    [node] = [process for process in processes() if process.name() == "raylet"]
-    node.kill()
-    wait_until(lambda: not node.is_running() or node.status() == "zombie", "dead node", 20)
-    assert any(process.name() == "gcs_server" for process in processes())
-    yield environment
-    for process in processes():
-        process.kill()
-    shutil.rmtree(folder, ignore_errors=True)
+def head_without_node() -> Iterator[dict[str, str]]:
+    """Start a cluster and kill its node process; return the environment."""
+    ports = ("--min-worker-port=0", "--max-worker-port=0")
+    with started_head(1, lambda head: ports) as head:
+        [node] = [process for process in head.processes() if process.name() == "raylet"]
+        node.kill()
+        wait_until(lambda: not node.is_running() or node.status() == "zombie", "dead node", 20)
+        assert any(process.name() == "gcs_server" for process in head.processes())
+        yield head.environment
 
 
 @pytest.mark.slow

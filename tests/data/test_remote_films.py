@@ -13,6 +13,7 @@ from cephray.config import DataConfig
 from cephray.data import find_copies, find_films, read_dataset, read_film, write_dataset
 from cephray.data.known_copies import KnownCopies
 from cephray.errors import InputError, RunError
+from cephray.prediction.files import require_own_output
 from cephray.storage import RemotePath, place
 from tests.conftest import Store
 
@@ -71,6 +72,8 @@ def test_films_are_found_with_the_same_names(
     assert ".hidden.png" not in others
     out = remote / "Dataset/Testing"
     assert len(find_films([remote], leave_out=out)) == 3
+    for around in (remote, remote.parent):  # these are no sub-folders
+        assert len(find_films([remote], leave_out=around)) == 6
     [single] = find_films([there[0].path])
     assert single.name == "004"
 
@@ -139,3 +142,12 @@ def test_a_film_that_is_missing_or_damaged(store: Store, remote: RemotePath) -> 
 def test_a_store_that_refuses(store: Store, remote: RemotePath) -> None:
     with store.closed(), pytest.raises((InputError, RunError), match=r"^[^\n]*s3://films[^\n]*$"):
         read_dataset(remote, "train", DataConfig())
+
+
+def test_results_would_overwrite_a_film_however_it_is_written(store: Store) -> None:
+    out = RemotePath(store.uri("a%20folder"))
+    film = RemotePath(store.uri("a folder/one film.png"))
+    film.write_bytes(b"film")
+    with pytest.raises(InputError, match="the results would overwrite film s3://films/a folder"):
+        require_own_output(out, find_films([film]))
+    require_own_output(out / "found", find_films([film]))

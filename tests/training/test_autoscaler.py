@@ -6,23 +6,17 @@ Ray's fake autoscaler starts its nodes on this machine.
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-import ray
 
 from cephray.checkpoint import checkpoints_in
 from cephray.config import Config, dump_config
 from cephray.data import write_dataset
+from tests.cluster.heads import Head, started_head
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 MakeConfig = Callable[..., Config]
@@ -31,24 +25,14 @@ HEAD = "ray.head.default"  # the name that the fake one knows
 EMPTY = ("initialization", "setup", "head_setup", "worker_setup", "head_start_ray")
 
 
-@pytest.fixture
-def growing() -> Iterator[dict[str, str]]:
-    """Start a head without CPUs, to which up to two nodes of one CPU come when they are asked for.
-
-    Returns:
-        The environment of commands that use the cluster.
-    """
-    max_workers = 2
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"{ray.util.get_node_ip_address()}:{port}"  # type: ignore[no-untyped-call]
-    folder = Path(tempfile.mkdtemp(prefix="ca-", dir="/tmp"))  # a socket's path must be short
+def autoscaling(head: Head) -> list[str]:
+    """Write the description of a cluster of up to two nodes; return the option that names it."""
     description = {
         "cluster_name": "grows",
-        "max_workers": max_workers,
+        "max_workers": 2,
         "provider": {
             "type": "fake_multinode",
-            "gcs_address": address,
+            "gcs_address": head.address,
             "disable_node_updaters": True,
             "disable_launch_config_check": True,
         },
@@ -58,7 +42,7 @@ def growing() -> Iterator[dict[str, str]]:
                 "resources": {"CPU": 1, "object_store_memory": 10**8},
                 "node_config": {},
                 "min_workers": 0,
-                "max_workers": max_workers,
+                "max_workers": 2,
             },
         },
         "head_node_type": HEAD,
@@ -74,32 +58,21 @@ def growing() -> Iterator[dict[str, str]]:
         "worker_start_ray_commands": [],
         **{f"{name}_commands": [] for name in EMPTY},
     }
-    (folder / "cluster.json").write_text(json.dumps(description))
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN": uuid.uuid4().hex,
-        "RAY_TMPDIR": str(folder),
-        "RAY_FAKE_CLUSTER": "1",
-        "AUTOSCALER_UPDATE_INTERVAL_S": "1",
-    }
-    command = f"-m ray.scripts.scripts start --head --port={port} --num-cpus=0"
-    options = "--include-dashboard=false --disable-usage-stats --object-store-memory=200000000"
-    with (folder / "log").open("w") as log:  # the nodes outlive the command: no pipe would end
-        subprocess.run(
-            [sys.executable, *command.split(), *options.split(),
-             f"--autoscaling-config={folder / 'cluster.json'}"],
-            env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
-            timeout=120, check=True,
-        )  # fmt: skip
-    yield environment | {"RAY_ADDRESS": address}
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("RAY_TMPDIR") == str(folder):
-                process.kill()
-        except psutil.Error:
-            continue
-    shutil.rmtree(folder, ignore_errors=True)
+    path = head.folder / "cluster.json"
+    path.write_text(json.dumps(description))
+    return [f"--autoscaling-config={path}"]
+
+
+@pytest.fixture
+def growing() -> Iterator[dict[str, str]]:
+    """Start a head without CPUs, to which up to two nodes of one CPU come when they are asked for.
+
+    Returns:
+        The environment of commands that use the cluster.
+    """
+    often = {"RAY_FAKE_CLUSTER": "1", "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+    with started_head(0, autoscaling, **often) as head:
+        yield head.environment | {"RAY_ADDRESS": head.address}
 
 
 def test_nodes_come_when_a_run_asks_for_them(

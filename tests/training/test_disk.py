@@ -117,7 +117,7 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(
     def full(self: Path, *args: Any, **options: Any) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         replace_text(path, "second")
     assert path.read_text() == "first"

@@ -20,14 +20,12 @@ from cephray.data.dataset.names import first_few, natural_key
 from cephray.data.dataset.pairing import OnFault, check_pairs, refuse
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
-from cephray.storage import Place, list_files
+from cephray.storage import READS_AT_ONCE, Place, list_files, place
 
 Split = Literal["train", "test1", "test2", "all"]
 
 # The marks [K, 2] of each reader, and the class labels or None.
 Marks = tuple[dict[str, NDArray[np.float64]], tuple[int, ...] | None]
-
-_FILES_AT_ONCE = 16
 
 IMAGE_SUFFIXES = (".bmp", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".webp")
 
@@ -80,6 +78,7 @@ def read_dataset(
     Raises:
         InputError: If the folder cannot be used, or `on_fault` raises. The message is one line.
     """
+    folder = place(folder)
     layout = _recognise(folder)
     films = _films_of(folder, layout)
     present = [name for name, paths in films.items() if paths]
@@ -237,8 +236,7 @@ def _read_all_marks(
         except InputError as fault:
             return fault
 
-    # In threads, since an object store takes some hundredths of a second for each file.
-    with ThreadPoolExecutor(_FILES_AT_ONCE) as pool:
+    with ThreadPoolExecutor(READS_AT_ONCE) as pool:
         return list(pool.map(read, films))
 
 
