@@ -88,8 +88,17 @@ def count_operations(model: keras.Model, films: int) -> int:
 
     specs = [tf.TensorSpec((films, *x.shape[1:]), x.dtype) for x in model.inputs]
     needed = _needed_for(gradients.get_concrete_function(*specs).graph.outputs)
-    products = [_PRODUCTS[one.type](one) for one in needed if one.type in _PRODUCTS]
-    return 2 * sum(products)
+    return 2 * sum(map(count_products, needed))
+
+
+def count_products(operation: tf.Operation) -> int:
+    """Count the multiplications of an operation, as `count_operations` does.
+
+    Raises:
+        ValueError: the shape of its tensors is not known.
+    """
+    count = _PRODUCTS.get(operation.type)
+    return 0 if count is None else count(operation)
 
 
 def update_bytes(variables: Sequence[keras.Variable], optimizer: keras.Optimizer) -> int:

@@ -70,7 +70,7 @@ def build_step(name: str, config: Config, show: Show) -> Built:
 def bound_of(config: Config) -> tuple[Bound, int]:
     """Measure the bound of our step; return it with the number of trained parameters."""
     keras.utils.set_random_seed(0)
-    model, optimizer, _ = _network(config, show=lambda line: None)
+    model, optimizer, _ = build_trained(config, show=lambda line: None)
     bound = measure_bound(model, optimizer, config.train.global_batch_size)
     return bound, _count(model.trainable_variables)
 
@@ -97,7 +97,7 @@ def _batch(config: Config) -> tuple[Tensor, ...]:
     )
 
 
-def _network(config: Config, show: Show) -> tuple[keras.Model, keras.Optimizer, Jit | None]:
+def build_trained(config: Config, show: Show) -> tuple[keras.Model, keras.Optimizer, Jit | None]:
     """Build the network with fresh weights, its optimiser, and what XLA compiles."""
     model, jit = prepare(partial(build_network, config, pretrained=False), config, show)
     optimizer = build_optimizer(config.train, 1)
@@ -106,7 +106,7 @@ def _network(config: Config, show: Show) -> tuple[keras.Model, keras.Optimizer, 
 
 
 def _ours(config: Config, show: Show) -> Built:
-    model, optimizer, jit = _network(config, show)
+    model, optimizer, jit = build_trained(config, show)
     step = build_train_step(model, optimizer, config.loss, tf.distribute.get_strategy(), jit=jit)
     batch = _batch(config)
     return Built(lambda: step(*batch), _count(model.trainable_variables), partial(_used_xla, step))

@@ -16,6 +16,7 @@ from .config import Config as Config
 from .data import DataConfig as DataConfig
 from .data import Reader as Reader
 from .files import dump_config as dump_config
+from .files import flatten as flatten
 from .files import load_config as load_config
 from .files import override as override
 from .files import parse_config as parse_config

@@ -148,6 +148,21 @@ def parse_config(tree: Mapping[str, Any]) -> Config:
         raise InputError(_explain(error)) from None
 
 
+def flatten(config: Config) -> dict[str, Any]:
+    """Return the plain value of each dotted key."""
+    flat: dict[str, Any] = {}
+
+    def add(tree: Mapping[str, Any], prefix: str) -> None:
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                add(value, f"{prefix}{key}.")
+            else:
+                flat[f"{prefix}{key}"] = value
+
+    add(config.model_dump(mode="json"), "")
+    return flat
+
+
 def dump_config(config: Config) -> str:
     """Return the whole configuration as YAML, which `load_config` can read."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

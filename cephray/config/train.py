@@ -124,6 +124,12 @@ class TrainConfig(Section):
         2, description="number of times that lost workers are replaced before the run fails"
     )
 
+    tracking: Literal["mlflow", "wandb"] | None = Field(
+        None,
+        description="library that is told of settings and epochs, besides the run's own history; "
+        "its package extra has the same name; if none, no library",
+    )
+
     @property
     def policy(self) -> str:
         """The precision that is meant: without "auto"."""

@@ -1,5 +1,8 @@
 from .compatibility import require_same_run as require_same_run
 from .driver import launch as launch
+from .exchange import communication_options as communication_options
+from .exchange import fill_buckets as fill_buckets
+from .exchange import sum_over_replicas as sum_over_replicas
 from .loop import run_epoch as run_epoch
 from .optimizer import build_optimizer as build_optimizer
 from .plan import plan_run as plan_run

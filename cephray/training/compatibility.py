@@ -5,9 +5,7 @@ It compares configurations, and knows no files.
 
 from __future__ import annotations
 
-from typing import Any
-
-from cephray.config import Config
+from cephray.config import Config, flatten
 from cephray.errors import InputError
 from cephray.storage import Place
 
@@ -25,6 +23,7 @@ FREE = {
     "train.wait_for_resources_s",
     "train.max_failures",
     "train.stall_timeout_s",
+    "train.tracking",
 }
 
 
@@ -39,23 +38,10 @@ def require_same_run(config: Config, saved: Config, source: Place) -> None:
     Raises:
         InputError: names the first setting that differs, both values and the cure.
     """
-    asked, began = (
-        _flatten(config.model_dump(mode="json")),
-        _flatten(saved.model_dump(mode="json")),
-    )
+    asked, began = flatten(config), flatten(saved)
     for key, value in asked.items():
         if value != began[key] and key not in FREE:
             raise InputError(
                 f"cannot resume with {key}={value!r}: the run began with {began[key]!r} "
                 f"({source}); leave it out, or start a new run in another --output"
             )
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat

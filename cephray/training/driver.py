@@ -42,6 +42,7 @@ from cephray.training.patience import Patience
 from cephray.training.plan import Plan
 from cephray.training.stall import Watch
 from cephray.training.supervise import supervise
+from cephray.training.tracking import tracked
 
 # Earlier versions let Ray keep the checkpoints; it refuses to start where one of its list is gone.
 _RAY_CHECKPOINTS = "checkpoint_manager_snapshot.json"
@@ -115,7 +116,13 @@ def _run(plan: Plan, stop: StopRequest, show: Show, on_row: Callable[[Row], None
     except OSError as error:
         raise RunError(f"output {output}: {error}; {last_intact(output)}") from error
     try:
-        _fit(plan, films, cpus, owner, history, stop, show, on_row)
+        with tracked(config, output, show) as track:
+
+            def told(row: Row) -> None:
+                track(row)
+                on_row(row)
+
+            _fit(plan, films, cpus, owner, history, stop, show, told)
     finally:
         history.close()
 

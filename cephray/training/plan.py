@@ -15,6 +15,7 @@ from cephray.data import KnownCopies, Record, choose_films, epoch_batches
 from cephray.errors import InputError
 from cephray.progress import Show
 from cephray.storage import Place
+from cephray.training.tracking import require_tracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ def plan_run(
         output = output.resolve()
     elif not output.name:
         raise InputError(f"output {output}: is a whole bucket; give a folder in it")
+    require_tracker(config.train.tracking)
     last = _last_checkpoint(output, resume, show)
     # A run keeps its precision where it is resumed on another device.
     config = override(config, {"train.precision": config.train.policy})
