@@ -14,6 +14,8 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from cephray.training.exchange import sum_at_once
+
 Tensor = Any
 
 # The types that TensorFlow's kernel takes.
@@ -192,7 +194,7 @@ def normalise_over_replicas(
                 reserve_space_3=tf.zeros((0,)),
                 **statistics,
             )
-            both = _sum_over_replicas(tf.concat([to_scale, to_offset], 0))
+            both = sum_at_once(tf.concat([to_scale, to_offset], 0))
             of_scale, of_offset = tf.split(both, 2)
             factor = weight * scale / (deviation * count)
             slope, constant = factor * of_scale, factor * of_offset
@@ -236,11 +238,6 @@ def _weight(dtype: Any) -> Tensor:
     return tf.ones((), dtype) if weight is None else tf.cast(weight, dtype)
 
 
-def _sum_over_replicas(value: Tensor) -> Tensor:
-    context = tf.distribute.get_replica_context()
-    return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
-
-
 def _moments_over_replicas(inputs: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and variance [C] of inputs [b, ..., C] on all replicas together."""
     channels = inputs.shape[-1]
@@ -262,7 +259,7 @@ def _moments_of_all(total: Tensor, squares: Tensor, count: Tensor) -> tuple[Tens
     """
     channels = total.shape[0]
     mine = tf.concat([total, squares, tf.reshape(count, (1,))], 0)
-    sums = _sum_over_replicas(mine * _weight(mine.dtype))
+    sums = sum_at_once(mine * _weight(mine.dtype))
     total, squares, count = tf.split(sums, [channels, channels, 1])
     mean = total / count
     variance = tf.maximum(squares / count - tf.square(mean), 0.0)

@@ -17,7 +17,7 @@ GAUGES = {
     "films_per_s": "training films a second, of all workers",
     "seconds": "seconds of the last epoch, validation included",
     "waiting_percent": "share of training that workers waited for films",
-    "exchange_percent": "share of training that a sum of all gradients takes",
+    "exchange_percent": "share of training that workers waited for sums over all of them",
     "memory_gb": "memory of the largest worker; of its GPU, if it has one",
 }
 """Entry of a row: description of its metric, which is called `ray_cephray_` and the entry."""

@@ -238,11 +238,11 @@ def run_epoch(
     waited_percent, memory_bytes = _over_workers(
         context, replica, 100 * waited_s / train_s, memory_in_use()
     )
-    exchange_s = replica.exchange.seconds()
+    exchange_s = float(sums.exchange_s[progress.step :].sum()) / context.world_size
     steps = len(step_sums) - progress.step
     row["films_per_s"] = steps / len(step_sums) * len(films.training) / train_s
     row["waiting_percent"] = float(waited_percent.mean())
-    row["exchange_percent"] = 100 * exchange_s * steps / train_s
+    row["exchange_percent"] = 100 * exchange_s / train_s
     row["memory_gb"] = float(memory_bytes.max()) / 1e9
     row["seconds"] = time.perf_counter() - started
     row["score"] = score
@@ -260,7 +260,7 @@ def _train_epoch(
     """Take the steps of an epoch that are left.
 
     Returns:
-        The `StepSums` of each step, summed over workers, [steps, 6]; the seconds that this worker
+        The `StepSums` of each step, summed over workers, [steps, 7]; the seconds that this worker
         waited for its films; and whether a worker was asked to stop, so that steps may be missing.
     """
     batches = training_batches(
@@ -273,7 +273,7 @@ def _train_epoch(
         context.world_size,
         progress.step,
     )
-    taken = list(progress.step_sums)
+    taken = [list(StepSums(*sums)) for sums in progress.step_sums]
     unread: deque[Any] = deque()
 
     def read_step() -> bool:

@@ -22,7 +22,6 @@ from cephray.plausibility import ShapeStatistics
 from cephray.progress import Show
 from cephray.training.batch_norm import fused_batch_norm, replica_batch_norm
 from cephray.training.clone import replace_layers
-from cephray.training.costs import ExchangeTimer
 from cephray.training.exchange import communication_options
 from cephray.training.jit import choose_jit
 from cephray.training.max_pool import composed_max_pool
@@ -40,7 +39,6 @@ class Replica:
     train_step: TrainStep
     predict_step: PredictStep
     sum_over_workers: Callable[[Any], Any]
-    exchange: ExchangeTimer
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -115,7 +113,6 @@ def build_replica(
         ),
         build_predict_step(model, jit),
         build_sum_over_workers(strategy),
-        ExchangeTimer(model.trainable_variables, config.train.exchange_dtype, strategy),
     )
 
 

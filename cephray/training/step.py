@@ -17,6 +17,7 @@ from cephray.config import LossConfig
 from cephray.losses import two_stage_loss
 from cephray.model import CompiledStep, Jit, image_shape, predict
 from cephray.training.batch_norm import weigh_statistics
+from cephray.training.exchange import timed_sums
 from cephray.training.optimizer import DistributedAdam
 
 Tensor = Any
@@ -26,7 +27,7 @@ class StepSums(NamedTuple):
     """One worker's part of a step's report. The sum over workers is that of the whole batch.
 
     The three losses are shares of the batch's means; the errors are sums over `landmarks`
-    visible landmarks, millimetres.
+    visible landmarks, millimetres. `exchange_s` is how long this worker waited for sums.
     """
 
     loss: Tensor
@@ -35,6 +36,7 @@ class StepSums(NamedTuple):
     coarse_error_mm: Tensor
     refined_error_mm: Tensor
     landmarks: Tensor
+    exchange_s: Tensor = 0.0  # runs that were begun by earlier versions lack it
 
 
 TrainStep = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -79,26 +81,28 @@ def build_train_step(
     def gradients_of(*batch: Tensor) -> tuple[list[Tensor], Tensor]:
         image, truth, first_points, extent_mm, counts, weight = batch
         truth, extent_mm, counts = (tf.cast(x, dtype) for x in (truth, extent_mm, counts))
-        with tf.GradientTape() as tape, weigh_statistics(weight):
-            prediction = predict(model, image, training=True, first_points=first_points)
-            terms = two_stage_loss(
-                prediction.coarse,
-                prediction.passes,
-                truth,
-                loss,
-                counts,
-                extent_mm,
-                prediction.spread,
-                prediction.heatmap,
-            )
+        with timed_sums() as exchange_s:
+            with tf.GradientTape() as tape, weigh_statistics(weight):
+                prediction = predict(model, image, training=True, first_points=first_points)
+                terms = two_stage_loss(
+                    prediction.coarse,
+                    prediction.passes,
+                    truth,
+                    loss,
+                    counts,
+                    extent_mm,
+                    prediction.spread,
+                    prediction.heatmap,
+                )
+            gradients = tape.gradient(terms.total, model.trainable_variables)
         visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]
         sums = StepSums(
             *terms,
             coarse_error_mm=_error_sum_mm(prediction.coarse, truth, extent_mm, visible),
             refined_error_mm=_error_sum_mm(prediction.refined, truth, extent_mm, visible),
             landmarks=tf.reduce_sum(tf.cast(visible, dtype)),
+            exchange_s=tf.cast(exchange_s(), dtype),
         )
-        gradients = tape.gradient(terms.total, model.trainable_variables)
         return gradients, tf.cast(tf.stack(sums), tf.float32)
 
     def accumulate(part_of: PartOf, *batch: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -136,6 +140,11 @@ def build_train_step(
         tf.TensorSpec((), tf.float32),
     ]
 
+    def update_of_replica(gradients: list[Tensor], sums: Tensor) -> Tensor:
+        with timed_sums() as exchange_s:
+            optimizer.apply(gradients, model.trainable_variables)
+        return tf.concat([sums[:-1], sums[-1:] + exchange_s()], axis=0)
+
     def on_replica(xla: bool, updates: bool) -> Callable[..., Any]:
         """Build a function of the replica's batch: the gradients, or the step with the update."""
         gradients_and_sums = partial(compute, xla)
@@ -144,10 +153,7 @@ def build_train_step(
 
         def of_replica(*batch: Tensor) -> Any:
             gradients, sums = gradients_and_sums(*batch)
-            if not updates:
-                return gradients, sums
-            optimizer.apply(gradients, model.trainable_variables)
-            return sums
+            return update_of_replica(gradients, sums) if updates else (gradients, sums)
 
         @tf.function(input_signature=signature)
         def run(*batch: Tensor) -> Any:
@@ -169,14 +175,12 @@ def build_train_step(
         return step
 
     @tf.function
-    def update(gradients: list[Tensor]) -> None:
-        strategy.run(lambda mine: optimizer.apply(mine, model.trainable_variables), (gradients,))
+    def update(gradients: list[Tensor], sums: Tensor) -> Tensor:
+        return strategy.run(update_of_replica, (gradients, sums))
 
     def step_of_several(*batch: Tensor) -> Tensor:
         # Workers may hold batches of different sizes, and must exchange in one and the same graph.
-        gradients, sums = step(*batch)
-        update(gradients)
-        return sums
+        return update(*step(*batch))
 
     return step_of_several
 

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import socket
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any
@@ -23,7 +24,9 @@ from cephray.training.exchange import (
     BUCKET_BYTES,
     communication_options,
     fill_buckets,
+    sum_at_once,
     sum_over_replicas,
+    timed_sums,
 )
 from tests.devices import hide_gpus, on_cpu
 
@@ -96,6 +99,43 @@ def test_buckets_are_full_and_hold_the_last_tensors_first() -> None:
         assert [part.begin for part in mine] == [0, *ends[:-1]]
         assert ends[-1] == size == mine[0].size
     assert len(fill_buckets(sizes, item_bytes=2)) == 2
+
+
+LATE_S = 0.4
+
+
+def seconds_of_sums(small: bool) -> list[float]:
+    """Return how long each of two replicas waits, of which the second one comes late."""
+    strategy = two_replicas()
+
+    def late(value: Any) -> Any:
+        time.sleep(LATE_S)
+        return value
+
+    def replica(value: Any) -> Any:
+        if tf.distribute.get_replica_context().replica_id_in_sync_group == 1:
+            value = tf.ensure_shape(tf.numpy_function(late, [value], tf.float32), value.shape)
+        with timed_sums() as seconds:
+            total = sum_at_once(value) if small else sum_over_replicas([value])[0]
+            return seconds(), total
+
+    run = tf.function(lambda value: strategy.run(replica, args=(value,)))
+    run(tf.ones(3))  # the first call traces
+    waited, sums = run(tf.ones(3))
+    assert all((total == 2).all() for total in each(strategy, sums))
+    return [float(one) for one in each(strategy, waited)]
+
+
+@pytest.mark.parametrize("small", [False, True])
+def test_only_the_replica_that_waits_counts_seconds(small: bool) -> None:
+    waits, comes_late = in_own_process(seconds_of_sums, small)
+    assert 0.9 * LATE_S < waits < 2 * LATE_S
+    assert comes_late < 0.5 * LATE_S
+
+
+def test_without_sums_there_are_no_seconds() -> None:
+    with timed_sums() as seconds:
+        assert float(seconds()) == 0
 
 
 def hints_of_sums(workers: list[str], rank: int, library: Any) -> set[str]:

@@ -106,6 +106,8 @@ def largest_difference(group: Group, config: Config, table: FilmTable) -> float:
     weights = [array for array in one.arrays.values() if array.dtype.kind == "f"]
     assert {str(array.dtype) for array in weights} <= {"float64", "float32"}
     assert any(np.abs(array).max() > 1e-6 for name, array in one.arrays.items() if "mom" in name)
+    assert 0 < first.row["exchange_percent"] < 100
+    assert one.row["exchange_percent"] == 0
     assert first.row["loss"] == pytest.approx(one.row["loss"], rel=1e-6)
     return max(differences(one, first).values())
 
