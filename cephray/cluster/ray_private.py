@@ -2,8 +2,9 @@
 
 Ray has no public way to ask whether a cluster can be reached within a given time, to start one
 whose processes get no signal of the terminal or scheduler, to watch the states of Ray Train's
-controller, to ask a worker for announced preemptions without waiting for all other workers, or to
-pass a variable to its helper processes; and its trainer without TensorFlow has no public address.
+controller, to ask a worker for announced preemptions without waiting for all other workers, to
+pass a variable to its helper processes, or to do without one of them; and its trainer without
+TensorFlow has no public address.
 tests/cluster/test_ray_private.py says what changed if a new version of Ray breaks this file.
 """
 
@@ -17,6 +18,7 @@ from ray._private import services
 from ray._private.services import canonicalize_bootstrap_address, get_node_to_connect_for_driver
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.train._internal.base_worker_group import BaseWorkerGroup as WorkerGroup
+from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
 from ray.train.v2._internal.constants import (
     ENV_VARS_TO_PROPAGATE,
     WORKER_GROUP_START_TIMEOUT_S_ENV_VAR,
@@ -29,7 +31,7 @@ from ray.train.v2._internal.execution.controller.state import (
     RestartingState,
     SchedulingState,
 )
-from ray.train.v2.api.data_parallel_trainer import DataParallelTrainer
+from ray.train.v2.api import data_parallel_trainer
 
 __all__ = [
     "START_TIMEOUT_VARIABLE",
@@ -97,6 +99,17 @@ def own_sessions() -> Iterator[None]:
         yield
     finally:
         services.ConsolePopen = before  # type: ignore[misc]
+
+
+class DataParallelTrainer(data_parallel_trainer.DataParallelTrainer):
+    """Ray Train's trainer without the process that it starts for Ray Data's sets of data.
+
+    cephray hands none over. The process would take seconds and 200 MB of each run and trial.
+    """
+
+    def _create_default_callbacks(self) -> list[Any]:
+        callbacks = super()._create_default_callbacks()
+        return [one for one in callbacks if not isinstance(one, DatasetsCallback)]
 
 
 def pass_to_helpers(variable: str) -> None:

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
 
 from cephray.cluster import network_environment
-from cephray.config import load_config
+from cephray.config import Config, load_config
 from cephray.errors import RunError
 from cephray.prediction import on_cluster
+from cephray.training import launch, plan_run
+from tests.training.processes import WORKER, descendants
 from tune.search import _with_cpus
 
 
@@ -64,6 +67,40 @@ def test_a_process_sees_the_gpu_that_it_asked_for_and_no_other() -> None:
 @pytest.mark.usefixtures("two_gpus")
 def test_four_processes_share_two_gpus() -> None:
     assert sorted(seen_by(0.5, 4)) == ["0", "0", "1", "1"]
+
+
+def gpus_of_processes_with_tensorflow() -> dict[str, str | None]:
+    """Return what CUDA_VISIBLE_DEVICES is in the processes below this one, by their commands."""
+    found = {}
+    for pid in descendants(os.getpid()):
+        folder = Path(f"/proc/{pid}")
+        try:
+            has_tensorflow = "libtensorflow" in (folder / "maps").read_text()
+            command = (folder / "cmdline").read_text().split("\0")[0]
+            variables = dict(
+                entry.partition("=")[::2]
+                for entry in (folder / "environ").read_text(errors="replace").split("\0")
+            )
+        except OSError:
+            continue  # it ended meanwhile
+        if has_tensorflow:
+            found[f"{command} {pid}"] = variables.get("CUDA_VISIBLE_DEVICES")
+    return found
+
+
+@pytest.mark.usefixtures("two_gpus")
+def test_a_run_on_cpus_leaves_the_gpus_alone(
+    films: Path, tmp_path: Path, small_config: Callable[..., Config]
+) -> None:
+    """Its workers have TensorFlow in memory, and no process has it and sees a GPU."""
+    seen: dict[str, str | None] = {}
+    config = small_config("train.num_workers=2", "train.cpus_per_worker=1", "train.epochs=1")
+    launch(
+        plan_run(films, tmp_path / "run", config),
+        on_row=lambda row: seen.update(gpus_of_processes_with_tensorflow()),
+    )
+    assert sum(WORKER in command for command in seen) == 2
+    assert set(seen.values()) == {""}
 
 
 @pytest.mark.usefixtures("two_gpus")

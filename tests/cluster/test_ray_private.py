@@ -12,6 +12,7 @@ from ray.train.v2._internal.execution import callback_manager
 from ray.train.v2._internal.execution.context import TrainContext
 from ray.train.v2._internal.execution.controller import controller, state
 from ray.train.v2._internal.execution.preemption import PreemptionContext
+from ray.train.v2.api import data_parallel_trainer
 
 from cephray.cluster import ray_private
 
@@ -85,3 +86,13 @@ def test_variables_are_passed_to_helpers() -> None:
         constants.ENV_VARS_TO_PROPAGATE.discard("CEPHRAY_TEST")
         del os.environ["CEPHRAY_TEST"]
     assert passed.get("CEPHRAY_TEST") == "there"
+
+
+def test_no_process_is_started_for_sets_of_data(cluster: None) -> None:
+    """The callback that starts it is left out, and no other."""
+    theirs, ours = (
+        {type(one).__name__ for one in kind(lambda: None)._create_default_callbacks()}
+        for kind in (data_parallel_trainer.DataParallelTrainer, ray_private.DataParallelTrainer)
+    )
+    assert theirs - ours == {"DatasetsCallback"}
+    assert ours < theirs

@@ -23,18 +23,33 @@ from tests.conftest import SMALL
 from tests.training.processes import descendants, ray_processes, training, wait_until
 
 # Three epochs of eleven steps: long enough to be hit in the middle.
-LONG = (*SMALL, "data.training=all", "train.global_batch_size=2", "train.epochs=3")
+LONG = ("data.training=all", "train.global_batch_size=2", "train.epochs=3")
+NETWORKS = {
+    "small": [f"--set={override}" for override in (*SMALL, *LONG)],
+    "best": [
+        "--config=best",
+        *(f"--set={x}" for x in ("data.image_height=128", "data.image_width=96", *LONG)),
+    ],
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request: pytest.FixtureRequest) -> list[str]:
+    """Return the options of a run."""
+    return NETWORKS[request.param]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(films: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def undisturbed(
+    films: Path, network: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Path]:
     """Train without any fault, once for each number of workers; return the last checkpoint."""
     ends: dict[int, Path] = {}
 
     def run(workers: int) -> Path:
         if workers not in ends:
             output = tmp_path_factory.mktemp("undisturbed") / "run"
-            with training(films, output, LONG, f"--num-workers={workers}") as process:
+            with training(films, output, (), *network, f"--num-workers={workers}") as process:
                 succeeds(process)
             ends[workers] = output / "epoch-0003"
         return ends[workers]
@@ -47,7 +62,7 @@ def in_its_second_epoch(
     films: Path, output: Path, *options: str
 ) -> Iterator[subprocess.Popen[str]]:
     """Start a long run and wait for its first checkpoint."""
-    with training(films, output, LONG, *options) as process:
+    with training(films, output, (), *options) as process:
         wait_until((output / "epoch-0001/manifest.json").exists, "first checkpoint")
         yield process
 
@@ -84,10 +99,10 @@ def assert_same_end(output: Path, whole: Path, workers: int = 1) -> None:
 
 @pytest.mark.slow
 def test_a_driver_told_to_stop_saves_within_the_epoch(
-    films: Path, tmp_path: Path, undisturbed: Callable[[int], Path]
+    films: Path, network: list[str], tmp_path: Path, undisturbed: Callable[[int], Path]
 ) -> None:
     output = tmp_path / "run"
-    with in_its_second_epoch(films, output) as process:
+    with in_its_second_epoch(films, output, *network) as process:
         os.killpg(process.pid, signal.SIGTERM)  # as schedulers do: to the whole group
         line = one_line(process, 143)
     assert "stopped by SIGTERM after epoch" in line
@@ -112,11 +127,12 @@ def test_a_killed_worker_is_replaced(
     workers: int,
     number: signal.Signals,
     films: Path,
+    network: list[str],
     tmp_path: Path,
     undisturbed: Callable[[int], Path],
 ) -> None:
     output = tmp_path / "run"
-    with in_its_second_epoch(films, output, f"--num-workers={workers}") as process:
+    with in_its_second_epoch(films, output, *network, f"--num-workers={workers}") as process:
         killed = ray_processes(process.pid)
         os.kill(killed[-1], number)
         succeeds(process)
@@ -126,10 +142,10 @@ def test_a_killed_worker_is_replaced(
 
 @pytest.mark.slow
 def test_a_killed_driver_leaves_a_run_to_resume(
-    films: Path, tmp_path: Path, undisturbed: Callable[[int], Path]
+    films: Path, network: list[str], tmp_path: Path, undisturbed: Callable[[int], Path]
 ) -> None:
     output = tmp_path / "run"
-    with in_its_second_epoch(films, output) as process:
+    with in_its_second_epoch(films, output, *network) as process:
         below = descendants(process.pid)
         process.kill()
         process.wait()

@@ -19,13 +19,22 @@ from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
 from cephray.checkpoint import checkpoints_in
-from cephray.config import Config, override
+from cephray.config import Config, load_config, override
 from cephray.data import write_dataset
 from cephray.errors import InputError, RunError
 from cephray.training.driver import launch
 from cephray.training.plan import plan_run
 
 MakeConfig = Callable[..., Config]
+
+
+@pytest.fixture(params=["small", "best"])
+def make_config(request: pytest.FixtureRequest, small_config: MakeConfig) -> MakeConfig:
+    """Build the small configuration, or the preset `best` on small films, with overrides."""
+    size = ("data.image_height=128", "data.image_width=96")
+    if request.param == "small":
+        return small_config
+    return lambda *overrides: load_config("best", [*size, *overrides])
 
 
 @pytest.fixture
@@ -50,12 +59,12 @@ def _end(cluster: Cluster) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("least", [1, 2])
 def test_a_node_lost_for_good(
-    least: int, nodes: tuple[Cluster, Any], tmp_path: Path, small_config: MakeConfig
+    least: int, nodes: tuple[Cluster, Any], tmp_path: Path, make_config: MakeConfig
 ) -> None:
     cluster, second = nodes
     data, output = tmp_path / "films", tmp_path / "run"
     write_dataset(data, 22, size_px=(192, 240))
-    config = small_config(
+    config = make_config(
         "data.training=all",
         "train.global_batch_size=2",
         "train.epochs=3",
@@ -135,13 +144,13 @@ def test_a_run_grows_and_shrinks(tmp_path: Path, small_config: MakeConfig) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_node_that_is_about_to_be_taken_away(
-    nodes: tuple[Cluster, Any], tmp_path: Path, small_config: MakeConfig
+    nodes: tuple[Cluster, Any], tmp_path: Path, make_config: MakeConfig
 ) -> None:
     """Its last steps are saved, and the other worker goes on; it counts as no failure."""
     cluster, second = nodes
     data, output = tmp_path / "films", tmp_path / "run"
     write_dataset(data, 24, size_px=(192, 240))
-    config = small_config(
+    config = make_config(
         "data.training=all",
         "data.validation=none",
         "train.global_batch_size=2",
