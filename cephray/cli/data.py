@@ -1,4 +1,4 @@
-"""The commands on data sets: synthesize, data-check."""
+"""The commands on data sets: synthesize, landmarks, data-check."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from pathlib import Path
 
 from cephray.cli.command import CONFIG_HELP, Commands, make_folder
 from cephray.errors import RunError
+from cephray.landmarks import landmark_set, landmark_set_names
 from cephray.storage import place
+
+LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
 
 
 def add_commands(commands: Commands) -> None:
@@ -25,6 +28,18 @@ def add_commands(commands: Commands) -> None:
         "--height", type=int, default=2400, metavar="H", help="height in pixels"
     )
     synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="width in pixels")
+
+    synthesize.add_argument(
+        "--landmarks",
+        default="isbi2015",
+        metavar="NAME|FILE",
+        help=f"landmark set to mark: {LANDMARKS_HELP}; default isbi2015",
+    )
+
+    landmarks = commands.add("landmarks", run_landmarks, "list the landmarks of a set")
+    landmarks.add_argument(
+        "set", nargs="?", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
+    )
 
     check = commands.add("data-check", run_data_check, "check a data set")
     check.add_argument(
@@ -49,8 +64,20 @@ def run_synthesize(options: argparse.Namespace) -> None:
             seed=options.seed,
             size_px=(options.width, options.height),
             on_film=lambda number: advance(1),
+            landmarks=landmark_set(options.landmarks),
         )
     print(f"{options.count} films in {options.output}")
+
+
+def run_landmarks(options: argparse.Namespace) -> None:
+    """List the landmarks of a set, in their order, with their definitions."""
+    found = landmark_set(options.set)
+    abbreviation, name = (max(map(len, column)) for column in (found.abbreviations, found.names))
+    for number, landmark in enumerate(found.landmarks, 1):
+        print(
+            f"{number:>3}  {landmark.abbreviation:<{abbreviation}}  {landmark.name:<{name}}  "
+            f"{landmark.definition}".rstrip()
+        )
 
 
 def run_data_check(options: argparse.Namespace) -> None:

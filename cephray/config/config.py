@@ -10,7 +10,7 @@ from cephray.config.inference import InferenceConfig
 from cephray.config.model import LossConfig, ModelConfig
 from cephray.config.section import Section
 from cephray.config.train import TrainConfig
-from cephray.landmarks import LANDMARK_SETS
+from cephray.landmarks import landmark_set
 
 
 class Config(Section):
@@ -24,17 +24,12 @@ class Config(Section):
     inference: InferenceConfig = InferenceConfig()
 
     @model_validator(mode="after")
-    def _check_landmarks(self) -> Config:
-        known = LANDMARK_SETS.get(self.data.landmarks)
-        if known is None:
-            raise ValueError(
-                f"data.landmarks must be one of: {', '.join(LANDMARK_SETS)}; "
-                f"got {self.data.landmarks}"
-            )
+    def _check_landmark_weights(self) -> Config:
+        count = len(landmark_set(self.data.landmarks))
         weights = self.loss.landmark_weights
-        if weights is not None and len(weights) != len(known):
+        if weights is not None and len(weights) != count:
             raise ValueError(
-                f"loss.landmark_weights must have {len(known)} entries, one for each landmark; "
+                f"loss.landmark_weights must have {count} entries, one for each landmark; "
                 f"got {len(weights)}"
             )
         return self

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from cephray.config.section import PositiveFloat, Section
+from cephray.errors import InputError
+from cephray.landmarks import landmark_set, landmark_set_names
 
 Reader = Literal["mean", "senior", "junior"]
 
@@ -14,7 +16,11 @@ Reader = Literal["mean", "senior", "junior"]
 class DataConfig(Section):
     """Which films are read, and how they are fitted to the network's input."""
 
-    landmarks: str = Field("isbi2015", description="name of the landmark set")
+    landmarks: str | dict[str, Any] = Field(
+        "isbi2015",
+        description="landmark set: the name of one that comes with cephray, the path of a YAML "
+        "file, or the values of such a file, which a path is replaced by",
+    )
     reader: Reader = Field("mean", description="reader whose marks are taken as the truth")
     spacing_mm: PositiveFloat | None = Field(
         None,
@@ -48,3 +54,14 @@ class DataConfig(Section):
         description="keep copies of a film on the same side of the split; training films that are "
         "copies of validation films are left out of training",
     )
+
+    @field_validator("landmarks")
+    @classmethod
+    def _read_landmarks(cls, given: str | dict[str, Any]) -> str | dict[str, Any]:
+        """Replace a file by its values, since a checkpoint needs them where there is no file."""
+        try:
+            found = landmark_set(given)
+        except InputError as error:
+            raise ValueError(str(error)) from None
+        is_included = isinstance(given, str) and given in landmark_set_names()
+        return given if is_included else found.to_tree()

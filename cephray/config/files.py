@@ -152,14 +152,15 @@ def flatten(config: Config) -> dict[str, Any]:
     """Return the plain value of each dotted key."""
     flat: dict[str, Any] = {}
 
-    def add(tree: Mapping[str, Any], prefix: str) -> None:
+    def add(section: BaseModel, tree: Mapping[str, Any], prefix: str) -> None:
         for key, value in tree.items():
-            if isinstance(value, dict):
-                add(value, f"{prefix}{key}.")
+            part = getattr(section, key)
+            if isinstance(part, BaseModel):
+                add(part, value, f"{prefix}{key}.")
             else:
                 flat[f"{prefix}{key}"] = value
 
-    add(config.model_dump(mode="json"), "")
+    add(config, config.model_dump(mode="json"), "")
     return flat
 
 

@@ -56,9 +56,14 @@ class FilmTable:
 
     @property
     def mean_shape(self) -> FloatArray:
-        """Mean landmarks of the films, normalised: [K, 2]."""
-        mean: FloatArray = np.nanmean(self.landmarks_norm, axis=0)
-        return mean
+        """Mean landmarks of the films, normalised: [K, 2].
+
+        A landmark that no film has is in the middle.
+        """
+        is_known = np.isfinite(self.landmarks_norm)
+        count = is_known.sum(axis=0)
+        total = np.where(is_known, self.landmarks_norm, 0).sum(axis=0)
+        return np.where(count > 0, total / np.maximum(count, 1), 0.5).astype(np.float32)
 
     @cached_property
     def shapes(self) -> ShapeStatistics | None:

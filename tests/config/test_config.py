@@ -27,6 +27,7 @@ PRESENT: dict[str, dict[str, Any]] = {
     "train.cpus_per_worker": {"train.cpus_per_worker": 1},
     "train.min_workers": {"train.min_workers": 1},
     "train.reference_batch_size": {"train.reference_batch_size": 4},
+    "train.tracking": {"train.tracking": "mlflow"},
     "inference.confidence": {
         "inference.confidence": [0.5, -1.0],
         "model.spread": True,
@@ -153,7 +154,7 @@ def test_plain_values_of_dotted_keys(key: str, given: str, read: str | None) -> 
         ("train.epochs=[1", "not valid YAML"),
         ("augment.crop.min_margin=0.5", r"min_margin must not exceed max_margin; got 0.5 > 0.08"),
         ("loss.landmark_weights=[1, 2]", "must have 19 entries, one for each landmark; got 2"),
-        ("data.landmarks=afhq", "data.landmarks must be one of: isbi2015; got afhq"),
+        ("data.landmarks=afhq", "unknown landmark set 'afhq'; give aariz, isbi2015, or the path"),
         ("train.epochs=none", "'train.epochs': .*valid integer.*; got 'none'"),
         ("data.validation=null", "'data.validation': .* 'test2' or 'none'; got None"),
         ("model=none", "'model': .*; got 'none'"),

@@ -41,8 +41,23 @@ LANDMARKS_MM: dict[str, tuple[float, float]] = {
     "PNS": (97.5, 143.5),
     "ANS": (141.5, 145.5),
     "Ar": (67.0, 133.0),
+    # What other sets have besides.
+    "Co": (70.0, 119.5),
+    "R": (67.6, 148.0),
+    "N'": (147.0, 97.5),
+    "Pn": (167.5, 136.5),
+    "UIA": (133.5, 149.5),
+    "LIA": (131.0, 190.5),
+    "UPM": (124.5, 168.2),
+    "LPM": (126.0, 167.2),
+    "UMT": (119.3, 165.8),
+    "LMT": (120.8, 166.9),
 }
-JAW_LANDMARKS = frozenset({"B", "Pog", "Me", "Gn", "Go", "LI", "LL", "Pog'", "Ar"})
+# What other sets call some of them.
+OTHER_ABBREVIATIONS = {"UIT": "UI", "LIT": "LI", "Ls": "UL", "Li": "LL"}
+JAW_LANDMARKS = frozenset(
+    {"B", "Pog", "Me", "Gn", "Go", "LI", "LL", "Pog'", "Ar", "Co", "R", "LIA", "LPM", "LMT"}
+)
 
 
 @dataclass(frozen=True)
@@ -74,15 +89,16 @@ class Contour:
 
 def _tooth(
     tip: Control,
-    towards: tuple[float, float],
+    towards: Control,
     width_mm: float,
     motion: Motion,
     roots: int = 1,
 ) -> list[Contour]:
     """Return body, enamel and pulp of a tooth from the tip of its crown to that of its root."""
     x, y = LANDMARKS_MM[tip] if isinstance(tip, str) else tip
-    length = math.hypot(towards[0] - x, towards[1] - y)
-    along = ((towards[0] - x) / length, (towards[1] - y) / length)
+    end_x, end_y = LANDMARKS_MM[towards] if isinstance(towards, str) else towards
+    length = math.hypot(end_x - x, end_y - y)
+    along = ((end_x - x) / length, (end_y - y) / length)
 
     def at(depth: float, side: float) -> tuple[float, float]:
         reach, offset = depth * length, side * width_mm / 2
@@ -111,8 +127,8 @@ def _tooth(
 
 
 def _teeth() -> list[Contour]:
-    contours = _tooth("UI", (133.5, 149.5), 7.0, "skull")
-    contours += _tooth("LI", (131.0, 190.5), 5.6, "jaw")
+    contours = _tooth("UI", "UIA", 7.0, "skull")
+    contours += _tooth("LI", "LIA", 5.6, "jaw")
     rows: Sequence[tuple[float, float, int]] = (
         (137.5, 6.5, 1),
         (131.0, 6.5, 1),
@@ -158,8 +174,8 @@ def _vertebrae() -> list[Contour]:
 
 
 _SKIN: tuple[Control, ...] = (
-    (72, 9), (104, 15), (130, 31), (146, 54), (151, 76), (151, 89), (147, 97.5), (150, 106),
-    (156.5, 118), (165, 130), (167.5, 136.5), (163.5, 141.5), (156, 143.5), "Sn", (151.8, 155),
+    (72, 9), (104, 15), (130, 31), (146, 54), (151, 76), (151, 89), "N'", (150, 106),
+    (156.5, 118), (165, 130), "Pn", (163.5, 141.5), (156, 143.5), "Sn", (151.8, 155),
     "UL", (155.2, 167), (150.3, 171.8), (152.8, 176), "LL", (148.8, 187.5), (146, 193), "Pog'",
     (142, 209), (131, 214), (114, 209), (103, 209), (98, 219), (99, 262), (-30, 262), (-12, 200),
     (-1, 160), (-8, 110), (-3, 65), (18, 30), (44, 13),
@@ -172,7 +188,7 @@ _VAULT: tuple[Control, ...] = (
 )  # fmt: skip
 
 _MANDIBLE: tuple[Control, ...] = (
-    (70, 119.5), (66.2, 124), "Ar", (67.6, 148), (68.2, 162), "Go", (86, 183), (103, 193),
+    "Co", (66.2, 124), "Ar", "R", (68.2, 162), "Go", (86, 183), (103, 193),
     (118, 201.5), "Me", "Gn", "Pog", (135, 193), "B", (138, 180), (140.3, 176.5), (136, 178),
     (120, 177), (104, 172.5), (98, 164), (96, 150), (91.5, 134), (88.5, 133), (82, 140),
     (76.5, 132), (75, 123),

@@ -19,7 +19,7 @@ from cephray.data.dataset import LAYOUTS, SPACING_FILE
 from cephray.data.opencv import cv2
 from cephray.data.synthetic import anatomy, radiograph
 from cephray.errors import InputError
-from cephray.landmarks import ISBI2015
+from cephray.landmarks import ISBI2015, LandmarkSet
 from cephray.storage import is_free
 
 Points = NDArray[np.float64]  # [n, 2], millimetres
@@ -47,19 +47,22 @@ def spacing_mm(size_px: tuple[int, int]) -> float:
 
 
 def draw_film(
-    rng: np.random.Generator, size_px: tuple[int, int] = DEFAULT_SIZE_PX
+    rng: np.random.Generator,
+    size_px: tuple[int, int] = DEFAULT_SIZE_PX,
+    landmarks: LandmarkSet = ISBI2015,
 ) -> tuple[NDArray[np.uint8], Points]:
     """Draw a film of a random head that looks to the right.
 
     Args:
         rng: random generator. The same state gives the same film.
         size_px: (width, height) of the film, pixels, each at least 32.
+        landmarks: set of K landmarks, by whose abbreviations the drawn head knows them.
 
     Returns:
-        The image, uint8 [H, W], and the landmarks, [19, 2] in pixels and in the order of ISBI.
+        The image, uint8 [H, W], and the landmarks, [K, 2] in pixels.
 
     Raises:
-        InputError: If the size is too small.
+        InputError: If the size is too small, or the drawn head has no such landmark.
 
     Example:
         >>> image, landmarks_px = draw_film(np.random.default_rng(0), (480, 600))
@@ -69,10 +72,12 @@ def draw_film(
     width, height = size_px
     if min(width, height) < 32:
         raise InputError(f"a film must be at least 32 × 32 pixels; got {width} × {height}")
+    _require_landmarks(landmarks)
     head = _random_head(rng)
     spacing = spacing_mm(size_px)
-    place = _random_pose(rng, head, (width * spacing, height * spacing))
-    landmarks_mm = place(head(*_controls(ISBI2015.abbreviations, "skull")))  # [19, 2]
+    marked = head(*_controls(landmarks.abbreviations, "skull"))  # [K, 2]
+    place = _random_pose(rng, marked, (width * spacing, height * spacing))
+    landmarks_mm = place(marked)
 
     enlarge = max(1.0, height / _DRAWN_HEIGHT_PX)
     canvas_px = (round(width / enlarge), round(height / enlarge))
@@ -98,6 +103,7 @@ def write_dataset(
     seed: int = 0,
     size_px: tuple[int, int] = DEFAULT_SIZE_PX,
     on_film: Callable[[int], None] | None = None,
+    landmarks: LandmarkSet = ISBI2015,
 ) -> None:
     """Write a synthetic data set in the first layout of `dataset/layouts.py`.
 
@@ -112,12 +118,15 @@ def write_dataset(
         seed: seed of the random numbers.
         size_px: (width, height) of the films, pixels.
         on_film: called with the number of films written so far, to show progress.
+        landmarks: set that the readers mark.
 
     Raises:
-        InputError: If the count or the size is too small, or the folder cannot be used.
+        InputError: If the count or the size is too small, the drawn head has no such landmark, or
+            the folder cannot be used.
     """
     if count < 2:
         raise InputError(f"count must be at least 2, one film for each split; got {count}")
+    _require_landmarks(landmarks)
     if not is_free(folder):
         raise InputError(f"output folder {folder} is not an empty folder; give a new one")
     folder = folder.absolute()
@@ -127,7 +136,7 @@ def write_dataset(
     except OSError as error:
         raise InputError(f"output folder {folder} cannot be created ({error.strerror})") from None
     try:
-        _write_films(draft, count, seed, size_px, on_film)
+        _write_films(draft, count, seed, size_px, on_film, landmarks)
         draft.chmod(0o755)
         if folder.exists():
             folder.rmdir()
@@ -143,12 +152,13 @@ def _write_films(
     seed: int,
     size_px: tuple[int, int],
     on_film: Callable[[int], None] | None,
+    landmarks: LandmarkSet,
 ) -> None:
     layout = LAYOUTS[0]
     films = [f"{number:03d}" for number in range(1, count + 1)]
     for number, film in enumerate(films, 1):
         rng = np.random.default_rng([seed, number])
-        image, landmarks_px = draw_film(rng, size_px)
+        image, landmarks_px = draw_film(rng, size_px, landmarks)
         split = "train" if number <= (count + 1) // 2 else "test1"
         path = folder / layout.images[split] / f"{film}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -205,14 +215,25 @@ def _random_head(rng: np.random.Generator) -> Head:
     return head
 
 
-def _random_pose(rng: np.random.Generator, head: Head, extent_mm: tuple[float, float]) -> Place:
-    """Return a mapping from a head to a film that keeps a margin around the landmarks."""
+def _require_landmarks(landmarks: LandmarkSet) -> None:
+    known = anatomy.LANDMARKS_MM.keys() | anatomy.OTHER_ABBREVIATIONS.keys()
+    for landmark in landmarks.landmarks:
+        if landmark.abbreviation not in known:
+            raise InputError(
+                f"landmark set {landmarks.name!r}: the drawn head has no {landmark.name} "
+                f"({landmark.abbreviation}); it has {', '.join(sorted(known))}"
+            )
+
+
+def _random_pose(
+    rng: np.random.Generator, landmarks: Points, extent_mm: tuple[float, float]
+) -> Place:
+    """Return a mapping from a head to a film that keeps a margin around its landmarks."""
     turn = _rotation(np.radians(np.clip(rng.normal(0, 4), -10, 10)))
     turn *= rng.uniform(0.92, 1.06)
     middle = np.array([0.53 * anatomy.FILM_WIDTH_MM, 0.5 * anatomy.FILM_HEIGHT_MM])
     extent = np.array(extent_mm)
     target = extent * (0.53, 0.5) + rng.normal(0, (4.0, 5.0))
-    landmarks = head(*_controls(ISBI2015.abbreviations, "skull"))
     placed = (landmarks - middle) @ turn.T + target
     target += np.maximum(_MARGIN_MM - placed.min(axis=0), 0)
     target -= np.maximum(placed.max(axis=0) - (extent - _MARGIN_MM), 0)
@@ -223,9 +244,16 @@ def _controls(
     controls: Sequence[anatomy.Control], motion: anatomy.Motion
 ) -> tuple[Points, NDArray[np.float64]]:
     """Return template points [n, 2], and the fraction [n] of the jaw's motion of each."""
-    named = [control if isinstance(control, str) else None for control in controls]
+    named = [
+        anatomy.OTHER_ABBREVIATIONS.get(control, control) if isinstance(control, str) else None
+        for control in controls
+    ]
     points = np.array(
-        [anatomy.LANDMARKS_MM[c] if isinstance(c, str) else c for c in controls], np.float64
+        [
+            control if name is None else anatomy.LANDMARKS_MM[name]
+            for control, name in zip(controls, named, strict=True)
+        ],
+        np.float64,
     )
     if motion == "skin":
         x, y = points[:, 0], points[:, 1]

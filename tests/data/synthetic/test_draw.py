@@ -15,7 +15,13 @@ from cephray.data.synthetic import draw as synthetic
 from cephray.data.synthetic.anatomy import CONTOURS, LANDMARKS_MM
 from cephray.data.synthetic.radiograph import Stroke, attenuation, spline
 from cephray.errors import InputError
-from cephray.landmarks import ISBI2015
+from cephray.landmarks import (
+    ISBI2015,
+    Landmark,
+    LandmarkSet,
+    landmark_set,
+    landmark_set_names,
+)
 
 SIZE = (240, 300)
 INDEX = {name: k for k, name in enumerate(ISBI2015.abbreviations)}
@@ -113,9 +119,53 @@ def test_splines_pass_through_their_control_points(closed: bool) -> None:
 
 
 def test_contours_pass_through_all_landmarks() -> None:
-    assert set(LANDMARKS_MM) == set(ISBI2015.abbreviations)
+    assert set(LANDMARKS_MM) > set(ISBI2015.abbreviations)
     named = {c for contour in CONTOURS for c in contour.controls if isinstance(c, str)}
-    assert named >= set(LANDMARKS_MM) - {"S"}  # S is the centre of a fossa
+    roots = {"UIA", "LIA"}
+    cusps = {"UPM", "LPM", "UMT", "LMT"}
+    assert named >= set(LANDMARKS_MM) - {"S", *roots, *cusps}  # S is the centre of a fossa
+    points = np.array(
+        [c for contour in CONTOURS for c in contour.controls if not isinstance(c, str)]
+    )
+    for name in roots | cusps:  # of teeth, whose contours are computed
+        assert np.linalg.norm(points - LANDMARKS_MM[name], axis=1).min() < 0.1
+
+
+@pytest.mark.parametrize("name", landmark_set_names())
+def test_every_set_can_be_drawn(name: str, tmp_path: Path) -> None:
+    landmarks = landmark_set(name)
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        _, points_px = synthetic.draw_film(rng, SIZE, landmarks)
+        assert points_px.shape == (len(landmarks), 2)
+        margin_mm = np.minimum(points_px + 0.5, np.array(SIZE) - 0.5 - points_px)
+        assert margin_mm.min() * synthetic.spacing_mm(SIZE) > 7.9
+    synthetic.write_dataset(tmp_path / "films", 2, size_px=SIZE, landmarks=landmarks)
+    [record] = read_dataset(tmp_path / "films", "train", DataConfig(landmarks=name))
+    assert record.landmarks_px.shape == (len(landmarks), 2)
+
+
+def test_sets_mark_the_same_points_of_a_head() -> None:
+    """The other set's film has other margins, and so it is moved as a whole."""
+    by_name = []
+    for name in ("isbi2015", "aariz"):
+        landmarks = landmark_set(name)
+        _, points_px = synthetic.draw_film(np.random.default_rng(5), (640, 800), landmarks)
+        by_name.append(dict(zip(landmarks.abbreviations, points_px, strict=True)))
+    isbi, aariz = by_name
+    moved = aariz["S"] - isbi["S"]
+    pairs = {"N": "N", "Go": "Go", "LI": "LIT", "UI": "UIT", "UL": "Ls", "LL": "Li", "Sn": "Sn"}
+    for one, other in pairs.items():
+        np.testing.assert_allclose(aariz[other] - isbi[one], moved, atol=1e-6)
+    assert aariz["Pn"][0] > aariz["Ls"][0] + 20  # the nose is before the lips
+    assert aariz["Co"][1] < aariz["R"][1] < aariz["Go"][1]
+
+
+def test_a_landmark_that_the_head_lacks_is_named(tmp_path: Path) -> None:
+    landmarks = LandmarkSet("own", (Landmark("Basion", "Ba"),))
+    with pytest.raises(InputError, match=r"'own': the drawn head has no Basion \(Ba\); it has A,"):
+        synthetic.write_dataset(tmp_path / "films", 2, size_px=SIZE, landmarks=landmarks)
+    assert not (tmp_path / "films").exists()
 
 
 def test_written_data_sets_can_be_read(tmp_path: Path) -> None:

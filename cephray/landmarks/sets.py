@@ -1,0 +1,159 @@
+"""A landmark set in memory, and as a tree of plain values. It knows no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cephray.errors import InputError
+
+
+@dataclass(frozen=True)
+class Landmark:
+    """An anatomical point.
+
+    Args:
+        name: full name.
+        abbreviation: as used on tracings.
+        definition: where the point is, in words.
+    """
+
+    name: str
+    abbreviation: str
+    definition: str = ""
+
+
+@dataclass(frozen=True)
+class TracingLine:
+    """A line that orthodontists draw through two landmarks.
+
+    Args:
+        name: name of the line.
+        start, end: abbreviations of the two landmarks.
+    """
+
+    name: str
+    start: str
+    end: str
+
+
+@dataclass(frozen=True)
+class LandmarkSet:
+    """An ordered set of landmarks, in the order of the annotation files.
+
+    A lateral film shows the head from the side. Mirroring it therefore does not swap landmarks.
+
+    Args:
+        name: name of the set.
+        landmarks: the landmarks, in order.
+        lines: tracing lines through pairs of the landmarks.
+        contested: abbreviations of the landmarks that are not marked by the same convention
+            throughout the data set. Errors are reported with and without them.
+    """
+
+    name: str
+    landmarks: tuple[Landmark, ...]
+    lines: tuple[TracingLine, ...] = ()
+    contested: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """Return K, the number of landmarks."""
+        return len(self.landmarks)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Full names of the landmarks, in order."""
+        return tuple(landmark.name for landmark in self.landmarks)
+
+    @property
+    def abbreviations(self) -> tuple[str, ...]:
+        """Abbreviations of the landmarks, in order."""
+        return tuple(landmark.abbreviation for landmark in self.landmarks)
+
+    @classmethod
+    def from_tree(cls, tree: Mapping[str, Any]) -> LandmarkSet:
+        """Build a set from plain values, as its YAML file contains them.
+
+        Args:
+            tree: `name`; `landmarks`, a list of mappings with `name`, `abbreviation` and, if
+                wanted, `definition`; and, if wanted, `lines`, a list of mappings with `name`,
+                `start` and `end`, and `contested`, a list of abbreviations.
+
+        Raises:
+            InputError: If a key is unknown or missing, a value is no text, an abbreviation or a
+                name occurs twice, or a line or a contested landmark is not in the set. The message
+                begins with the place in the tree.
+        """
+        _check_keys("landmark set", tree, {"name", "landmarks"}, {"lines", "contested"})
+        name = _text("name", tree["name"])
+        landmarks = [
+            Landmark(**_texts(place, entry, {"name", "abbreviation"}, {"definition"}))
+            for place, entry in _entries("landmarks", tree["landmarks"])
+        ]
+        if not landmarks:
+            raise InputError("landmarks: is empty; a set needs at least one landmark")
+        lines = [
+            TracingLine(**_texts(place, entry, {"name", "start", "end"}, set()))
+            for place, entry in _entries("lines", tree.get("lines", []))
+        ]
+        contested = [_text(*pair) for pair in _entries("contested", tree.get("contested", []))]
+        known = [landmark.abbreviation for landmark in landmarks]
+        _check_distinct("abbreviation", known)
+        _check_distinct("name", [landmark.name for landmark in landmarks])
+        ends = [(f"line {line.name!r}", end) for line in lines for end in (line.start, line.end)]
+        for place, abbreviation in [*ends, *(("contested", one) for one in contested)]:
+            if abbreviation not in known:
+                raise InputError(f"{place}: no landmark has the abbreviation {abbreviation!r}")
+        return cls(name, tuple(landmarks), tuple(lines), tuple(contested))
+
+    def to_tree(self) -> dict[str, Any]:
+        """Return the plain values that `from_tree` builds this set from."""
+        return {
+            "name": self.name,
+            "landmarks": [
+                {key: text for key, text in asdict(landmark).items() if text}
+                for landmark in self.landmarks
+            ],
+            "lines": [asdict(line) for line in self.lines],
+            "contested": list(self.contested),
+        }
+
+
+def _entries(place: str, value: Any) -> list[tuple[str, Any]]:
+    """Return the entries of a list, each with its place, counted from 1."""
+    if not isinstance(value, list | tuple):
+        raise InputError(f"{place}: must be a list; got {value!r:.60}")
+    return [(f"{place}, entry {number}", entry) for number, entry in enumerate(value, 1)]
+
+
+def _texts(place: str, entry: Any, needed: set[str], others: set[str]) -> dict[str, str]:
+    if not isinstance(entry, Mapping):
+        raise InputError(f"{place}: must map keys to values; got {entry!r:.60}")
+    _check_keys(place, entry, needed, others)
+    return {key: _text(f"{place}, {key}", value) for key, value in entry.items()}
+
+
+def _text(place: str, value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        hint = " (YAML reads yes, no, on and off so: quote it)" if isinstance(value, bool) else ""
+        raise InputError(f"{place}: must be a text; got {value!r}{hint}")
+    return value
+
+
+def _check_keys(place: str, tree: Mapping[str, Any], needed: set[str], others: set[str]) -> None:
+    missing = sorted(needed - set(tree))
+    if missing:
+        raise InputError(f"{place}: {missing[0]!r} is missing")
+    unknown = sorted(set(map(str, tree)) - needed - others)
+    if unknown:
+        valid = ", ".join(sorted(needed | others))
+        raise InputError(f"{place}: unknown key {unknown[0]!r}; valid keys: {valid}")
+
+
+def _check_distinct(what: str, values: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for value in values:
+        if value in seen:
+            raise InputError(f"landmarks: the {what} {value!r} occurs twice")
+        seen.add(value)
