@@ -1,4 +1,8 @@
-"""The command line as a user meets it: in a process of its own, by exit code and one line."""
+"""The command line as a user meets it, by exit code and one line.
+
+Each command runs in a process of its own once; what else is asked of it runs in this process,
+which has TensorFlow already.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +23,13 @@ from cephray.config import load_config
 from cephray.data import write_dataset
 from tests.conftest import SMALL
 
+Ended = subprocess.CompletedProcess[str]
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+
+def run(*arguments: str | Path, **environment: str) -> Ended:
     return subprocess.run(
         [sys.executable, "-m", "cephray.cli", *map(str, arguments)],
+        env={**os.environ, **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -40,15 +47,28 @@ def fails(code: int, *arguments: str | Path) -> str:
 
 
 @pytest.fixture
-def refused(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command that must fail in this process, which starts quicker; return its one line."""
+def run_here(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run a command in this process; what native code writes counts too."""
 
-    def run_here(*arguments: str | Path) -> str:
-        assert main([*map(str, arguments)]) == 2
-        [line] = capsys.readouterr().err.strip().splitlines()
+    def run(*arguments: str | Path) -> Ended:
+        capfd.readouterr()
+        code = main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def refused(run_here: Callable[..., Ended]) -> Callable[..., str]:
+    """Run a command that must fail in this process; return its one line."""
+
+    def run(*arguments: str | Path) -> str:
+        ended = run_here(*arguments)
+        assert ended.returncode == 2, ended.stderr
+        [line] = ended.stderr.strip().splitlines()
         return line
 
-    return run_here
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +105,17 @@ def test_answers_at_once(command: list[str]) -> None:
     assert min(times) < 0.5
 
 
-def test_info_knows_the_build() -> None:
-    ended = run("info", "--json")
+def test_info_knows_the_build_and_the_environment_does_not_choose_the_backend() -> None:
+    ended = run("info", "--json", KERAS_BACKEND="jax")
     assert ended.returncode == 0, ended.stderr
     facts = json.loads(ended.stdout)
     assert facts["op"] == "loads"
     assert facts["build"]["tensorflow"] == facts["packages"]["tensorflow"]
 
 
-def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_evaluate_and_predict_agree(
+    films: Path, checkpoint: Path, tmp_path: Path, run_here: Callable[..., Ended]
+) -> None:
     report = tmp_path / "evaluate.json"
     ended = run("evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
                 "--json", report, "--output", tmp_path)  # fmt: skip
@@ -119,7 +141,8 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert "prediction against the truth" in ended.stdout
 
     folder = films / "Dataset/Testing/Test1"
-    ended = run("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
+    predict = ("predict", "--checkpoint", checkpoint.parent, "--output", tmp_path / "out", folder)
+    ended = run_here(*predict)
     assert ended.returncode == 0, ended.stderr
     film = facts["films_detail"][0]["film"]
     points = json.loads((tmp_path / "out" / f"{film}.json").read_text())
@@ -133,41 +156,58 @@ def test_evaluate_and_predict_agree(films: Path, checkpoint: Path, tmp_path: Pat
     assert len(table) == 1 + 3 * 19
 
 
-def test_a_compact_checkpoint_predicts(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_a_compact_checkpoint_predicts(
+    films: Path, checkpoint: Path, tmp_path: Path, run_here: Callable[..., Ended]
+) -> None:
     ended = run("compact", "--checkpoint", checkpoint, "--output", tmp_path / "half",
                 "--set", "inference.looks=1")  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert f"in {tmp_path / 'half'}: " in ended.stdout
     film = films / "Dataset/Testing/Test1/004.png"
-    ended = run("predict", "--checkpoint", tmp_path / "half", "--output", tmp_path / "out", film)
+    ended = run_here(
+        "predict", "--checkpoint", tmp_path / "half", "--output", tmp_path / "out", film
+    )
     assert ended.returncode == 0, ended.stderr
     facts = json.loads((tmp_path / "out/004.json").read_text())
     assert len(facts["measurements"]) == 8
     assert "FHI_ratio" in (tmp_path / "out/measurements.csv").read_text()
 
 
-def test_two_checkpoints_are_an_ensemble(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_two_checkpoints_are_an_ensemble(
+    films: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    run_here: Callable[..., Ended],
+    refused: Callable[..., str],
+) -> None:
     both = ("--checkpoint", checkpoint, "--checkpoint", checkpoint)
-    ended = run("evaluate", *both, "--data", films, "--split", "test1", "--output", tmp_path)
+    ended = run_here("evaluate", *both, "--data", films, "--split", "test1", "--output", tmp_path)
     assert ended.returncode == 0, ended.stderr
     assert f"ensemble of 2 checkpoints {checkpoint}, {checkpoint}" in ended.stdout
     assert f", epoch 1 and {checkpoint}, epoch 1." in (tmp_path / "report.html").read_text()
-    told = fails(2, "compact", *both, "--output", tmp_path / "half")
+    told = refused("compact", *both, "--output", tmp_path / "half")
     assert f"--checkpoint: one is wanted here; got {checkpoint}, {checkpoint}" in told
 
 
-def test_what_cannot_be_calibrated(films: Path, checkpoint: Path) -> None:
+def test_what_cannot_be_calibrated(
+    films: Path, checkpoint: Path, refused: Callable[..., str]
+) -> None:
     told = fails(2, "calibrate", "--checkpoint", checkpoint, "--data", films, "--split", "test1")
     assert "knows no spread" in told
-    told = fails(2, "evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
-                 "--set", "model.head=dense")  # fmt: skip
+    told = refused("evaluate", "--checkpoint", checkpoint, "--data", films, "--split", "test1",
+                   "--set", "model.head=dense")  # fmt: skip
     assert told.endswith(
         "--set model.head: a trained network cannot change it; only keys of the section "
         "inference can be set"
     )
 
 
-def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None:
+def test_data_check_tells_notes_from_faults(
+    films: Path,
+    tmp_path: Path,
+    run_here: Callable[..., Ended],
+    refused: Callable[..., str],
+) -> None:
     report = tmp_path / "check" / "found.json"
     ended = run("data-check", "--data", films, "--json", report)
     assert ended.returncode == 0, ended.stderr
@@ -175,27 +215,33 @@ def test_data_check_tells_notes_from_faults(films: Path, tmp_path: Path) -> None
     assert json.loads(report.read_text())["splits"] == {"train": 3, "test1": 3}
     spoilt = Path(shutil.copytree(films, tmp_path / "films"))
     (spoilt / "Dataset/Training/001.png").write_bytes(b"no picture")
-    ended = run("data-check", "--data", spoilt, "--set", "data.reader=senior")
+    ended = run_here("data-check", "--data", spoilt, "--set", "data.reader=senior")
     assert ended.returncode == 1
     assert "001.png is not a readable image" in ended.stdout
     assert "1 of 6 films cannot be used" in ended.stderr
-    line = fails(2, "data-check", "--data", films, "--config", tmp_path / "no.yaml")
+    line = refused("data-check", "--data", films, "--config", tmp_path / "no.yaml")
     assert "no.yaml': is neither a preset nor a file" in line
-    assert "does not exist" in fails(2, "data-check", "--data", tmp_path / "nowhere")
+    assert "does not exist" in refused("data-check", "--data", tmp_path / "nowhere")
 
 
-def test_predict_passes_over_a_broken_film(films: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_predict_passes_over_a_broken_film(
+    films: Path,
+    checkpoint: Path,
+    tmp_path: Path,
+    run_here: Callable[..., Ended],
+    refused: Callable[..., str],
+) -> None:
     folder = tmp_path / "films"
     folder.mkdir()
     good = next((films / "Dataset/Training").iterdir())
     (folder / good.name).write_bytes(good.read_bytes())
     (folder / "broken.png").write_bytes(b"no picture")
-    ended = run("predict", "--checkpoint", checkpoint, "--output", tmp_path / "out", folder)
+    ended = run_here("predict", "--checkpoint", checkpoint, "--output", tmp_path / "out", folder)
     assert ended.returncode == 1
     assert "broken.png is not a readable image" in ended.stderr
     assert (tmp_path / "out" / f"{good.stem}.json").exists()
-    line = fails(2, "predict", "--checkpoint", checkpoint, "--output", tmp_path / "x",
-                 tmp_path / "none.png")  # fmt: skip
+    line = refused("predict", "--checkpoint", checkpoint, "--output", tmp_path / "x",
+                   tmp_path / "none.png")  # fmt: skip
     assert "no such film or folder" in line
     assert not (tmp_path / "x").exists()
 
@@ -229,16 +275,9 @@ def test_wrong_input_is_one_line_and_writes_nothing(
     assert not out.exists()
 
 
-def test_resume_refuses_other_settings(films: Path, checkpoint: Path) -> None:
-    line = fails(2, "train", "--data", films, "--output", checkpoint, "--resume",
-                 "--set", "model.head_units=99")  # fmt: skip
+def test_resume_refuses_other_settings(
+    films: Path, checkpoint: Path, refused: Callable[..., str]
+) -> None:
+    line = refused("train", "--data", films, "--output", checkpoint, "--resume",
+                   "--set", "model.head_units=99")  # fmt: skip
     assert "cannot resume with model.head_units=99: the run began with 8" in line
-
-
-def test_the_environment_does_not_choose_the_backend(films: Path, checkpoint: Path) -> None:
-    environment = {**os.environ, "KERAS_BACKEND": "jax"}
-    ended = subprocess.run(
-        [sys.executable, "-m", "cephray.cli", "info"],
-        env=environment, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
