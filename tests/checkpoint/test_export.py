@@ -31,6 +31,7 @@ np.savez(results, **{name: value.numpy() for name, value in outputs.items()})
 """
 
 
+@pytest.mark.usefixtures("tiny_backbones")
 @pytest.mark.parametrize("spread", [False, True])
 def test_a_saved_model_gives_the_same_numbers(
     spread: bool, small_config: Callable[..., Config], tmp_path: Path

@@ -29,9 +29,12 @@ def command(checkpoint: Checkpoint, output: Path, *rest: str | Path) -> list[str
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(300, marks=pytest.mark.slow)])
-def test_a_folder_with_broken_films(checkpoint: Checkpoint, tmp_path: Path, count: int) -> None:
+def test_a_folder_with_broken_films(
+    films: Path, checkpoint: Checkpoint, tmp_path: Path, count: int
+) -> None:
     """As a user meets it: results of all the others, a line each, and the exit code."""
-    folder, output = write_folder(tmp_path, count), tmp_path / "out"
+    folder = films if count == 30 else write_folder(tmp_path, count)
+    output = tmp_path / "out"
     ended = subprocess.run(
         command(checkpoint, output, folder), env=os.environ | {"RAY_ADDRESS": "local"},
         capture_output=True, text=True, timeout=500, check=False,
@@ -67,8 +70,8 @@ FOLDERS: dict[str, tuple[list[str], list[str], str | None]] = {
 
 @pytest.mark.parametrize("case", FOLDERS)
 def test_every_film_of_a_folder_has_its_results(
-    checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str], case: str,
+    tiny_backbones: None, tiny_checkpoint: Checkpoint, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], case: str,
 ) -> None:  # fmt: skip
     """Films of one name stay apart, and files that are no films are counted by kind."""
     monkeypatch.setenv("RAY_ADDRESS", "local")
@@ -81,8 +84,8 @@ def test_every_film_of_a_folder_has_its_results(
         path.touch()
         if path.suffix in (".png", ".jpg", ".webp"):
             path.write_bytes(cv2.imencode(path.suffix, image)[1].tobytes())
-    arguments = ["--checkpoint", str(checkpoint.folder), "--output", str(output), str(folder)]
-    assert not main(["predict", *arguments])
+    given = ["--checkpoint", str(tiny_checkpoint.folder), "--output", str(output), str(folder)]
+    assert not main(["predict", *given])
     for suffix in (".json", ".png"):
         found = (path.relative_to(output).as_posix() for path in output.rglob(f"*{suffix}"))
         assert sorted(found) == sorted(f"{name}{suffix}" for name in expected)

@@ -17,6 +17,7 @@ from cephray.errors import InputError
 from cephray.model import build_network
 from cephray.prediction.detector import Detection, Detector, frame_like, zoomed
 
+pytestmark = pytest.mark.usefixtures("tiny_backbones")
 SHAPE = np.random.default_rng(0).uniform(0.2, 0.8, (19, 2))
 ASPECT = 1.5
 

@@ -25,6 +25,13 @@ from cephray.prediction.films import Outcome, Output, predict_here, read
 from tests.data.dicom.test_decode import film as dicom_film
 from tests.prediction.folders import assert_alike, assert_same_picture, contents
 
+pytestmark = pytest.mark.usefixtures("tiny_backbones")
+
+
+@pytest.fixture
+def checkpoint(tiny_checkpoint: Checkpoint) -> Checkpoint:
+    return tiny_checkpoint
+
 
 def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path: Path) -> None:
     """Measurements are those of the landmarks; lines and confidence are there."""
@@ -130,11 +137,11 @@ def test_one_odd_film_does_not_end_the_others(
     def odd(path: Path) -> Original:
         raise MemoryError("900 GB")
 
-    monkeypatch.setattr("cephray.prediction.films.read_film", odd)
-    error = read(0, FilmFile("x", Path("x.png")), View(96, 64), 19, None)
+    with monkeypatch.context() as patch:
+        patch.setattr("cephray.prediction.films.read_film", odd)
+        error = read(0, FilmFile("x", Path("x.png")), View(96, 64), 19, None)
     assert isinstance(error, InputError)
     assert "x.png cannot be read (MemoryError: 900 GB)" in str(error)
-    monkeypatch.undo()
 
     thread = tmp_path / "thread.png"
     thread.write_bytes(cv2.imencode(".png", np.zeros((9000, 3), np.uint8))[1].tobytes())

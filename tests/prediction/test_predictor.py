@@ -16,12 +16,15 @@ from numpy.typing import NDArray
 
 import cephray
 from cephray.checkpoint import Checkpoint
+from cephray.cli.__main__ import main
 from cephray.data import write_dataset
 from cephray.errors import InputError
 from cephray.prediction import FilmResult, Predictor
 from tests.data.dicom.test_decode import film as dicom_film
 from tests.prediction.folders import assert_alike
+from tests.tiny import use_tiny_backbones
 
+pytestmark = pytest.mark.usefixtures("tiny_backbones")
 rng = np.random.default_rng(0)
 
 
@@ -45,22 +48,26 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
+def checkpoint(tiny_checkpoint: Checkpoint) -> Checkpoint:
+    return tiny_checkpoint
+
+
+@pytest.fixture(scope="module")
 def predictor(checkpoint: Checkpoint) -> Predictor:
-    return cephray.load(checkpoint.folder, overrides=["inference.confidence=[0.5, 1.5]"])
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny_backbones(patch)
+        return cephray.load(checkpoint.folder, overrides=["inference.confidence=[0.5, 1.5]"])
 
 
 def test_results_are_those_of_the_command(
     files: list[Path], checkpoint: Checkpoint, predictor: Predictor, tmp_path: Path
 ) -> None:
     """Alone and in company, and so are the pictures."""
-    subprocess.run(
-        [
-            sys.executable, "-m", "cephray.cli", "predict", "--checkpoint", str(checkpoint.folder),
-            "--set", "inference.confidence=[0.5, 1.5]", "--spacing", "1.0",
-            "--output", str(tmp_path), *map(str, files),
-        ],
-        check=True, capture_output=True, timeout=300,
-    )  # fmt: skip
+    command = [
+        "predict", "--checkpoint", str(checkpoint.folder), "--set",
+        "inference.confidence=[0.5, 1.5]", "--spacing", "1.0", "--output", str(tmp_path),
+    ]  # fmt: skip
+    assert main([*command, *map(str, files)]) == 0
     together = predictor.predict(files, spacing_mm=1.0)
     assert isinstance(together, list)
     for path, found in zip(files, together, strict=True):
