@@ -73,12 +73,14 @@ def test_a_film_is_predicted_without_a_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_real_film_within_20_s(shared: Path, tmp_path: Path) -> None:
-    """The quicker of two, for the machine may be busy."""
+    """A second try, for the machine may be busy."""
     record = read_dataset(shared / "data/isbi2015", "test1", shipped_checkpoint().config.data)[0]
     taken_s = []
     for name in ("first", "second"):
         facts, seconds = predict(record.image_path, tmp_path / name)
         taken_s.append(seconds)
+        if seconds < 20:
+            break
     assert min(taken_s) < 20
     points = np.array([[point["x_px"], point["y_px"]] for point in facts["landmarks"]])
     errors_mm = np.linalg.norm(points - record.landmarks_px, axis=-1) * record.spacing_mm

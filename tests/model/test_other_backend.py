@@ -44,6 +44,7 @@ def on_jax(code: str, folder: Path, **arrays: Array) -> dict[str, Array]:
             **os.environ,
             "KERAS_BACKEND": "jax",
             "JAX_PLATFORMS": "cpu",
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",  # it compiles sooner
             "PYTHONPATH": str(Path(__file__).parents[2]),
         },
         capture_output=True,
