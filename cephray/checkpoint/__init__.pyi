@@ -2,7 +2,9 @@ from .background import CheckpointWriter as CheckpointWriter
 from .background import checkpoint_name as checkpoint_name
 from .compact import write_compact as write_compact
 from .export import export_model as export_model
+from .opening import INCLUDED as INCLUDED
 from .opening import open_checkpoints as open_checkpoints
+from .opening import open_initial as open_initial
 from .shipped import shipped_checkpoint as shipped_checkpoint
 from .store import CONFIG_FILE as CONFIG_FILE
 from .store import WEIGHTS_FILE as WEIGHTS_FILE
@@ -14,6 +16,7 @@ from .store import find_checkpoint as find_checkpoint
 from .store import intact_checkpoint as intact_checkpoint
 from .store import last_intact as last_intact
 from .store import open_checkpoint as open_checkpoint
+from .transfer import transfer_weights as transfer_weights
 from .writing import Content as Content
 from .writing import copy_arrays as copy_arrays
 from .writing import save_checkpoint as save_checkpoint

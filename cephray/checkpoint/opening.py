@@ -14,6 +14,9 @@ from cephray.checkpoint.store import Checkpoint, find_checkpoint
 from cephray.config import with_inference
 from cephray.storage import Place, RemotePath, place
 
+INCLUDED = "included"
+"""Name of the checkpoint that comes with cephray."""
+
 
 def open_checkpoints(
     checkpoints: str | Place | Sequence[str | Place] | None = None, overrides: Sequence[str] = ()
@@ -41,3 +44,15 @@ def open_checkpoints(
         replace(checkpoint, config=with_inference(checkpoint.config, overrides))
         for checkpoint in found
     ]
+
+
+def open_initial(given: str) -> Checkpoint:
+    """Open the checkpoint that a run begins with.
+
+    Args:
+        given: path or URI of a checkpoint or of a run's output folder, or `INCLUDED`.
+
+    Raises:
+        InputError: there is no complete checkpoint.
+    """
+    return shipped_checkpoint() if given == INCLUDED else find_checkpoint(place(given))

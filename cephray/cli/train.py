@@ -34,6 +34,12 @@ def add_commands(commands: Commands) -> None:
         help="GPUs of each worker, with --use-gpu implied; with 0.25, four workers or runs share "
         "one",
     )
+    train.add_argument(
+        "--init",
+        metavar="DIR|URI",
+        help="checkpoint whose weights a new run begins with, as far as they fit; included: the "
+        "one that comes with cephray",
+    )
     train.add_argument("--resume", action="store_true", help="resume the run in --output")
     train.add_argument(
         "--verbose", action="store_true", help="show the logs of Ray and TensorFlow"
@@ -52,6 +58,7 @@ def run_train(options: argparse.Namespace) -> None:
         num_workers=options.num_workers,
         use_gpu=options.use_gpu,
         gpus_per_worker=options.gpus_per_worker,
+        init=options.init,
         resume=options.resume,
         verbose=options.verbose,
     )

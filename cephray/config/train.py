@@ -20,6 +20,11 @@ class TrainConfig(Section):
 
     epochs: PositiveInt = Field(10, description="number of epochs")
     global_batch_size: PositiveInt = Field(8, description="films per step, over all workers")
+    init: str | None = Field(
+        None,
+        description="checkpoint whose weights a new run begins with, as far as they fit: a "
+        "folder, a URI, or included for the one that comes with cephray; if none, fresh weights",
+    )
     learning_rate: PositiveFloat = Field(1e-4, description="learning rate of Adam")
     learning_rate_scaling: Literal["none", "linear", "sqrt"] = Field(
         "none",

@@ -23,6 +23,7 @@ FREE = {
     "train.wait_for_resources_s",
     "train.max_failures",
     "train.stall_timeout_s",
+    "train.init",
     "train.tracking",
 }
 

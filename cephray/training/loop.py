@@ -20,7 +20,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.checkpoint import Checkpoint, Content, Progress, Row
+from cephray.checkpoint import Checkpoint, Content, Progress, Row, open_initial
 from cephray.config import Config
 from cephray.data import (
     Batch,
@@ -123,9 +123,14 @@ def train(config: Config, films: Films, context: Context) -> Progress:
     Raises:
         RunError: the loss is not finite, or a checkpoint could not be saved; on all workers.
     """
-    replica = build_replica(config, films.training, context.rank, context.world_size, context.show)
-    progress = Progress(data_fingerprint=films.fingerprint)
     checkpoint = context.last_checkpoint()
+    begins_with = None
+    if checkpoint is None and config.train.init is not None:
+        begins_with = open_initial(config.train.init)
+    replica = build_replica(
+        config, films.training, context.rank, context.world_size, context.show, begins_with
+    )
+    progress = Progress(data_fingerprint=films.fingerprint)
     if checkpoint is not None:
         checkpoint.load_weights(replica.model)
         checkpoint.load_optimizer(replica.optimizer)

@@ -8,8 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from cephray.checkpoint import CONFIG_FILE, Checkpoint, checkpoints_in
+from cephray.checkpoint import (
+    CONFIG_FILE,
+    INCLUDED,
+    Checkpoint,
+    checkpoints_in,
+    open_initial,
+)
 from cephray.config import Config, override
 from cephray.data import KnownCopies, Record, choose_films, epoch_batches
 from cephray.errors import InputError
@@ -62,7 +69,12 @@ def plan_run(
     require_tracker(config.train.tracking)
     last = _last_checkpoint(output, resume, show)
     # A run keeps its precision where it is resumed on another device.
-    config = override(config, {"train.precision": config.train.policy})
+    settings: dict[str, Any] = {"train.precision": config.train.policy}
+    if config.train.init is not None and last is None:
+        folder = open_initial(config.train.init).folder
+        if config.train.init != INCLUDED:  # which lies elsewhere on other nodes
+            settings["train.init"] = str(folder.absolute())
+    config = override(config, settings)
     training, validation = choose_films(data, config, show, copies)
     _require_films_for_workers(len(training), config)
     return Plan(config, output, training, validation, last)

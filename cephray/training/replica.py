@@ -14,9 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from cephray.checkpoint import Content, Progress, copy_arrays
+from cephray.checkpoint import Checkpoint, Content, Progress, copy_arrays, transfer_weights
 from cephray.config import Config
 from cephray.data import FilmTable, steps_per_epoch
+from cephray.landmarks import landmark_set
 from cephray.model import Jit, PredictStep, build_network, build_predict_step
 from cephray.plausibility import ShapeStatistics
 from cephray.progress import Show
@@ -73,7 +74,12 @@ class Replica:
 
 
 def build_replica(
-    config: Config, training: FilmTable, rank: int, world_size: int, show: Show
+    config: Config,
+    training: FilmTable,
+    rank: int,
+    world_size: int,
+    show: Show,
+    begins_with: Checkpoint | None = None,
 ) -> Replica:
     """Build the network and its optimiser for this worker, alike on all workers.
 
@@ -83,7 +89,8 @@ def build_replica(
             the mean shape.
         rank: number of this worker, from 0.
         world_size: more than one uses the multi-worker strategy of `TF_CONFIG`.
-        show: takes lines about compilation.
+        show: takes lines about compilation, and about what was taken of a checkpoint.
+        begins_with: checkpoint to take weights from, as far as they fit, or None.
     """
     keras.utils.set_random_seed(config.train.seed)
     if config.train.deterministic:
@@ -102,6 +109,10 @@ def build_replica(
         )
         if config.model.detection_prior == "mean_shape":
             model.get_layer("detection").prior.assign(training.mean_shape)
+        if begins_with is not None:
+            landmarks = landmark_set(config.data.landmarks)
+            taken = transfer_weights(begins_with, model, landmarks)
+            show(f"weights of {begins_with.folder}: {taken}")
         optimizer = build_optimizer(config.train, steps)
         optimizer.build(model.trainable_variables)
     return Replica(

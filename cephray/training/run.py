@@ -5,6 +5,7 @@ It joins configuration, plan and driver; the command line calls it too.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from cephray.checkpoint import CONFIG_FILE, Checkpoint
@@ -25,6 +26,7 @@ def train(
     num_workers: int | None = None,
     use_gpu: bool = False,
     gpus_per_worker: float | None = None,
+    init: str | Place | None = None,
     resume: bool = False,
     verbose: bool = False,
 ) -> Checkpoint:
@@ -48,6 +50,8 @@ def train(
         use_gpu: Train on GPUs, one for each worker. If False, as configured.
         gpus_per_worker: GPUs of each worker, at most 1; several workers or runs share a GPU if
             it is a fraction. It implies `use_gpu`. If None, as configured.
+        init: Folder or URI of a checkpoint whose weights a new run begins with, as far as they
+            fit, or "included" for the one that comes with cephray. If None, as configured.
         resume: Go on from the last complete checkpoint in `output`.
         verbose: Show the logs of Ray and TensorFlow too.
 
@@ -68,6 +72,8 @@ def train(
         changes.append("train.use_gpu=true")
     if gpus_per_worker is not None:
         changes.append(f"train.gpus_per_worker={gpus_per_worker}")
+    if init is not None:
+        changes.append(f"train.init={json.dumps(str(init))}")
     saved = output / CONFIG_FILE
     goes_on = resume and saved.is_file()
     if isinstance(config, Config):

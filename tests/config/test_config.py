@@ -27,6 +27,7 @@ PRESENT: dict[str, dict[str, Any]] = {
     "train.cpus_per_worker": {"train.cpus_per_worker": 1},
     "train.min_workers": {"train.min_workers": 1},
     "train.reference_batch_size": {"train.reference_batch_size": 4},
+    "train.init": {"train.init": "included"},
     "train.tracking": {"train.tracking": "mlflow"},
     "inference.confidence": {
         "inference.confidence": [0.5, -1.0],

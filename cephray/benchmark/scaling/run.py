@@ -32,6 +32,7 @@ from cephray.benchmark.train_step import in_own_process
 from cephray.benchmark.train_step_cases import PRESETS, Case, preset_case
 from cephray.benchmark.train_step_process import has_gpu, run_subject
 from cephray.config import Config, load_config
+from cephray.progress import import_tensorflow
 
 Show = Callable[[str], None]
 
@@ -313,6 +314,7 @@ def _step_on_gpu(preset: str) -> list[float]:
 
 
 def _profile(config: Config, step_s: float) -> StepProfile:
+    import_tensorflow()
     from cephray.benchmark.scaling.profile import profile_step
 
     return profile_step(config, step_s)
