@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from cephray.benchmark.scaling.run import SimulatedRow, StepRow
+
+
+MOST_COLUMNS = 3
 
 
 def draw(
@@ -29,12 +33,15 @@ def draw(
     from matplotlib.figure import Figure
 
     cases = list(dict.fromkeys((row.preset, row.network) for row in simulated))
-    width = 1 + len(cases)
-    figure = Figure(figsize=(4.4 * width, 4.4), layout="constrained")
-    panels = figure.subplots(1, width, squeeze=False)[0]
+    columns = min(1 + len(cases), MOST_COLUMNS)
+    lines = -(-(1 + len(cases)) // columns)
+    figure = Figure(figsize=(4.4 * columns, 3.9 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False).ravel()
+    for unused in panels[1 + len(cases) :]:
+        unused.axis("off")
     _draw_steps(panels[0], rows)
     panels[0].set_title(f"workers of one machine\n{machine['processor']}", fontsize=9)
-    for panel, (preset, network) in zip(panels[1:], cases, strict=True):
+    for panel, (preset, network) in zip(panels[1:], cases, strict=False):
         _draw_efficiency(
             panel, [row for row in simulated if (row.preset, row.network) == (preset, network)]
         )
@@ -69,12 +76,15 @@ def _draw_steps(panel: Axes, rows: Sequence[StepRow]) -> None:
 
 
 def _draw_efficiency(panel: Axes, rows: Sequence[SimulatedRow]) -> None:
+    # Lines that coincide show through each other.
+    styles = itertools.cycle(("solid", "dashed", "dotted", "dashdot"))
     for settings in dict.fromkeys(row.settings for row in rows):
         mine = [row for row in rows if row.settings == settings]
         panel.plot(
             [row.gpus for row in mine],
             [100 * row.efficiency for row in mine],
             marker=".",
+            linestyle=next(styles),
             label=settings,
         )
     panel.set_xscale("log", base=2)

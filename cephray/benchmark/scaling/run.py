@@ -323,7 +323,7 @@ def _profile(config: Config, step_s: float) -> StepProfile:
 def _format_fit(fit: Fit, groups: Sequence[GroupTimes]) -> str:
     ring = fit.ring
     lines = [
-        f"links of {1e3 * EMULATED.latency_s:.0f} ms and {EMULATED.bytes_per_s / 1e6:.0f} MB/s",
+        f"links of {1e3 * EMULATED.latency_s:g} ms and {EMULATED.bytes_per_s / 1e6:g} MB/s",
         f"fitted: a sum takes {1e3 * ring.start_s:.2f} ms, {1e3 * ring.turn_s:.2f} ms a turn and "
         f"{1e9 * ring.byte_s:.1f} ns a byte and turn",
         f"of what can travel during the backward pass, {100 * fit.overlap:.0f} % does; where "
