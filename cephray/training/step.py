@@ -116,6 +116,14 @@ def build_train_step(
             return part + 1, added, sums + terms
 
         zeros = [tf.zeros(v.shape, v.dtype) for v in model.trainable_variables]
+        if part_of is _part and strategy.num_replicas_in_sync > 1:
+            # TensorFlow's loop cannot hold a sum over replicas, such as that of statistics. One
+            # part after the other: more at a time would hold the memory of several.
+            gradients, sums = zeros, tf.zeros(len(StepSums._fields))
+            for part in range(accumulation_steps):
+                with tf.control_dependencies([sums, *gradients]):
+                    _, gradients, sums = add(tf.constant(part), gradients, sums)
+            return gradients, sums
         _, gradients, sums = tf.while_loop(
             lambda part, *_: part < accumulation_steps,
             add,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -131,6 +132,23 @@ def test_three_workers_where_some_have_no_film(
     """Five films are batches of 3 and 2: the third worker has none in the second."""
     config = tiny_config(*FLOAT64, *CASES["all of best's"])
     assert largest_difference(tiny_groups(3), config, make_table(films)) < TOLERANCE
+
+
+def test_shares_in_parts(tiny_groups: Groups, make_table: MakeTable) -> None:
+    """Four times the same film, for a part's statistics depend on which films it has."""
+    one = make_table(1)
+    table = replace(
+        one,
+        films=("1", "2", "3", "4"),
+        images=list(one.images) * 4,
+        digests=one.digests * 4,
+        landmarks_norm=np.repeat(one.landmarks_norm, 4, axis=0),
+        frame_px=np.repeat(one.frame_px, 4, axis=0),
+        spacing_mm=np.repeat(one.spacing_mm, 4, axis=0),
+    )
+    parts = ("train.global_batch_size=4", "train.accumulation_steps=2")
+    config = tiny_config(*FLOAT64, *parts, "train.clip_norm=1")
+    assert largest_difference(tiny_groups(2), config, table) < TOLERANCE
 
 
 def test_workers_without_a_film_in_float32(tiny_groups: Groups, make_table: MakeTable) -> None:
