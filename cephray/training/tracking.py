@@ -28,6 +28,7 @@ TRACKING_FILE = "tracking.json"
 PROJECT = "cephray"
 # A server that cannot be reached holds up an epoch by so much, and not by MLflow's minutes.
 _MLFLOW_LIMITS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+_WANDB_S = 20.0  # how long W&B may ask for a key, and try to reach its server
 _MLFLOW_BATCH = 100  # parameters that it takes at a time
 
 
@@ -182,7 +183,10 @@ class _Wandb:
             id=self.identifier,
             resume="allow",
             config=settings,
-            settings=wandb.Settings(silent=True, console="off"),
+            # Nobody may be there to answer a question about a key.
+            settings=wandb.Settings(
+                silent=True, console="off", login_timeout=_WANDB_S, init_timeout=_WANDB_S
+            ),
         )
 
     def add(self, row: Row) -> None:
