@@ -70,7 +70,7 @@ def test_four_processes_share_two_gpus() -> None:
 
 
 def gpus_of_processes_with_tensorflow() -> dict[str, str | None]:
-    """Return what CUDA_VISIBLE_DEVICES is in the processes below this one, by their commands."""
+    """Return what CUDA_VISIBLE_DEVICES is in Ray's processes below this one, by their commands."""
     found = {}
     for pid in descendants(os.getpid()):
         folder = Path(f"/proc/{pid}")
@@ -83,7 +83,7 @@ def gpus_of_processes_with_tensorflow() -> dict[str, str | None]:
             )
         except OSError:
             continue  # it ended meanwhile
-        if has_tensorflow:
+        if has_tensorflow and command.startswith("ray::"):
             found[f"{command} {pid}"] = variables.get("CUDA_VISIBLE_DEVICES")
     return found
 

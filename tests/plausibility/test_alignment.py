@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from cephray.data.synthetic.anatomy import LANDMARKS_MM
+from cephray.landmarks import ISBI2015
 from cephray.plausibility import alignment as shapes
 
-HEAD = shapes.to_complex(np.array(list(LANDMARKS_MM.values())))  # [19]
+HEAD = shapes.to_complex(  # [19]
+    np.array([LANDMARKS_MM[name] for name in ISBI2015.abbreviations])
+)
 
 
 @pytest.mark.parametrize("wrong", [0, 1, 5, 8])

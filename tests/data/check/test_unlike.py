@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from cephray.data.check.unlike import FEWEST_FILMS, find_unlike
 from cephray.data.synthetic.anatomy import LANDMARKS_MM
+from cephray.landmarks import ISBI2015
 
 Points = NDArray[np.float64]
-HEAD = np.array(list(LANDMARKS_MM.values()))  # [19, 2], mm
+HEAD = np.array([LANDMARKS_MM[name] for name in ISBI2015.abbreviations])  # [19, 2], mm
 EXTENT = np.array([193.5, 240.0])
 
 
