@@ -28,7 +28,6 @@ def add_commands(commands: Commands) -> None:
         "--height", type=int, default=2400, metavar="H", help="height in pixels"
     )
     synthesize.add_argument("--width", type=int, default=1935, metavar="W", help="width in pixels")
-
     synthesize.add_argument(
         "--landmarks",
         default="isbi2015",
