@@ -21,12 +21,12 @@ Show = Callable[[str], None]
 
 
 @contextmanager
-def progress(description: str, total: int) -> Iterator[Callable[[int], None]]:
+def progress(description: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """Show a bar on stderr.
 
     Args:
         description: what is done.
-        total: how many things there are to do.
+        total: how many things there are to do, or None if this is not known.
 
     Yields:
         A function that counts on by so many things.

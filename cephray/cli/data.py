@@ -1,4 +1,4 @@
-"""The commands on data sets: synthesize, landmarks, data-check."""
+"""The commands on data sets: synthesize, landmarks, convert, data-check."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from cephray.errors import RunError
 from cephray.landmarks import landmark_set, landmark_set_names
 from cephray.storage import place
 
+FORMATS_HELP = "cephray, csv, text, labelme, coco, cvat or aariz"
 LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
 
 
@@ -38,6 +39,39 @@ def add_commands(commands: Commands) -> None:
     landmarks = commands.add("landmarks", run_landmarks, "list the landmarks of a set")
     landmarks.add_argument(
         "set", nargs="?", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
+    )
+
+    convert = commands.add("convert", run_convert, "convert annotations to another format")
+    convert.add_argument(
+        "input", type=place, metavar="INPUT", help="folder of the data set, or annotation file"
+    )
+    convert.add_argument(
+        "output", type=Path, metavar="OUTPUT", help="new folder, or new file of coco, csv or cvat"
+    )
+    convert.add_argument("--to", required=True, metavar="FORMAT", help=FORMATS_HELP)
+    convert.add_argument(
+        "--from", dest="source_format", metavar="FORMAT", help="if none, it is recognised"
+    )
+    convert.add_argument(
+        "--landmarks", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
+    )
+    convert.add_argument(
+        "--reader", default="all", metavar="NAME", help="whose marks to write: all, mean or a name"
+    )
+    convert.add_argument(
+        "--split", default="all", metavar="NAME", help="split to read of a known folder layout"
+    )
+    convert.add_argument(
+        "--spacing", type=float, metavar="MM", help="millimetres per pixel of all films"
+    )
+    convert.add_argument(
+        "--unknown-labels",
+        choices=("refuse", "ignore"),
+        default="refuse",
+        help="what to do with points that are not in the landmark set",
+    )
+    convert.add_argument(
+        "--copy-films", action="store_true", help="copy the films to OUTPUT/images"
     )
 
     check = commands.add("data-check", run_data_check, "check a data set")
@@ -77,6 +111,37 @@ def run_landmarks(options: argparse.Namespace) -> None:
             f"{number:>3}  {landmark.abbreviation:<{abbreviation}}  {landmark.name:<{name}}  "
             f"{landmark.definition}".rstrip()
         )
+
+
+def run_convert(options: argparse.Namespace) -> None:
+    """Convert the annotations of a data set."""
+    from cephray.config import load_config, override
+    from cephray.data import convert_annotations, format_named
+    from cephray.progress import progress
+
+    values = {
+        "data.landmarks": options.landmarks,
+        "data.reader": options.reader,
+        "data.spacing_mm": options.spacing,
+        "data.unknown_labels": options.unknown_labels,
+    }
+    to = format_named(options.to)
+    with progress("converting", None) as advance:
+        done = convert_annotations(
+            options.input,
+            options.output,
+            to,
+            override(load_config(), values).data,
+            options.split,
+            options.source_format and format_named(options.source_format),
+            options.copy_films,
+            lambda: advance(1),
+        )
+    readers = ", ".join(done.readers)
+    print(
+        f"{done.films} films with {done.marks} marks by {readers}: {done.format} to {to.title} in"
+        f" {options.output}"
+    )
 
 
 def run_data_check(options: argparse.Namespace) -> None:

@@ -14,7 +14,6 @@ from .augment import UnsharpMaskConfig as UnsharpMaskConfig
 from .augment import WindowNoiseConfig as WindowNoiseConfig
 from .config import Config as Config
 from .data import DataConfig as DataConfig
-from .data import Reader as Reader
 from .files import dump_config as dump_config
 from .files import flatten as flatten
 from .files import load_config as load_config

@@ -10,8 +10,6 @@ from cephray.config.section import PositiveFloat, Section
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set, landmark_set_names
 
-Reader = Literal["mean", "senior", "junior"]
-
 
 class DataConfig(Section):
     """Which films are read, and how they are fitted to the network's input."""
@@ -21,10 +19,24 @@ class DataConfig(Section):
         description="landmark set: the name of one that comes with cephray, the path of a YAML "
         "file, or the values of such a file, which a path is replaced by",
     )
-    reader: Reader = Field("mean", description="reader whose marks are taken as the truth")
+    reader: Annotated[str, Field(min_length=1)] = Field(
+        "mean",
+        description="reader whose marks are taken as the truth; mean: the mean of all readers; "
+        "all: each time that training takes a film, the marks of one of them, and elsewhere their "
+        "mean",
+    )
+    unknown_labels: Literal["refuse", "ignore"] = Field(
+        "refuse",
+        description="what to do with marked points that are not in the landmark set",
+    )
     spacing_mm: PositiveFloat | None = Field(
         None,
         description="millimetres per pixel of all films; if none, the spacing in the data set",
+    )
+    ruler_mm: PositiveFloat | None = Field(
+        None,
+        description="millimetres between the points that are marked as ruler1 and ruler2 on each "
+        "film, from which its spacing is computed",
     )
     image_height: Annotated[int, Field(ge=32)] = Field(
         800, description="height of the network's input, pixels"

@@ -5,11 +5,15 @@ from .arrays import film_from_array as film_from_array
 from .augmentation.film import augment as augment
 from .check.check import check_dataset as check_dataset
 from .check.text import format_check as format_check
+from .conversion import Conversion as Conversion
+from .conversion import convert_annotations as convert_annotations
+from .convert import FORMATS as FORMATS
+from .convert import format_named as format_named
 from .copies import find_copies as find_copies
-from .dataset.readers import MEAN as MEAN
 from .dataset.readers import Comparison as Comparison
 from .dataset.readers import compare_readers as compare_readers
-from .dataset.records import Record as Record
+from .dataset.record import MEAN as MEAN
+from .dataset.record import Record as Record
 from .dataset.records import list_films as list_films
 from .dataset.records import read_dataset as read_dataset
 from .films import Film as Film

@@ -5,7 +5,7 @@ It knows image files, but no layouts of data sets.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -43,6 +43,8 @@ class Film:
         size_px: (width, height) of the original film, pixels.
         spacing_mm: millimetres per pixel of the original film; NaN if unknown.
         frame: part of the original film that the image shows.
+        truths_norm: float32 [R, K, 2], normalised marks of which training draws one each time, or
+            None if the truth is always `landmarks_norm`.
         pixels: uint8 [h, w], the original film, or None if it is not kept.
     """
 
@@ -52,6 +54,7 @@ class Film:
     size_px: tuple[int, int]
     spacing_mm: float
     frame: geometry.Frame
+    truths_norm: NDArray[np.float32] | None = None
     pixels: GrayImage | None = field(default=None, repr=False)
 
     @property
@@ -141,7 +144,11 @@ def load_film(record: Record, view: View) -> Film:
     size_px = (image.shape[1], image.shape[0])
     check_landmarks(record, size_px)
     check_spacing(record, size_px)
-    return view_film(record.film, image, record.landmarks_px, record.spacing_mm, view)
+    film = view_film(record.film, image, record.landmarks_px, record.spacing_mm, view)
+    if record.truths_px is None:
+        return film
+    truths_norm = geometry.normalise(record.truths_px, film.frame).astype(np.float32)
+    return replace(film, truths_norm=truths_norm)
 
 
 def view_film(
@@ -277,23 +284,33 @@ def resize_film(image: GrayImage, size: tuple[int, int]) -> GrayImage:
 
 
 def check_landmarks(record: Record, size_px: tuple[int, int]) -> None:
-    """Check that all landmarks of a record lie on its film. Missing landmarks are accepted.
+    """Check that all landmarks of a record lie on its film, and that it has the size marked on.
+
+    Missing landmarks are accepted.
 
     Args:
         record: record of the film.
         size_px: (width, height) of the film, pixels.
 
     Raises:
-        InputError: If a landmark lies outside. The message names the film, its size, and the
-            first such landmark.
+        InputError: If a landmark lies outside, or the film has another size. The message names
+            the film, its size, and the first such landmark.
     """
+    if record.size_px is not None and record.size_px != size_px:
+        width, height = record.size_px
+        raise InputError(
+            f"film {record.image_path}: has {size_px[0]} × {size_px[1]} pixels, but was marked at"
+            f" {width} × {height}; give the film that was marked"
+        )
     outside = np.flatnonzero(geometry.outside(record.landmarks_px, size_px))
     if outside.size:
         x, y = record.landmarks_px[outside[0]]
+        cause = "were the marks made on another film, or on one of another size?"
+        if not geometry.outside(record.landmarks_px[:, ::-1], size_px).any():
+            cause = "x and y seem to be swapped in its annotation"
         raise InputError(
             f"film {record.image_path}: landmark {outside[0] + 1} at ({x:g}, {y:g}) lies outside"
-            f" the film of {size_px[0]} × {size_px[1]} pixels; were the marks made on another"
-            " film, or on one of another size?"
+            f" the film of {size_px[0]} × {size_px[1]} pixels; {cause}"
         )
 
 

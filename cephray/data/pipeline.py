@@ -23,7 +23,7 @@ from cephray.data.table import FilmTable
 FloatArray = NDArray[np.float32]
 
 # Last entry of a random generator's seed. Each purpose has its own, so that they are independent.
-_ORDER, _AUGMENT, _HOLDOUT, _FIRST_POINTS = range(4)
+_ORDER, _AUGMENT, _HOLDOUT, _FIRST_POINTS, _READER = range(5)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,8 @@ def training_batches(
         world_size: number of workers.
         steps_taken: number of batches at the beginning of the epoch to leave out.
     """
-    visible = np.asarray(np.isfinite(table.landmarks_norm).all(axis=-1))  # [N, K]
+    truth = _drawn_landmarks(table, seed, epoch)
+    visible = np.asarray(np.isfinite(truth).all(axis=-1))  # [N, K]
     extent_mm = table.extent_mm
 
     def make(whole: NDArray[np.int64]) -> Batch:
@@ -144,7 +145,7 @@ def training_batches(
         images, points, first_points = [], [], []
         for index, image in zip(mine, table.fetch(mine.tolist()), strict=True):
             rng = np.random.default_rng([seed, epoch, int(index), _AUGMENT])
-            image, landmarks = augment(image, table.landmarks_norm[index], rng, augmentation)
+            image, landmarks = augment(image, truth[index], rng, augmentation)
             images.append(image)
             points.append(landmarks)
             rng = np.random.default_rng([seed, epoch, int(index), _FIRST_POINTS])
@@ -162,6 +163,20 @@ def training_batches(
 
     batches = epoch_batches(len(table), global_batch_size, seed, epoch)
     return [partial(make, whole) for whole in batches[steps_taken:]]
+
+
+def _drawn_landmarks(table: FilmTable, seed: int, epoch: int) -> FloatArray:
+    """Return the landmarks that are the truth in an epoch, [N, K, 2], normalised.
+
+    If the marks of several readers are the truth, those of one reader are drawn for each film.
+    """
+    if table.truths_norm is None:
+        return table.landmarks_norm
+    drawn = []
+    for index, truths in enumerate(table.truths_norm):
+        rng = np.random.default_rng([seed, epoch, index, _READER])
+        drawn.append(truths[rng.integers(len(truths))])
+    return np.stack(drawn)
 
 
 def _black_film(table: FilmTable, counts: FloatArray) -> Batch:

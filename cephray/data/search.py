@@ -17,7 +17,7 @@ from typing import NamedTuple
 from cephray.data.dicom import is_dicom
 from cephray.data.films import FILM_SUFFIXES
 from cephray.errors import InputError
-from cephray.storage import Place, RemotePath
+from cephray.storage import Place, RemotePath, walk_files
 
 LANDMARK_TABLE, MEASUREMENT_TABLE = "landmarks.csv", "measurements.csv"
 """Files in the output folder with the results of all films."""
@@ -67,11 +67,11 @@ def find_films(
     for path in paths:
         if path.is_dir():
             found = []
-            for file in _walk(path, leave_out):
-                if _looks_like_film(file.path):
-                    found.append(file)
+            for name, file in walk_files(path, leave_out):
+                if _looks_like_film(file):
+                    found.append(FilmFile(name, file))
                 else:
-                    on_other(file.path)
+                    on_other(file)
             if not found:
                 raise InputError(
                     f"{path}: no film in this folder or its sub-folders; known formats:"
@@ -160,42 +160,6 @@ def _result_keys(name: str) -> set[str]:
 def _key(name: str) -> str:
     """Return a key that is equal for names that some file systems do not distinguish."""
     return unicodedata.normalize("NFC", name).casefold()
-
-
-def _walk(folder: Place, leave_out: Place | None) -> Iterator[FilmFile]:
-    """Yield the files in a folder sorted by name, then those in its sub-folders.
-
-    They are named by their path in the folder.
-    """
-    if isinstance(folder, RemotePath):
-        yield from _walk_remote(folder, leave_out)
-        return
-
-    def refuse(error: OSError) -> None:
-        raise InputError(f"folder {error.filename} cannot be read ({error.strerror})") from None
-
-    out = leave_out.resolve() if isinstance(leave_out, Path) else None
-    for here, folders, files in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".") and Path(here, name).resolve() != out
-        )
-        for path in (Path(here, name) for name in sorted(files) if not name.startswith(".")):
-            yield FilmFile(path.relative_to(folder).as_posix(), path)
-
-
-def _walk_remote(folder: RemotePath, leave_out: Place | None) -> Iterator[FilmFile]:
-    # As in a local folder, only a sub-folder is left out.
-    out = leave_out if isinstance(leave_out, RemotePath) else None
-    if out is not None and folder.is_relative_to(out):
-        out = None
-    for file in folder.files(recursive=True):
-        inside = file.relative_to(folder)
-        if out is not None and file.is_relative_to(out):
-            continue
-        if not any(part.startswith(".") for part in inside.parts):
-            yield FilmFile(inside.as_posix(), file)
 
 
 def _looks_like_film(path: Place) -> bool:

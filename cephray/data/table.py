@@ -35,6 +35,8 @@ class FilmTable:
         image_size: (H, W) of the images, pixels.
         images: N arrays [H, W], or N references to arrays in Ray's object store.
         digests: N digests of the images.
+        truths_norm: marks [R, K, 2] of each film of which training draws one each time, or None
+            if the truth is always `landmarks_norm`. R may differ.
     """
 
     films: tuple[str, ...]
@@ -44,6 +46,7 @@ class FilmTable:
     image_size: tuple[int, int]
     images: Sequence[Any] = field(repr=False)
     digests: tuple[str, ...] = field(default=(), repr=False)
+    truths_norm: tuple[FloatArray, ...] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         """Return N, the number of films."""
@@ -78,6 +81,8 @@ class FilmTable:
         for film, image in zip(self.films, self.digests, strict=True):
             digest.update(f"{film}\n{image}\n".encode())
         digest.update(self.landmarks_norm.tobytes() + self.extent_mm.tobytes())
+        for truths in self.truths_norm or ():
+            digest.update(truths.tobytes())
         return digest.hexdigest()
 
     def fetch(self, indices: Sequence[int]) -> list[GrayImage]:
@@ -174,7 +179,13 @@ def decode_on_cluster(
         image_size=view.size,
         images=[image for image, _ in pairs],
         digests=tuple(digest for _, digest in details),
+        truths_norm=_truths(films),
     )
+
+
+def _truths(films: Sequence[Film]) -> tuple[FloatArray, ...] | None:
+    found = tuple(film.truths_norm for film in films if film.truths_norm is not None)
+    return found or None
 
 
 def _decode_task(record: Record, view: View) -> tuple[GrayImage, tuple[Film, str]]:

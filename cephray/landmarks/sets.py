@@ -17,11 +17,13 @@ class Landmark:
         name: full name.
         abbreviation: as used on tracings.
         definition: where the point is, in words.
+        aliases: other labels of the point in annotation files.
     """
 
     name: str
     abbreviation: str
     definition: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,20 +79,17 @@ class LandmarkSet:
 
         Args:
             tree: `name`; `landmarks`, a list of mappings with `name`, `abbreviation` and, if
-                wanted, `definition`; and, if wanted, `lines`, a list of mappings with `name`,
-                `start` and `end`, and `contested`, a list of abbreviations.
+                wanted, `definition` and `aliases`, a list; and, if wanted, `lines`, a list of
+                mappings with `name`, `start` and `end`, and `contested`, a list of abbreviations.
 
         Raises:
-            InputError: If a key is unknown or missing, a value is no text, an abbreviation or a
-                name occurs twice, or a line or a contested landmark is not in the set. The message
-                begins with the place in the tree.
+            InputError: If a key is unknown or missing, a value is no text, an abbreviation, a name
+                or an alias occurs twice, or a line or a contested landmark is not in the set. The
+                message begins with the place in the tree.
         """
         _check_keys("landmark set", tree, {"name", "landmarks"}, {"lines", "contested"})
         name = _text("name", tree["name"])
-        landmarks = [
-            Landmark(**_texts(place, entry, {"name", "abbreviation"}, {"definition"}))
-            for place, entry in _entries("landmarks", tree["landmarks"])
-        ]
+        landmarks = [_landmark(*pair) for pair in _entries("landmarks", tree["landmarks"])]
         if not landmarks:
             raise InputError("landmarks: is empty; a set needs at least one landmark")
         lines = [
@@ -101,6 +100,8 @@ class LandmarkSet:
         known = [landmark.abbreviation for landmark in landmarks]
         _check_distinct("abbreviation", known)
         _check_distinct("name", [landmark.name for landmark in landmarks])
+        aliases = [alias for landmark in landmarks for alias in landmark.aliases]
+        _check_distinct("alias", [*known, *aliases])
         ends = [(f"line {line.name!r}", end) for line in lines for end in (line.start, line.end)]
         for place, abbreviation in [*ends, *(("contested", one) for one in contested)]:
             if abbreviation not in known:
@@ -112,7 +113,11 @@ class LandmarkSet:
         return {
             "name": self.name,
             "landmarks": [
-                {key: text for key, text in asdict(landmark).items() if text}
+                {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in asdict(landmark).items()
+                    if value
+                }
                 for landmark in self.landmarks
             ],
             "lines": [asdict(line) for line in self.lines],
@@ -125,6 +130,16 @@ def _entries(place: str, value: Any) -> list[tuple[str, Any]]:
     if not isinstance(value, list | tuple):
         raise InputError(f"{place}: must be a list; got {value!r:.60}")
     return [(f"{place}, entry {number}", entry) for number, entry in enumerate(value, 1)]
+
+
+def _landmark(place: str, entry: Any) -> Landmark:
+    aliases: tuple[str, ...] = ()
+    if isinstance(entry, Mapping) and "aliases" in entry:
+        given = _entries(f"{place}, aliases", entry["aliases"])
+        aliases = tuple(_text(*pair) for pair in given)
+        entry = {key: value for key, value in entry.items() if key != "aliases"}
+    texts = _texts(place, entry, {"name", "abbreviation"}, {"definition"})
+    return Landmark(**texts, aliases=aliases)
 
 
 def _texts(place: str, entry: Any, needed: set[str], others: set[str]) -> dict[str, str]:

@@ -8,5 +8,7 @@ from .location import digest as digest
 from .location import fetch_verified as fetch_verified
 from .location import list_files as list_files
 from .location import place as place
+from .location import read_text as read_text
 from .location import remove_folder as remove_folder
+from .location import walk_files as walk_files
 from .remote import RemotePath as RemotePath

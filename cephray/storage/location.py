@@ -6,12 +6,14 @@ Code that reads or writes a run therefore need not distinguish them.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -52,6 +54,73 @@ def list_files(folder: Place) -> list[Place]:
     if isinstance(folder, RemotePath):
         return list(folder.files())
     return [path for path in sorted(folder.iterdir()) if path.is_file()]
+
+
+def walk_files(folder: Place, leave_out: Place | None = None) -> Iterator[tuple[str, Place]]:
+    """Yield the files in a folder sorted by name, then those in its sub-folders.
+
+    Hidden files and folders are left out.
+
+    Args:
+        folder: folder to list.
+        leave_out: sub-folder that is left out, or None.
+
+    Yields:
+        The path in the folder, with `/` between folders, and the file.
+
+    Raises:
+        InputError: If a folder cannot be read.
+    """
+    if isinstance(folder, RemotePath):
+        yield from _walk_remote(folder, leave_out)
+        return
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"folder {error.filename} cannot be read ({error.strerror})") from None
+
+    out = leave_out.resolve() if isinstance(leave_out, Path) else None
+    for here, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and Path(here, name).resolve() != out
+        )
+        for path in (Path(here, name) for name in sorted(files) if not name.startswith(".")):
+            yield path.relative_to(folder).as_posix(), path
+
+
+def _walk_remote(folder: RemotePath, leave_out: Place | None) -> Iterator[tuple[str, Place]]:
+    # As in a local folder, only a sub-folder is left out.
+    out = leave_out if isinstance(leave_out, RemotePath) else None
+    if out is not None and folder.is_relative_to(out):
+        out = None
+    for file in folder.files(recursive=True):
+        inside = file.relative_to(folder)
+        if out is not None and file.is_relative_to(out):
+            continue
+        if not any(part.startswith(".") for part in inside.parts):
+            yield inside.as_posix(), file
+
+
+def read_text(path: Place, what: str) -> str:
+    """Read a text file: UTF-8, or UTF-16 with a byte order mark, as Windows writes it.
+
+    Args:
+        path: path of the file.
+        what: kind of file, for messages.
+
+    Raises:
+        InputError: If the file cannot be read as text.
+    """
+    try:
+        content = path.read_bytes()
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"{what} {path} cannot be read as text ({error}); save it as UTF-8"
+        ) from None
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def fetch_verified(file: RemotePath, sha256: str) -> Path:

@@ -14,7 +14,7 @@ from cephray.clinical.agreement import class_agreement
 from cephray.clinical.measures import MEASUREMENTS, classify
 from cephray.config import DataConfig
 from cephray.data import read_dataset
-from cephray.data.dataset.records import Split
+from cephray.data.dataset.record import Split
 
 
 def of_anb(*numbers: float) -> NDArray[np.floating[Any]]:

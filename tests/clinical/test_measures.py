@@ -16,7 +16,7 @@ from cephray import geometry
 from cephray.clinical.measures import LANDMARKS, MEASUREMENTS, classify, measure, round_landmarks
 from cephray.config import DataConfig
 from cephray.data import read_dataset
-from cephray.data.dataset.annotations import read_annotation
+from cephray.data.convert.text import parse_text
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, Landmark, LandmarkSet
 
@@ -305,7 +305,10 @@ def test_the_readers_mean_gives_every_label_of_the_challenge(
 
 def test_both_readers_files_hold_the_same_labels(shared: Path) -> None:
     junior, senior = (
-        {path.stem: read_annotation(path, len(ISBI2015))[1] for path in folder.glob("*.txt")}
+        {
+            path.stem: parse_text(path.read_text(), path.name, len(ISBI2015))[1]
+            for path in folder.glob("*.txt")
+        }
         for folder in (shared / "data" / "isbi2015" / "Annotations").glob("* Orthodontist")
     )
     assert len(junior) >= 300

@@ -16,6 +16,7 @@ from cephray.errors import InputError
 
 # A value for each key that may be None, with the other settings that the value needs.
 PRESENT: dict[str, dict[str, Any]] = {
+    "data.ruler_mm": {"data.ruler_mm": 10.0},
     "data.spacing_mm": {"data.spacing_mm": 0.1},
     "model.backbone_weights": {"model.backbone_weights": "imagenet"},
     "model.crop_depth": {"model.crop_depth": 2},

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.config import DataConfig
-from cephray.data.dataset.records import Record, read_dataset
+from cephray.data.dataset import Record, read_dataset
 from cephray.data.films import View, check_landmarks, load_film, read_pixels, resize_film
 from cephray.errors import InputError
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -107,6 +108,32 @@ def test_counts_ignore_missing_landmarks(make_table: MakeTable) -> None:
     table.landmarks_norm[2, 5] = np.nan
     counts = sum(make().counts for make in training_batches(table, AugmentConfig(), 2, 0, 1))
     np.testing.assert_array_equal(counts, [4] * 5 + [3] + [4] * 13)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_marks_of_one_reader_are_drawn_where_all_are_the_truth(
+    workers: int, make_table: MakeTable
+) -> None:
+    table = make_table(12)
+    rng = np.random.default_rng(0)
+    truths = tuple(
+        rng.uniform(0.2, 0.8, (readers, 19, 2)).astype(np.float32) for readers in [2, 3, 1] * 4
+    )
+    truths[2][:, 5] = np.nan
+    table = replace(table, truths_norm=truths)
+    drawn: dict[int, set[int]] = {number: set() for number in range(12)}
+    for epoch in range(20):
+        counts = np.zeros(19)
+        for rank in range(workers):
+            for make in training_batches(table, AugmentConfig(), 5, 0, epoch, rank, workers):
+                batch = make()
+                counts += batch.counts if rank == 0 else 0
+                for number, truth in zip(batch.indices.tolist(), batch.truth, strict=False):
+                    same = [np.array_equal(truth, one, equal_nan=True) for one in truths[number]]
+                    drawn[number].add(same.index(True))
+        assert counts.tolist() == [12.0] * 5 + [11.0] + [12.0] * 13
+    assert [len(readers) for readers in drawn.values()] == [2, 3, 1] * 4
+    assert table.fingerprint != make_table(12).fingerprint
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])

@@ -111,10 +111,13 @@ def test_copies_are_found_and_remembered(folder: Path, remote: RemotePath) -> No
 @pytest.mark.parametrize(
     ("inside", "said"),
     [
-        ("a data set/Dataset", "has no known layout: found Testing, Training, notes.txt"),
+        (
+            "a data set/Dataset",
+            "no known layout and no annotations: found Testing, Training, notes.txt",
+        ),
         ("nothing", "does not exist"),
         ("", r"is one level too high; give s3://films/a%20data%20set"),
-        ("a data set/spacing.csv", "is a file; give a folder"),
+        ("a data set/spacing.csv", "is no file of annotations"),
     ],
 )
 def test_what_is_no_data_set_is_refused(

@@ -1,11 +1,13 @@
-from .annotations import SPACING_FILE as SPACING_FILE
 from .layouts import LAYOUTS as LAYOUTS
 from .names import first_few as first_few
 from .names import natural_key as natural_key
-from .readers import MEAN as MEAN
 from .readers import Comparison as Comparison
 from .readers import compare_readers as compare_readers
-from .records import IMAGE_SUFFIXES as IMAGE_SUFFIXES
-from .records import Record as Record
+from .record import ALL as ALL
+from .record import IMAGE_SUFFIXES as IMAGE_SUFFIXES
+from .record import MEAN as MEAN
+from .record import Record as Record
+from .record import true_marks as true_marks
 from .records import list_films as list_films
 from .records import read_dataset as read_dataset
+from .spacings import SPACING_FILE as SPACING_FILE

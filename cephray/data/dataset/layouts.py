@@ -20,12 +20,14 @@ class Layout:
         images: folder of the films by split.
         annotations: folder of the annotation files by split and reader.
         spacing_mm: millimetres per pixel of all films, or None if it is unknown or differs.
+        format: name of the format of the annotation files.
     """
 
     name: str
     images: Mapping[str, str]
     annotations: Mapping[str, Mapping[str, str]]
     spacing_mm: float | None
+    format: str = "text"
 
 
 def _for_each(images: Mapping[str, str], **folders: str) -> dict[str, Mapping[str, str]]:
@@ -42,7 +44,7 @@ _ISBI_RAW = {
     "test1": "RawImage/Test1Data",
     "test2": "RawImage/Test2Data",
 }
-_ISBI_FOLDERS = {"train": "train", "test1": "valid", "test2": "test"}
+_SPLIT_FOLDERS = {"train": "train", "test1": "valid", "test2": "test"}
 
 LAYOUTS = (
     Layout(
@@ -67,13 +69,13 @@ LAYOUTS = (
     ),
     Layout(
         name="ISBI 2015 (train/, valid/, test/)",
-        images={split: f"{folder}/images" for split, folder in _ISBI_FOLDERS.items()},
+        images={split: f"{folder}/images" for split, folder in _SPLIT_FOLDERS.items()},
         annotations={
             split: {
                 reader: f"{folder}/annotations/{reader}-orthodontist"
                 for reader in ("senior", "junior")
             }
-            for split, folder in _ISBI_FOLDERS.items()
+            for split, folder in _SPLIT_FOLDERS.items()
         },
         spacing_mm=0.1,
     ),
@@ -88,12 +90,32 @@ LAYOUTS = (
         },
         spacing_mm=None,
     ),
+    Layout(
+        name="Aariz (train/, valid/, test/)",
+        images={split: f"{folder}/Cephalograms" for split, folder in _SPLIT_FOLDERS.items()},
+        annotations={
+            split: {
+                reader: f"{folder}/Annotations/Cephalometric Landmarks/{name} Orthodontists"
+                for reader, name in (("senior", "Senior"), ("junior", "Junior"))
+            }
+            for split, folder in _SPLIT_FOLDERS.items()
+        },
+        spacing_mm=None,
+        format="aariz",
+    ),
 )
 
 
 def match_layout(folder: Place) -> Layout | None:
-    """Return the first layout of which `folder` contains a folder of films, or None."""
+    """Return the first layout of which `folder` contains a folder of films, or None.
+
+    A folder `images` occurs in data sets of many kinds. The layout with this name alone must have
+    a folder of annotations as well.
+    """
     for layout in LAYOUTS:
-        if any((folder / path).is_dir() for path in layout.images.values()):
+        if not any((folder / path).is_dir() for path in layout.images.values()):
+            continue
+        annotations = {path for paths in layout.annotations.values() for path in paths.values()}
+        if len(layout.images) > 1 or any((folder / path).is_dir() for path in annotations):
             return layout
     return None

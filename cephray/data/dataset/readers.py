@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.data.dataset.records import Record
+from cephray.data.dataset.record import ALL, MEAN, Record
 
-MEAN, EACH = "mean", "each"
+EACH = "each"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,7 @@ def compare_readers(records: Sequence[Record], ground_truth: str) -> tuple[Compa
 
     Args:
         records: N films.
-        ground_truth: reader whose marks are the truth, or `MEAN`.
+        ground_truth: reader whose marks are the truth, or `MEAN` or `ALL`.
 
     Returns:
         The comparisons with the mean, if it is the truth, then one for each pair of readers. Two
@@ -56,7 +56,7 @@ def compare_readers(records: Sequence[Record], ground_truth: str) -> tuple[Compa
     if len(readers) < 2:
         return ()
     found = []
-    if ground_truth == MEAN:
+    if ground_truth in (MEAN, ALL):
         for reader in readers if len(readers) > 2 else readers[:1]:
             name = reader if len(readers) > 2 else EACH
             found.append(_compare(records, reader, MEAN, name))

@@ -108,6 +108,28 @@ def decode_dicom(content: bytes, film: str) -> DicomFilm:
         ) from None
 
 
+def read_dicom_spacing(content: bytes) -> float | None:
+    """Read the spacing of a DICOM file, of whose pixels nothing is decoded.
+
+    Args:
+        content: content of the file, which must be a DICOM file (`is_dicom`).
+
+    Returns:
+        Millimetres per pixel of the film that `decode_dicom` returns, or None if the file does not
+        contain it or is damaged.
+    """
+    try:
+        elements = [*dicom_spacing.ELEMENTS, "Rows"]
+        dataset = dcmread(BytesIO(content), specific_tags=elements, stop_before_pixels=True)
+        found, _ = dicom_spacing.find_spacing(dataset, int(dataset.Rows))
+    except Exception:  # pydicom raises errors of any type for damaged files
+        return None
+    if found is None:
+        return None
+    is_square = max(found[:2]) / min(found[:2]) - 1 < _SAME
+    return sum(found[:2]) / 2 if is_square else min(found[:2])
+
+
 def _require_picture(dataset: Dataset, film: str) -> None:
     """Check that a file contains a single image, and that its decoder is installed."""
     if "PixelData" not in dataset:

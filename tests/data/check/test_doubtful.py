@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cephray.config import DataConfig
 from cephray.data.check.doubtful import Doubt, find_doubtful
 from cephray.data.check.unlike import FEWEST_FILMS
-from cephray.data.dataset.records import Record, read_dataset
+from cephray.data.dataset import Record, read_dataset
 from cephray.data.synthetic.draw import write_dataset
 from cephray.landmarks import ISBI2015
 

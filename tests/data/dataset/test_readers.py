@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from cephray.config import DataConfig
+from cephray.data.dataset import Record, read_dataset
 from cephray.data.dataset.readers import compare_readers
-from cephray.data.dataset.records import Record, read_dataset
 
 
 def record(**readers: list[tuple[float, float]]) -> Record:

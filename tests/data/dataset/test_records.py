@@ -17,7 +17,7 @@ from cephray.data.dataset.records import list_films, read_dataset
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015
 
-ISBI, ISBI_RAW, ISBI_FOLDERS, PKU = LAYOUTS
+ISBI, ISBI_RAW, ISBI_FOLDERS, PKU, _ = LAYOUTS
 K = len(ISBI2015)
 
 
@@ -163,15 +163,16 @@ def test_an_invalid_spacing_file_is_refused(isbi: Path, rows: list[str], expecte
 
 
 def test_folders_without_a_data_set_are_refused(tmp_path: Path) -> None:
-    assert "has no known layout: found nothing; known layouts: ISBI" in message(tmp_path)
+    assert "found nothing; known layouts and formats: ISBI" in message(tmp_path)
     (tmp_path / "holiday.txt").touch()
     assert "found holiday.txt" in message(tmp_path)
-    assert "is a file" in message(tmp_path / "holiday.txt")
+    assert "holiday.txt has 0 lines; 19 lines x,y are needed" in message(tmp_path / "holiday.txt")
     assert "does not exist" in message(tmp_path / "nowhere")
     (tmp_path / "data").mkdir()
     build(tmp_path / "data", ISBI, {"train": ["001"]})
     assert f"one level too high; give {tmp_path / 'data'}" in message(tmp_path)
-    (tmp_path / PKU.images["all"]).mkdir()
+    for folder in ("images", "annotations/orthodontist-1"):
+        (tmp_path / folder).mkdir(parents=True)
     assert "has no films in images" in message(tmp_path)
 
 
@@ -244,7 +245,7 @@ def test_unreadable_annotation_files_are_refused(isbi: Path) -> None:
     path = isbi / ISBI.annotations["train"]["senior"] / "001.txt"
     write_text(path, rows_of("001", "senior")[:-1])
     assert f"001.txt has {K - 1} lines; {K} lines x,y are needed" in message(isbi)
-    path.write_bytes(b"\xff\xfe\x00\x80")
+    path.write_bytes(b"\xff\x00\x80")
     assert "001.txt cannot be read as text" in message(isbi)
 
 

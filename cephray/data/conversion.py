@@ -1,0 +1,255 @@
+"""Conversion of annotations from one format to another."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from PIL import Image, UnidentifiedImageError
+
+from cephray.config import DataConfig
+from cephray.data.convert import Format, Labels, MarkedFilm
+from cephray.data.dataset import ALL, IMAGE_SUFFIXES, MEAN, SPACING_FILE, true_marks
+from cephray.data.dataset.annotated import ANNOTATIONS, Images, find_annotations, read_marks
+from cephray.data.dataset.in_layout import read_layout
+from cephray.data.dataset.layouts import match_layout
+from cephray.data.dataset.pairing import refuse
+from cephray.data.dataset.spacings import read_spacings
+from cephray.data.dicom import DICOM_SUFFIXES
+from cephray.data.films import read_film
+from cephray.errors import InputError
+from cephray.landmarks import landmark_set
+from cephray.storage import Place, is_free, replace_text
+
+IMAGES = "images"
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What was converted.
+
+    Args:
+        format: name of the format that was read, or the name of the folder layout.
+        films: number of films.
+        readers: names of the readers whose marks were written.
+        marks: number of marks.
+    """
+
+    format: str
+    films: int
+    readers: tuple[str, ...]
+    marks: int
+
+
+def convert_annotations(
+    source: Place,
+    output: Path,
+    to: Format,
+    data: DataConfig,
+    split: str = "all",
+    from_format: Format | None = None,
+    copy_films: bool = False,
+    on_film: Callable[[], None] = lambda: None,
+) -> Conversion:
+    """Convert the annotations of a data set.
+
+    Of a format with a file for each film, the file of a film is `annotations/READER/FILM` in the
+    output folder. The spacings are written to `spacing.csv` if the format does not contain them.
+
+    Args:
+        source: folder of the data set, or its annotation file.
+        output: new or empty folder; or, if the format has one file for all films, a new file with
+            its suffix.
+        to: format to write.
+        data: landmark set; reader whose marks are written, or `MEAN`, or `ALL`; spacing.
+        split: split to read of a data set in a known folder layout.
+        from_format: format to read. If None, it is recognised.
+        copy_films: whether to copy the films to the folder `images` of the output folder.
+        on_film: called for each film.
+
+    Raises:
+        InputError: If the source cannot be read, the format cannot hold it, or the output exists.
+    """
+    is_file = not to.is_per_film and output.suffix.lower() == to.suffix
+    if is_file and copy_films:
+        raise InputError(f"output {output} is a file; to copy films, give a folder")
+    if output.exists() if is_file else not is_free(output):
+        raise InputError(
+            f"output {output} exists already; give a new file"
+            if is_file
+            else f"output folder {output} is not an empty folder; give a new one"
+        )
+    labels = Labels(landmark_set(data.landmarks), data.unknown_labels)
+    name, films, images = _read(source, split, data, labels, from_format)
+    films = [_of_reader(film, data) for film in films]
+    spacings = output.with_name(SPACING_FILE)
+    if is_file and not to.holds_spacing and spacings.exists():
+        raise InputError(f"{spacings} exists already; give an output in another folder")
+    with nullcontext(_make(output.parent)) if is_file else _draft(output) as folder:
+        written = []
+        for film in films:
+            image = images.get(film.film)
+            written.append(_with_image(film, image, folder, to, copy_films))
+            on_film()
+        if to.is_per_film:
+            _write_each(written, labels, to, folder)
+        else:
+            file = folder / (output.name if is_file else f"{ANNOTATIONS}{to.suffix}")
+            replace_text(file, to.render(written, labels))
+        if not to.holds_spacing:
+            _write_spacings(written, folder / SPACING_FILE)
+    readers = tuple(dict.fromkeys(reader for film in written for reader in film.readers_px))
+    count = sum(
+        int((marks == marks).all(axis=-1).sum())
+        for film in written
+        for marks in film.readers_px.values()
+    )
+    return Conversion(name, len(written), readers, count)
+
+
+@contextmanager
+def _draft(folder: Path) -> Iterator[Path]:
+    """Yield a temporary folder, which becomes the output folder at the end.
+
+    Args:
+        folder: the output folder, which is empty or does not exist.
+    """
+    _make(folder.parent)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.absolute().parent))
+    try:
+        yield draft
+        draft.chmod(0o755)
+        if folder.exists():
+            folder.rmdir()
+        draft.rename(folder.absolute())
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _make(folder: Path) -> Path:
+    """Create a folder if it does not exist, and return it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"output folder {folder} cannot be created ({error.strerror})") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"output folder {folder} cannot be written to; give another one")
+    return folder
+
+
+def _read(
+    source: Place, split: str, data: DataConfig, labels: Labels, from_format: Format | None
+) -> tuple[str, list[MarkedFilm], dict[str, Place]]:
+    """Return the name of the format, the films, and the image of each film that has one."""
+    layout = match_layout(source) if source.is_dir() and from_format is None else None
+    if layout is not None:
+        records = read_layout(source, layout, split, data, refuse)
+        films = [
+            MarkedFilm(
+                record.film,
+                record.readers_px,
+                spacing_mm=record.spacing_mm,
+                class_labels=record.class_labels,
+            )
+            for record in records
+        ]
+        return layout.name, films, {record.film: record.image_path for record in records}
+    if not source.exists():
+        raise InputError(f"{source} does not exist")
+    found = find_annotations(source, from_format)
+    if found is None:
+        raise InputError(f"{source}: no annotations of a known format were found; see --from")
+    images = Images(found.folder, (*IMAGE_SUFFIXES, *DICOM_SUFFIXES))
+    by_film: dict[str, Place] = {}
+    spacings_mm = read_spacings(found.folder) or {}
+    films = [
+        replace(film, spacing_mm=spacings_mm.get(film.film) or film.spacing_mm)
+        for film in read_marks(found, labels)
+    ]
+    for film in films:
+        try:
+            by_film[film.film] = images.of(film)
+        except InputError:
+            continue  # the films may lie elsewhere: they are not needed
+    return found.format.title, films, by_film
+
+
+def _of_reader(film: MarkedFilm, data: DataConfig) -> MarkedFilm:
+    """Return the film with the marks that were asked for, and with the spacing that was given."""
+    film = replace(film, spacing_mm=data.spacing_mm or film.spacing_mm)
+    if data.reader == ALL:
+        return film
+    if data.reader == MEAN:
+        return replace(film, readers_px={MEAN: true_marks(film.readers_px, MEAN)}, rulers_px={})
+    if data.reader not in film.readers_px:
+        raise InputError(
+            f"film {film.film!r} is not marked by reader {data.reader!r}, but by"
+            f" {', '.join(film.readers_px)}"
+        )
+    return film.by(data.reader)
+
+
+def _with_image(
+    film: MarkedFilm, image: Place | None, folder: Path, to: Format, copy_films: bool
+) -> MarkedFilm:
+    """Return the film with its size, and with the path of its image relative to the output.
+
+    If the format holds no paths, it is the file name of the image instead.
+    """
+    if image is None:
+        if copy_films:
+            raise InputError(f"film {film.film!r}: has no image that could be copied")
+        return film
+    name = f"{film.film}{image.suffix}"
+    if copy_films:
+        path = folder / IMAGES / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(image.read_bytes())
+        name = f"{IMAGES}/{name}" if to.holds_path else name
+    elif isinstance(image, Path) and to.holds_path:
+        name = Path(os.path.relpath(image, folder)).as_posix()
+    return replace(film, image=name, size_px=film.size_px or _size_of(image))
+
+
+def _size_of(image: Place) -> tuple[int, int]:
+    if image.suffix.lower() not in DICOM_SUFFIXES:
+        try:
+            with Image.open(io.BytesIO(image.read_bytes())) as opened:
+                return opened.size
+        except (UnidentifiedImageError, OSError):
+            pass  # read_film says what is wrong with it
+    height, width = read_film(image).image.shape
+    return width, height
+
+
+def _write_each(films: Sequence[MarkedFilm], labels: Labels, to: Format, output: Path) -> None:
+    for film in films:
+        for reader in film.readers_px:
+            if "/" in reader or reader in ("", ".", ".."):
+                raise InputError(f"reader {reader!r} cannot be the name of a folder")
+            file = output / ANNOTATIONS / reader / f"{film.film}{to.suffix}"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part = film.by(reader)
+            if part.image is not None:
+                up = os.path.relpath(output / part.image, file.parent)
+                part = replace(part, image=PurePosixPath(Path(up)).as_posix())
+            file.write_text(to.render([part], labels), encoding="utf-8")
+
+
+def _write_spacings(films: Sequence[MarkedFilm], path: Path) -> None:
+    spacings_mm: Mapping[str, float] = {
+        film.film: film.spacing_mm for film in films if film.spacing_mm is not None
+    }
+    if not spacings_mm:
+        return
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(["film", "spacing_mm"])
+        table.writerows(spacings_mm.items())

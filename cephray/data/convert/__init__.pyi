@@ -1,0 +1,9 @@
+from .formats import FORMATS as FORMATS
+from .formats import Format as Format
+from .formats import format_named as format_named
+from .formats import recognise_format as recognise_format
+from .labels import RULER as RULER
+from .labels import Labels as Labels
+from .labels import Unknown as Unknown
+from .marked import MarkedFilm as MarkedFilm
+from .marked import merge_films as merge_films

@@ -1,0 +1,69 @@
+"""Tables of a data set with the spacing of each film."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+
+from cephray.errors import InputError
+from cephray.storage import Place, read_text
+
+SPACING_FILE = "spacing.csv"  # beside the layout's folders
+
+# The tables that are read, with the columns of the film's name and of its spacing. The second one
+# is that of the data set Aariz.
+_TABLES = (
+    (SPACING_FILE, "film", "spacing_mm"),
+    ("cephalogram_machine_mappings.csv", "cephalogram_id", "pixel_size"),
+)
+
+
+def read_spacings(folder: Place) -> dict[str, float] | None:
+    """Read the spacing of each film from `spacing.csv`, with columns film and spacing_mm.
+
+    The table of the data set Aariz, `cephalogram_machine_mappings.csv`, is read too.
+
+    Returns:
+        Millimetres per pixel by film, or None if the folder has no such file.
+
+    Raises:
+        InputError: If the file cannot be read, or a line is invalid. The message names the file,
+            the line and its content.
+    """
+    for name, film, spacing in _TABLES:
+        if (folder / name).exists():
+            return _read(folder / name, film, spacing)
+    return None
+
+
+def _read(path: Place, film_column: str, spacing_column: str) -> dict[str, float]:
+    text = read_text(path, "table")
+    header = text.split("\n", 1)[0]
+    delimiter = ";" if ";" in header else ","
+    try:
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        columns = [name.strip() for name in table.fieldnames or []]
+        table.fieldnames = columns
+        rows = [(table.line_num, row) for row in table]
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as a CSV table ({error})") from None
+    if not {film_column, spacing_column} <= set(columns):
+        raise InputError(
+            f"{path} must have the columns {film_column},{spacing_column}; got {','.join(columns)}"
+        )
+    spacings_mm: dict[str, float] = {}
+    for line, row in rows:
+        given = row[spacing_column] or ""
+        try:
+            value = float(given.replace(",", ".") if delimiter == ";" else given)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf or None in row:
+            hint = ", with a decimal point" if None in row or "," in given else ""
+            raise InputError(
+                f"{path}, line {line}: {spacing_column} must be a positive number of millimetres"
+                f" per pixel{hint}; got {given!r}"
+            )
+        spacings_mm[(row[film_column] or "").strip()] = value
+    return spacings_mm
