@@ -87,6 +87,8 @@ class Checkpoint:
             InputError: names the first variable that is missing, left over or of another shape.
         """
         self._fill(WEIGHTS_FILE, model.variables)
+        if self.config.model.adapted and self.config.inference.convention == "original":
+            model.get_layer("refinement").discard_change()
 
     def load_optimizer(self, optimizer: keras.optimizers.Optimizer) -> None:
         """Fill a built optimiser: step count and moments.

@@ -33,6 +33,8 @@ _LANDMARK_AXES = {
     "refinement/hidden_bias": 0,
     "refinement/output_kernel": 0,
     "refinement/output_bias": 0,
+    "refinement/kernel_change": 0,
+    "refinement/bias_change": 0,
     "heatmap/kernel": 3,
     "heatmap/bias": 0,
 }
@@ -68,19 +70,28 @@ def transfer_weights(
 ) -> Transfer:
     """Fill what a model has in common with a checkpoint; the rest keeps its values.
 
+    If the checkpoint was adapted and the model has no such change, the change becomes part of the
+    heads' last layer.
+
     Args:
         checkpoint: to take weights from.
         model: to fill.
         landmarks: set of the model.
     """
     arrays = load_file(checkpoint.file(WEIGHTS_FILE))
+    targets = by_path(model.variables)
+    for part in ("kernel", "bias"):
+        change = arrays.get(f"refinement/{part}_change")
+        last = f"refinement/output_{part}"
+        if change is not None and f"refinement/{part}_change" not in targets and last in arrays:
+            arrays[last] = arrays[last] + change
     theirs = landmark_set(checkpoint.config.data.landmarks).names
     shared = [name for name in landmarks.names if name in theirs]
     to = [landmarks.names.index(name) for name in shared]
     of = [theirs.index(name) for name in shared]
     taken, fresh = [], []
     values = copy_arrays(model.variables)
-    for path, variable in by_path(model.variables).items():
+    for path, variable in targets.items():
         ours, axis = values[path], _LANDMARK_AXES.get(path)
         if path in arrays and _fill(ours, arrays[path], axis, to, of, len(theirs)):
             variable.assign(ours)

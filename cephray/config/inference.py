@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -24,6 +24,11 @@ class InferenceConfig(Section):
         (1.0,),
         description="relative widths of the frames in the last look; the network is applied to "
         "each frame, and the landmarks are averaged",
+    )
+    convention: Literal["adapted", "original"] = Field(
+        "adapted",
+        description="how an adapted network marks: adapted, as on the films that it was adapted "
+        "to; original, as it was trained before",
     )
     confidence: tuple[float, float] | None = Field(
         None,

@@ -69,6 +69,10 @@ class ModelConfig(Section):
     head_dropout: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="dropout rate of the inputs and hidden units of a dense head"
     )
+    adapted: bool = Field(
+        False,
+        description="add to the last layer of each head a change, which `cephray adapt` learns",
+    )
     refinement_passes: PositiveInt = Field(
         1, description="number of times that crop and heads are applied, with the same weights"
     )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from cephray.errors import InputError
 
@@ -27,7 +28,11 @@ RADIUS_PROBABILITY = 0.95
 BOUNDS = (0.0, 0.5, 0.7, 0.85, 0.95, 1.0)
 """Bounds of the confidence bands. The last band but one is centred on 90 %."""
 
-_MAX_STEPS = 50
+PRIOR_LANDMARKS = 100.0
+"""Number of landmarks that a prior counts as much as."""
+
+_MAX_STEPS = 200
+_LONGEST_STEP = 1.0
 _MIN_ERRORS = 20  # on either side of the limit
 
 
@@ -101,36 +106,49 @@ def radius_factor(calibration: Calibration) -> float:
     return float(LIMIT_MM * np.exp((logit - calibration.offset) / calibration.slope))
 
 
-def calibrate(spread_mm: FloatArray, errors_mm: FloatArray) -> Calibration:
+def calibrate(
+    spread_mm: FloatArray, errors_mm: FloatArray, prior: Calibration | None = None
+) -> Calibration:
     """Fit the calibration to known errors by logistic regression.
 
     Args:
         spread_mm: spreads of landmarks on films that were not trained on, millimetres.
         errors_mm: radial errors of the same landmarks; NaN where the truth is missing.
+        prior: calibration that holds where there are no errors. It counts as much as
+            `PRIOR_LANDMARKS` landmarks. If None, only the errors count.
 
     Returns:
-        The calibration of maximum likelihood.
+        The calibration of maximum likelihood; with a prior, that of maximum posterior probability.
 
     Raises:
-        InputError: If too few errors lie within the limit, or too few beyond it.
+        InputError: If there is no prior, and too few errors lie within the limit, or too few
+            beyond it.
     """
     known = np.isfinite(errors_mm) & np.isfinite(spread_mm)
     within = (errors_mm[known] <= LIMIT_MM).astype(np.float64)
-    if min(within.sum(), (1 - within).sum()) < _MIN_ERRORS:
+    if prior is None and min(within.sum(), (1 - within).sum()) < _MIN_ERRORS:
         raise InputError(
             f"{within.sum():.0f} of {within.size} landmarks lie within {LIMIT_MM:g} mm of the "
             f"truth; calibration needs at least {_MIN_ERRORS} within and {_MIN_ERRORS} beyond: "
             "give more films"
         )
     inputs = np.stack([np.ones(within.size), -np.log(spread_mm[known])], axis=-1)  # [n, 2]
-    weights = np.zeros(2)
+    centre = np.zeros(2)
     ridge = 1e-6 * np.eye(2)  # keeps the weights finite if the spread separates the errors
+    if prior is not None and within.size:
+        centre = np.array(prior)
+        sure = expit(inputs @ centre)
+        ridge = ridge + (PRIOR_LANDMARKS / within.size) * (
+            (inputs * (sure * (1 - sure))[:, None]).T @ inputs
+        )
+    weights = centre.copy()
     for _ in range(_MAX_STEPS):  # Newton's method; the likelihood has a single maximum
-        probability = 1 / (1 + np.exp(-inputs @ weights))
+        probability = expit(inputs @ weights)
         curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs
-        slope = inputs.T @ (within - probability) - ridge @ weights
+        slope = inputs.T @ (within - probability) - ridge @ (weights - centre)
         step = np.linalg.solve(curvature + ridge, slope)
-        weights += step
+        # Far from the maximum, the whole step may lead further away.
+        weights += step * min(1.0, _LONGEST_STEP / float(np.linalg.norm(step)))
         if np.abs(step).max() < 1e-10:
             break
     return Calibration(*weights.tolist())

@@ -265,9 +265,16 @@ def _build_heads(model: ModelConfig) -> layers.Layer:
     outputs = 3 if model.spread else 2
     if model.head == "dense":
         return DenseHeads(
-            model.head_channels, model.head_units, outputs, model.head_dropout, name="refinement"
+            model.head_channels,
+            model.head_units,
+            outputs,
+            model.head_dropout,
+            model.adapted,
+            name="refinement",
         )
-    return RefinementHeads(model.head_channels, model.head_units, outputs, name="refinement")
+    return RefinementHeads(
+        model.head_channels, model.head_units, outputs, model.adapted, name="refinement"
+    )
 
 
 def _stack(tensors: list[Tensor], name: str) -> Tensor:

@@ -37,8 +37,72 @@ class PerHead(initializers.Initializer):
         return {"inner": self.inner}
 
 
+class Heads(layers.Layer):
+    """What the heads of all kinds share: the last layer, which is linear, and its change.
+
+    A change is added to the last layer of each head, so that the network marks by another
+    convention. The convention that it was trained on is kept beside it.
+
+    Args:
+        outputs: of each head: 2, or 3 where it estimates its spread too.
+        adapted: whether the heads have such a change. It is 0 at first.
+    """
+
+    def __init__(self, outputs: int = 2, adapted: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.outputs = outputs
+        self.adapted = adapted
+        self.kernel_change: Any = None
+        self.bias_change: Any = None
+
+    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
+        """Return the inputs of the last layer, [K, B, U], from crops [B, K, S, S, C]."""
+        raise NotImplementedError
+
+    def build_change(self, heads: int, units: int) -> None:
+        """Create the weights of the change, if there is one.
+
+        Args:
+            heads: K.
+            units: U, inputs of the last layer.
+        """
+        if not self.adapted:
+            return
+        self.kernel_change = self.add_weight(
+            shape=(heads, units, self.outputs), initializer="zeros", name="kernel_change"
+        )
+        self.bias_change = self.add_weight(
+            shape=(heads, self.outputs), initializer="zeros", name="bias_change"
+        )
+
+    def discard_change(self) -> None:
+        """Set the change to 0, so that the network marks as it did before it was adapted."""
+        for variable in (self.kernel_change, self.bias_change):
+            variable.assign(ops.zeros(variable.shape, variable.dtype))
+
+    def last(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
+        """Apply the last layer, with its change, to [K, B, U]. Returns [B, K, outputs]."""
+        if self.adapted:
+            kernel = kernel + self.kernel_change
+            bias = self.bias_change if bias is None else bias + self.bias_change
+        x = ops.matmul(x, kernel)
+        if bias is not None:
+            x = x + bias[:, None]
+        return ops.cast(ops.transpose(x, (1, 0, 2)), self.variable_dtype)
+
+    def compute_output_spec(
+        self, crops: Tensor, training: bool | None = None
+    ) -> keras.KerasTensor:
+        """Return the shape and type of the offsets."""
+        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments."""
+        return {**super().get_config(), "outputs": self.outputs, "adapted": self.adapted}
+
+
 @keras.saving.register_keras_serializable("cephray")
-class RefinementHeads(layers.Layer):
+class RefinementHeads(Heads):
     """Regresses one offset per landmark with a head of its own (Khalid et al. 2024).
 
     A head is a 3 × 3 convolution with ReLU, a dense layer with ReLU, and a linear layer without
@@ -48,7 +112,7 @@ class RefinementHeads(layers.Layer):
     Args:
         channels: filters of the convolution.
         units: of the hidden dense layer.
-        outputs: of each head: 2, or 3 where it estimates its spread too.
+        outputs, adapted: as in `Heads`.
 
     Input shape:
         [B, K, S, S, C]
@@ -57,11 +121,17 @@ class RefinementHeads(layers.Layer):
         [B, K, outputs], of `coordinate_dtype`.
     """
 
-    def __init__(self, channels: int, units: int, outputs: int = 2, **options: Any) -> None:
-        super().__init__(**options)
+    def __init__(
+        self,
+        channels: int,
+        units: int,
+        outputs: int = 2,
+        adapted: bool = False,
+        **options: Any,
+    ) -> None:
+        super().__init__(outputs, adapted, **options)
         self.channels = channels
         self.units = units
-        self.outputs = outputs
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights."""
@@ -81,9 +151,14 @@ class RefinementHeads(layers.Layer):
         self.hidden_bias = self.add_weight(
             shape=(heads, self.units), initializer="zeros", name="hidden_bias"
         )
+        self.build_change(heads, self.units)
 
     def call(self, crops: Tensor) -> Tensor:
         """Regress offsets [B, K, outputs] from crops [B, K, S, S, C]."""
+        return self.last(self.hidden(crops), self.output_kernel, None)
+
+    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
+        """Return the inputs of the last layer, [K, B, units], from crops [B, K, S, S, C]."""
         _, heads, side, _, channels = crops.shape
         x = ops.reshape(crops, (-1, heads, side * side, channels))
         x = ops.matmul(ops.cast(_neighbours(side), x.dtype), x)  # [B, K, S·S·9, C]
@@ -93,26 +168,15 @@ class RefinementHeads(layers.Layer):
         kernel = ops.reshape(self.conv_kernel, (heads, 9 * channels, self.channels))
         x = ops.relu(ops.matmul(x, kernel) + self.conv_bias[:, None])
         x = ops.reshape(x, (heads, -1, side * side * self.channels))  # [K, B, S·S·channels]
-        x = ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
-        x = ops.matmul(x, self.output_kernel)  # [K, B, outputs]
-        return ops.cast(ops.transpose(x, (1, 0, 2)), self.variable_dtype)
-
-    def compute_output_spec(self, crops: Tensor) -> keras.KerasTensor:
-        """Return the shape and type of the offsets."""
-        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
+        return ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {
-            **super().get_config(),
-            "channels": self.channels,
-            "units": self.units,
-            "outputs": self.outputs,
-        }
+        return {**super().get_config(), "channels": self.channels, "units": self.units}
 
 
 @keras.saving.register_keras_serializable("cephray")
-class DenseHeads(layers.Layer):
+class DenseHeads(Heads):
     """Regresses one offset per landmark with a small head of its own.
 
     A 1 × 1 convolution with ReLU, the same for all landmarks, leaves few channels; a head is a
@@ -122,7 +186,7 @@ class DenseHeads(layers.Layer):
     Args:
         channels: that the shared convolution leaves.
         units: of the hidden dense layer.
-        outputs: of each head: 2, or 3 where it estimates its spread too.
+        outputs, adapted: as in `Heads`.
         dropout: share of the dense layers' inputs left out in training.
 
     Input shape:
@@ -133,12 +197,17 @@ class DenseHeads(layers.Layer):
     """
 
     def __init__(
-        self, channels: int, units: int, outputs: int = 2, dropout: float = 0.0, **options: Any
+        self,
+        channels: int,
+        units: int,
+        outputs: int = 2,
+        dropout: float = 0.0,
+        adapted: bool = False,
+        **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__(outputs, adapted, **options)
         self.channels = channels
         self.units = units
-        self.outputs = outputs
         self.reduce = layers.Dense(
             channels, activation="relu", dtype=self.dtype_policy, name="reduce"
         )
@@ -165,28 +234,26 @@ class DenseHeads(layers.Layer):
         }
         for name, shape in zeros.items():
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
+        self.build_change(heads, self.units)
 
     def call(self, crops: Tensor, training: bool | None = None) -> Tensor:
         """Regress offsets [B, K, outputs] from crops [B, K, S, S, C]."""
+        hidden = self.hidden(crops, training)
+        return self.last(hidden, self.output_kernel, self.output_bias)
+
+    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
+        """Return the inputs of the last layer, [K, B, units], from crops [B, K, S, S, C]."""
         _, heads, side, _, _ = crops.shape
         x = self.reduce(crops)
         x = ops.reshape(x, (-1, heads, side * side * self.channels))
         x = self._drop(ops.transpose(x, (1, 0, 2)), training)  # [K, B, S·S·c]
         x = ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
-        x = self._drop(x, training)
-        x = ops.matmul(x, self.output_kernel) + self.output_bias[:, None]  # [K, B, outputs]
-        return ops.cast(ops.transpose(x, (1, 0, 2)), self.variable_dtype)
+        return self._drop(x, training)
 
     def _drop(self, x: Tensor, training: bool | None) -> Tensor:
         if not training or not self.dropout:
             return x
         return keras.random.dropout(x, self.dropout, seed=self.chance)
-
-    def compute_output_spec(
-        self, crops: Tensor, training: bool | None = None
-    ) -> keras.KerasTensor:
-        """Return the shape and type of the offsets."""
-        return keras.KerasTensor((*crops.shape[:2], self.outputs), dtype=self.variable_dtype)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
@@ -194,7 +261,6 @@ class DenseHeads(layers.Layer):
             **super().get_config(),
             "channels": self.channels,
             "units": self.units,
-            "outputs": self.outputs,
             "dropout": self.dropout,
         }
 

@@ -16,6 +16,7 @@ from cephray.checkpoint import (
     Progress,
     copy_arrays,
     find_checkpoint,
+    open_checkpoint,
     open_initial,
     save_checkpoint,
     transfer_weights,
@@ -101,7 +102,7 @@ def test_landmarks_of_the_same_name_are_taken(
 def test_every_variable_with_a_part_for_each_landmark_is_known(small_config: MakeConfig) -> None:
     """By comparing the shapes of two networks that differ in their landmarks alone."""
     found = set()
-    for heads in ((), DENSE):
+    for heads in ((), DENSE, ("model.adapted=true",)):
         shapes = [
             {path: value.shape for path, value in values(network(config, 0)).items()}
             for config in (small_config(*heads), small_config("data.landmarks=aariz", *heads))
@@ -149,3 +150,24 @@ def test_the_checkpoint_is_looked_for_before_anything_starts(
     included = plan_run(films, tmp_path / "out", small_config("train.init=included"))
     assert included.config.train.init == "included"
     assert open_initial("included").config.model.head == "dense"
+
+
+def test_the_change_of_an_adapted_network_becomes_part_of_the_last_layer(
+    small_config: MakeConfig, tmp_path: Path
+) -> None:
+    adapted = small_config("model.adapted=true", "model.head=dense")
+    theirs = network(adapted, seed=1)
+    heads = theirs.get_layer("refinement")
+    for variable in (heads.kernel_change, heads.bias_change):
+        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    save_checkpoint(tmp_path / "run", adapted, Progress(), theirs)
+    checkpoint = open_checkpoint(tmp_path / "run")
+    model = network(small_config("model.head=dense"), seed=2)
+    assert not transfer_weights(checkpoint, model, ISBI).fresh
+    for part in ("kernel", "bias"):
+        wanted = getattr(heads, f"output_{part}") + getattr(heads, f"{part}_change")
+        found = getattr(model.get_layer("refinement"), f"output_{part}")
+        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    again = network(adapted, seed=2)
+    assert not transfer_weights(checkpoint, again, ISBI).fresh
+    np.testing.assert_array_equal(again.get_layer("refinement").kernel_change, heads.kernel_change)

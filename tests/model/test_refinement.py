@@ -136,3 +136,26 @@ def test_dropout_leaves_out_its_share_in_training_alone() -> None:
     assert drawn.mean() == pytest.approx(1.0, abs=0.1)
     # What is left of the inputs, scaled up twice: mean 4 / 3, deviation sqrt(1/3 / 1600) of 1.
     assert np.std(drawn[kept]) == pytest.approx(4 / 3 * np.sqrt(1 / 3 / 1600), rel=0.25)
+
+
+@pytest.mark.parametrize("kind", [RefinementHeads, DenseHeads])
+@pytest.mark.parametrize("outputs", [2, 3])
+def test_a_change_is_added_to_the_last_layer(
+    kind: type[RefinementHeads] | type[DenseHeads], outputs: int
+) -> None:
+    heads = kind(CHANNELS, UNITS, outputs, adapted=True)
+    heads.build((None, K, S, S, C))
+    rng = np.random.default_rng(0)
+    crops = tf.constant(rng.normal(size=(3, K, S, S, C)), tf.float32)
+    before = heads(crops)
+    heads.kernel_change.assign(rng.normal(size=(K, UNITS, outputs)))
+    heads.bias_change.assign(rng.normal(size=(K, outputs)))
+    hidden = heads.hidden(crops).numpy()  # [K, B, U]
+    change = np.einsum("kbu,kuo->bko", hidden, heads.kernel_change.numpy())
+    assert_close(heads(crops), before + change + heads.bias_change.numpy())
+    copy = kind.from_config(heads.get_config())
+    copy.build((None, K, S, S, C))
+    assert copy.kernel_change.shape == (K, UNITS, outputs)
+    heads.discard_change()
+    np.testing.assert_array_equal(heads(crops), before)
+    assert kind(CHANNELS, UNITS).kernel_change is None

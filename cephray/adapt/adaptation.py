@@ -1,0 +1,161 @@
+"""Adaptation of a checkpoint to the marks on a few films: the fit, and the new checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, choose
+from cephray.adapt.frozen import FrozenNetwork, LastLayer
+from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
+from cephray.config import Config
+from cephray.data import Record, View, decode
+from cephray.errors import InputError, RunError
+from cephray.metrics import Calibration, calibrate
+from cephray.storage import is_free
+
+FloatArray = NDArray[np.floating[Any]]
+
+FEWEST_FILMS = 3
+_FEWEST_FOR_HALF = 6  # films from which the value of more films is estimated
+
+
+@dataclass(frozen=True, eq=False)
+class Adaptation:
+    """What was learnt from N films about the marks of K landmarks.
+
+    Args:
+        films: names of the films.
+        candidate: the kind of change that cross-validation chose.
+        candidates: number of kinds of change that were tried.
+        before_mm: [N, K], errors of the checkpoint's network; NaN where a landmark is not marked.
+        after_mm: [N, K], errors by cross-validation: on each film, of a network that was fitted
+            to other films.
+        half_mm: [N, K], the same, fitted to half of the other films; None if there are too few.
+        offsets_mm: [N, K, 2], distances (x, y) from the network's landmarks to the marks.
+        last: the last layer of the heads, fitted to all films.
+        calibration: of the confidence, or None if the network estimates no spread.
+    """
+
+    films: tuple[str, ...]
+    candidate: Candidate
+    candidates: int
+    before_mm: FloatArray
+    after_mm: FloatArray
+    half_mm: FloatArray | None
+    offsets_mm: FloatArray
+    last: LastLayer
+    calibration: Calibration | None
+
+
+def adapt(
+    checkpoint: Checkpoint,
+    records: Sequence[Record],
+    progress: Callable[[int], None] = lambda films: None,
+) -> Adaptation:
+    """Fit the last layer of a checkpoint's heads to the marks on films.
+
+    Args:
+        checkpoint: verified and complete.
+        records: N films with marks, of the checkpoint's landmark set.
+        progress: called with the number of films done since the last call. Each film counts once
+            for what the network sees of it, and once for cross-validation.
+
+    Raises:
+        InputError: If there are fewer than `FEWEST_FILMS` films, or a film cannot be used.
+    """
+    if len(records) < FEWEST_FILMS:
+        raise InputError(
+            f"{len(records)} films are marked; to adapt a network, at least {FEWEST_FILMS} are"
+            " needed, and 10 to 20 are better"
+        )
+    network = FrozenNetwork(checkpoint)
+    seen = []
+    films = [
+        replace(film, pixels=None) for film in decode(records, View.of(checkpoint.config.data))
+    ]
+    for one in network.see(films, SEED):
+        seen.append(one)
+        progress(1)
+    trials = Trials(network, seen)
+    validations = trials.validate(CANDIDATES)
+    number = choose(validations)
+    candidate, chosen = CANDIDATES[number], validations[number]
+    half_mm = None
+    if len(films) >= _FEWEST_FOR_HALF:
+        (half,) = trials.validate([candidate], fraction=0.5)
+        half_mm = half.errors_mm
+    progress(len(films))
+    calibration = None
+    if chosen.spreads_mm is not None:
+        numbers = checkpoint.config.inference.confidence
+        prior = Calibration(*numbers) if numbers is not None else None
+        try:
+            calibration = calibrate(chosen.spreads_mm, chosen.errors_mm, prior)
+        except InputError:
+            calibration = None  # there is none to begin with, and there are too few films
+    return Adaptation(
+        films=tuple(film.film for film in films),
+        candidate=candidate,
+        candidates=len(CANDIDATES),
+        before_mm=validations[CANDIDATES.index(UNCHANGED)].errors_mm,
+        after_mm=chosen.errors_mm,
+        half_mm=half_mm,
+        offsets_mm=trials.offsets_mm,
+        last=trials.fit(candidate, range(len(films))),
+        calibration=calibration,
+    )
+
+
+def write_adapted(checkpoint: Checkpoint, adaptation: Adaptation, output: Path) -> None:
+    """Write the adapted checkpoint.
+
+    The network as it was stays within it: `inference.convention=original` marks as before.
+
+    Args:
+        checkpoint: that was adapted.
+        adaptation: what was learnt.
+        output: new or empty folder.
+
+    Raises:
+        InputError: If the folder is not empty.
+        RunError: If it cannot be written.
+    """
+    if not is_free(output):
+        raise InputError(f"output {output}: not an empty folder; give another")
+    arrays = {
+        name: array.astype(np.float32) if array.dtype == np.float16 else array
+        for name, array in load_file(checkpoint.file(WEIGHTS_FILE)).items()
+    }
+    kernel, bias = (arrays.get(f"refinement/output_{name}") for name in ("kernel", "bias"))
+    assert kernel is not None
+    changes = {
+        "refinement/kernel_change": adaptation.last.kernel - kernel,
+        "refinement/bias_change": adaptation.last.bias - (0.0 if bias is None else bias),
+    }
+    arrays |= {name: change.astype(np.float32) for name, change in changes.items()}
+    content = Content(
+        _adapted(checkpoint.config, adaptation),
+        checkpoint.progress,
+        arrays,
+        shapes=checkpoint.shapes,
+    )
+    try:
+        write_checkpoint(output, content)
+    except OSError as error:
+        raise RunError(f"checkpoint {output} could not be written: {error}") from None
+
+
+def _adapted(config: Config, adaptation: Adaptation) -> Config:
+    model = config.model.model_copy(update={"adapted": True})
+    values: dict[str, Any] = {"convention": "adapted"}
+    if adaptation.calibration is not None:
+        values["confidence"] = tuple(adaptation.calibration)
+    inference = config.inference.model_copy(update=values)
+    return config.model_copy(update={"model": model, "inference": inference})

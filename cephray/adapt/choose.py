@@ -1,0 +1,150 @@
+"""The choice of how much to change, by cross-validation over the films.
+
+Nothing is chosen by how well a change fits the films that it was fitted to.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cephray.adapt.fit import fit_change, folds, shrinkage, total
+from cephray.adapt.frozen import FrozenNetwork, LastLayer, SeenFilm
+
+FloatArray = NDArray[np.floating[Any]]
+
+MOST_FOLDS = 10
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A kind of change.
+
+    Args:
+        name: in words.
+        ridge: penalty of the kernel's change, as in `fit_change`. None if nothing is changed.
+    """
+
+    name: str
+    ridge: float | None
+
+
+UNCHANGED = Candidate("none", None)
+CANDIDATES = (
+    UNCHANGED,
+    Candidate("an offset for each landmark", math.inf),
+    *(Candidate(f"the last layer of each head (ridge {r:g})", r) for r in (10.0, 3.0, 1.0, 0.3)),
+)
+"""From the smallest change to the largest."""
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """What a candidate does on films that it was not fitted to.
+
+    Args:
+        errors_mm: [N, K], radial errors; NaN where a landmark is not marked.
+        spreads_mm: [N, K], spreads that the network expects, or None if it estimates none.
+    """
+
+    errors_mm: FloatArray
+    spreads_mm: FloatArray | None
+
+    @property
+    def of_films_mm(self) -> FloatArray:
+        """Mean error of each film: [N]."""
+        known = np.isfinite(self.errors_mm)
+        sums = np.where(known, self.errors_mm, 0.0).sum(axis=1)
+        means: FloatArray = sums / np.maximum(known.sum(axis=1), 1)
+        return means
+
+
+class Trials:
+    """Fits changes to some of the films, and measures them on others.
+
+    Args:
+        network: network to change.
+        films: what it sees of the films.
+    """
+
+    def __init__(self, network: FrozenNetwork, films: Sequence[SeenFilm]) -> None:
+        self._network = network
+        self.films = films
+        self.marks_norm = np.stack([seen.film.landmarks_norm for seen in films])
+        self.extent_mm = np.array([seen.film.extent_mm for seen in films])[:, None]
+        found = [network.follow(seen, network.last)[0] for seen in films]
+        self.offsets = (self.marks_norm - np.stack(found)) / network.unit  # [N, K, 2]
+
+    @property
+    def offsets_mm(self) -> FloatArray:
+        """Distances from the unchanged network's landmarks to the marks: [N, K, 2]."""
+        distances: FloatArray = self.offsets * self._network.unit * self.extent_mm
+        return distances
+
+    def fit(self, candidate: Candidate, films: Sequence[int]) -> LastLayer:
+        """Fit a change to films, given by their indices."""
+        if candidate.ridge is None:
+            return self._network.last
+        means, factors = shrinkage(self.offsets[list(films)])
+        sums = total([self.films[i].sums for i in films])
+        return self._network.last.changed(*fit_change(sums, candidate.ridge, means, factors))
+
+    def measure(self, last: LastLayer, films: Sequence[int]) -> Validation:
+        """Measure the errors with a last layer on films, given by their indices."""
+        errors, spreads = [], []
+        for i in films:
+            points, spread = self._network.follow(self.films[i], last)
+            distances_mm = (points - self.marks_norm[i]) * self.extent_mm[i]
+            errors.append(np.linalg.norm(distances_mm, axis=-1))
+            if spread is not None:
+                spreads.append(spread * self.extent_mm[i, 0, 1])
+        return Validation(np.stack(errors), np.stack(spreads) if spreads else None)
+
+    def validate(
+        self,
+        candidates: Sequence[Candidate],
+        fraction: float = 1.0,
+        on_fold: Callable[[], None] = lambda: None,
+    ) -> list[Validation]:
+        """Measure candidates on each film, fitted to other films.
+
+        Args:
+            candidates: candidates to measure.
+            fraction: fraction of the other films to fit to.
+            on_fold: called after each fold.
+        """
+        count = len(self.films)
+        parts: list[list[Validation]] = [[] for _ in candidates]
+        order: list[int] = []
+        for number, held_out in enumerate(folds(count, MOST_FOLDS, SEED)):
+            others = np.setdiff1d(np.arange(count), held_out)
+            if fraction < 1:
+                rng = np.random.default_rng([SEED, number])
+                others = rng.choice(others, max(1, round(fraction * len(others))), replace=False)
+            order += held_out.tolist()
+            for part, candidate in zip(parts, candidates, strict=True):
+                part.append(self.measure(self.fit(candidate, others.tolist()), held_out.tolist()))
+            on_fold()
+        back = np.argsort(order)
+        return [_join(part, back) for part in parts]
+
+
+def choose(validations: Sequence[Validation]) -> int:
+    """Return the index of the candidate with the smallest error.
+
+    Args:
+        validations: of `CANDIDATES`, from the smallest change to the largest.
+    """
+    return int(np.argmin([one.of_films_mm.mean() for one in validations]))
+
+
+def _join(parts: Sequence[Validation], back: NDArray[np.int64]) -> Validation:
+    errors_mm = np.concatenate([part.errors_mm for part in parts])[back]
+    spreads = [part.spreads_mm for part in parts if part.spreads_mm is not None]
+    return Validation(errors_mm, np.concatenate(spreads)[back] if spreads else None)
