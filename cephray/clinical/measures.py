@@ -85,7 +85,7 @@ MEASUREMENTS = (
         meanings=("normal face", "short face", "long face"),
     ),
     Measurement(
-        "FMA", "sella–nasion to gonion–gnathion", "degree", (26.8, 31.4), below=3, above=2,
+        "SN-GoGn", "sella–nasion to gonion–gnathion", "degree", (26.8, 31.4), below=3, above=2,
         meanings=("normal angle", "high angle", "low angle"),
     ),
     Measurement(
@@ -98,9 +98,10 @@ MEASUREMENTS = (
 )  # fmt: skip
 """The measurements, in the order of the challenge's class labels.
 
-Two definitions differ from the textbooks, since the challenge's labels require it. FMA is measured
-against the sella–nasion line instead of the Frankfort horizontal. Class 3 of MW, the anterior
-cross-bite, includes overjets between 0 and 2 mm.
+The challenge calls SN-GoGn "FMA", although it is measured against the sella–nasion line instead of
+the Frankfort horizontal. The true FMA is in the analyses of Downs, Tweed, McNamara and Ricketts.
+Class 3 of MW, the anterior cross-bite, includes overjets between 0 and 2 mm, as the challenge's
+labels require it.
 """
 
 LANDMARKS = (
@@ -156,7 +157,7 @@ def measure(
         "ODI": _degrees(p["Go"] - p["Me"], p["A"] - p["B"]) + palatal,
         "APDI": _degrees(p["Po"] - p["Or"], p["Pog"] - p["N"]) + ab_line + palatal,
         "FHI": _length(p["Go"] - p["S"]) / np.where(face > 0, face, np.nan),
-        "FMA": _degrees(p["N"] - p["S"], p["Gn"] - p["Go"]),
+        "SN-GoGn": _degrees(p["N"] - p["S"], p["Gn"] - p["Go"]),
         "MW": np.where(p["UI"][..., 0] < p["LI"][..., 0], -overjet_mm, overjet_mm),
     }
     return np.stack([values[measurement.name] for measurement in MEASUREMENTS], axis=-1)

@@ -53,7 +53,7 @@ def with_value(name: str, value: float) -> NDArray[np.float64]:
         h["ANS"] = h["PNS"] + turned(500, value - 90)
     elif name == "FHI":
         h["Go"] = h["S"] + 1000j * value
-    elif name == "FMA":
+    elif name == "SN-GoGn":
         h["Gn"] = h["Go"] + turned(h["N"] - h["S"], value)
     elif name == "MW":
         h["UI"] = h["LI"] + value / 0.1
@@ -110,7 +110,7 @@ def test_measurements_by_hand() -> None:
     assert values["ODI"] == pytest.approx(odi + 45)
     assert values["APDI"] == pytest.approx(90 - 90 + 45)
     assert values["FHI"] == pytest.approx(0.75)
-    assert values["FMA"] == pytest.approx(45)
+    assert values["SN-GoGn"] == pytest.approx(45)
     assert values["MW"] == pytest.approx(0.5)
     h |= {"ANS": 100 - 100j, "B": 500 + 100j, "UI": -3 - 4j}
     values = dict(zip(NAMES, measure(film(h), 0.1), strict=True))
@@ -153,7 +153,7 @@ def test_classes_and_meanings_are_those_of_the_challenge() -> None:
         "ODI": ("open bite", "deep bite"),
         "APDI": ("class II", "class III"),
         "FHI": ("long face", "short face"),
-        "FMA": ("low angle", "high angle"),
+        "SN-GoGn": ("low angle", "high angle"),
         "MW": ("anterior cross-bite or small overjet", "large overjet"),
     }
     assert MEASUREMENTS[7].meaning(2) == "edge to edge"
@@ -226,7 +226,7 @@ def test_mirroring_changes_the_sign_of_overjet() -> None:
     """Mirroring keeps unsigned angles and lengths, but not what depends on the direction."""
     films = random_films(50)
     values, mirrored = measure(films, 0.1), measure(films * [-1, 1] + [1934, 0], 0.1)
-    same = [NAMES.index(name) for name in ("ANB", "SNB", "SNA", "FHI", "FMA")]
+    same = [NAMES.index(name) for name in ("ANB", "SNB", "SNA", "FHI", "SN-GoGn")]
     np.testing.assert_allclose(mirrored[:, same], values[:, same], atol=1e-9)
     np.testing.assert_allclose(mirrored[:, 7], -values[:, 7], atol=1e-9)
 
@@ -238,7 +238,7 @@ NEEDED = {
     "ODI": {"Me", "Go", "A", "B", "Or", "Po", "PNS", "ANS"},
     "APDI": {"Or", "Po", "N", "Pog", "A", "B", "PNS", "ANS"},
     "FHI": {"S", "Go", "N", "Me"},
-    "FMA": {"S", "N", "Go", "Gn"},
+    "SN-GoGn": {"S", "N", "Go", "Gn"},
     "MW": {"LI", "UI"},
 }
 

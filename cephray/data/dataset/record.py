@@ -34,7 +34,7 @@ class Record:
             annotation does not give it.
         truths_px: [R, K, 2], marks of R readers of which training draws one each time, pixels; or
             None if the truth is always `landmarks_px`.
-        class_labels: classes of ANB, SNB, SNA, ODI, APDI, FHI, FMA and MW, as in the ISBI data
+        class_labels: classes of ANB, SNB, SNA, ODI, APDI, FHI, SN-GoGn and MW, as in the ISBI data
             set, or None.
     """
 
