@@ -10,10 +10,20 @@ import sys
 from collections.abc import Sequence
 
 from cephray import __version__
-from cephray.cli import adapt, benchmark, convert_checkpoint, data, evaluate, info, predict, train
+from cephray.cli import (
+    adapt,
+    benchmark,
+    convert_checkpoint,
+    data,
+    evaluate,
+    info,
+    measure,
+    predict,
+    train,
+)
 from cephray.cli.command import Commands, Parser, run_command
 
-FAMILIES = (info, data, train, adapt, evaluate, predict, convert_checkpoint, benchmark)
+FAMILIES = (info, data, train, adapt, evaluate, predict, measure, convert_checkpoint, benchmark)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

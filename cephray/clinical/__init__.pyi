@@ -1,6 +1,11 @@
 from .agreement import ClassAgreement as ClassAgreement
 from .agreement import ClassRecall as ClassRecall
 from .agreement import MeasurementAgreement as MeasurementAgreement
+from .analysis import Analysis as Analysis
+from .analysis import Measure as Measure
+from .analysis import Norm as Norm
+from .analysis_files import analysis_named as analysis_named
+from .analysis_files import analysis_names as analysis_names
 from .comparison import ClassComparison as ClassComparison
 from .comparison import compare_classes as compare_classes
 from .measures import MEASUREMENTS as MEASUREMENTS
@@ -8,3 +13,13 @@ from .measures import UNKNOWN as UNKNOWN
 from .measures import classify as classify
 from .measures import measurable as measurable
 from .measures import measure as measure
+from .readings import CHALLENGE as CHALLENGE
+from .readings import choose_analyses as choose_analyses
+from .readings import read_analysis as read_analysis
+from .readings import read_challenge as read_challenge
+from .text import format_analysis as format_analysis
+from .text import format_challenge as format_challenge
+from .text import format_measures as format_measures
+from .uncertainty import class_probabilities as class_probabilities
+from .uncertainty import error_of_radius as error_of_radius
+from .uncertainty import standard_deviations as standard_deviations

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.clinical.constructions import between, length, turn
+from cephray.clinical.inputs import finite_points, spacings
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, LandmarkSet
 
@@ -112,7 +114,7 @@ LANDMARKS = (
 
 def measurable(landmarks: LandmarkSet) -> bool:
     """Return whether a landmark set has all landmarks that the measurements need."""
-    return set(LANDMARKS) <= set(landmarks.abbreviations)
+    return all(landmarks.find(name) is not None for name in LANDMARKS)
 
 
 def measure(
@@ -139,25 +141,25 @@ def measure(
         InputError: If the set lacks a landmark that the measurements need.
         ValueError: If a shape or a spacing is invalid.
     """
-    spacings_mm = _spacings(landmarks_px, spacing_mm)
+    spacings_mm = spacings(landmarks_px, spacing_mm)
     p = _by_abbreviation(landmarks_px, landmarks)
 
-    sna = _degrees(p["S"] - p["N"], p["A"] - p["N"])
-    snb = _degrees(p["S"] - p["N"], p["B"] - p["N"])
+    sna = between(p["N"], p["S"], p["N"], p["A"])
+    snb = between(p["N"], p["S"], p["N"], p["B"])
     # Positive if the palatal plane slopes down towards the face, relative to the Frankfort
     # horizontal, and if the A–B line runs forwards as it descends, relative to the facial line.
-    palatal = _signed_degrees(p["Or"] - p["Po"], p["ANS"] - p["PNS"])
-    ab_line = _signed_degrees(p["B"] - p["A"], p["Pog"] - p["N"])
-    face = _length(p["Me"] - p["N"])
-    overjet_mm = _length(p["UI"] - p["LI"]) * spacings_mm
+    palatal = turn(p["Po"], p["Or"], p["PNS"], p["ANS"])
+    ab_line = turn(p["A"], p["B"], p["N"], p["Pog"])
+    face = length(p["N"], p["Me"])
+    overjet_mm = length(p["LI"], p["UI"]) * spacings_mm
     values = {
         "ANB": sna - snb,
         "SNB": snb,
         "SNA": sna,
-        "ODI": _degrees(p["Go"] - p["Me"], p["A"] - p["B"]) + palatal,
-        "APDI": _degrees(p["Po"] - p["Or"], p["Pog"] - p["N"]) + ab_line + palatal,
-        "FHI": _length(p["Go"] - p["S"]) / np.where(face > 0, face, np.nan),
-        "SN-GoGn": _degrees(p["N"] - p["S"], p["Gn"] - p["Go"]),
+        "ODI": between(p["Me"], p["Go"], p["B"], p["A"]) + palatal,
+        "APDI": between(p["Or"], p["Po"], p["N"], p["Pog"]) + ab_line + palatal,
+        "FHI": length(p["S"], p["Go"]) / np.where(face > 0, face, np.nan),
+        "SN-GoGn": between(p["S"], p["N"], p["Go"], p["Gn"]),
         "MW": np.where(p["UI"][..., 0] < p["LI"][..., 0], -overjet_mm, overjet_mm),
     }
     return np.stack([values[measurement.name] for measurement in MEASUREMENTS], axis=-1)
@@ -185,7 +187,7 @@ def round_landmarks(
         ValueError: If a shape or a spacing is invalid.
     """
     points = np.asarray(landmarks_px, np.float64)
-    cell_px = GRID_MM / _spacings(landmarks_px, spacing_mm)[..., None, None]
+    cell_px = GRID_MM / spacings(landmarks_px, spacing_mm)[..., None, None]
     return np.where(np.isnan(cell_px), points, geometry.to_grid(points, cell_px))
 
 
@@ -225,57 +227,16 @@ def classify(
 
 
 def _by_abbreviation(landmarks_px: FloatArray, landmarks: LandmarkSet) -> Mapping[str, FloatArray]:
-    lacking = [name for name in LANDMARKS if name not in landmarks.abbreviations]
+    indices = {name: landmarks.find(name) for name in LANDMARKS}
+    lacking = [name for name, index in indices.items() if index is None]
     if lacking:
         raise InputError(
             f"landmark set {landmarks.name!r} has no {', '.join(lacking)}, which the"
             f" measurements {', '.join(m.name for m in MEASUREMENTS)} need; set"
             f" {ISBI2015.name!r} has them"
         )
-    points = np.asarray(landmarks_px, np.float64)
-    if points.shape[-2:] != (len(landmarks), 2):
-        raise ValueError(
-            f"landmarks_px must have shape [..., {len(landmarks)}, 2] for landmark set"
-            f" {landmarks.name!r}; got {list(points.shape)}"
-        )
-    points = np.where(np.isfinite(points), points, np.nan)
-    return {name: points[..., k, :] for k, name in enumerate(landmarks.abbreviations)}
-
-
-def _spacings(
-    landmarks_px: FloatArray, spacing_mm: FloatArray | float | None
-) -> NDArray[np.float64]:
-    spacings_mm = np.asarray(np.nan if spacing_mm is None else spacing_mm, np.float64)
-    films = np.shape(landmarks_px)[:-2]
-    if spacings_mm.ndim and spacings_mm.shape != films:
-        raise ValueError(
-            f"spacing_mm must be one number, or an array of one number for each film, of shape"
-            f" {list(films)}; got shape {list(spacings_mm.shape)}"
-        )
-    if (spacings_mm <= 0).any() or np.isinf(spacings_mm).any():
-        raise ValueError(
-            "spacing_mm must be a number of millimetres per pixel above 0, or NaN if unknown;"
-            f" got {spacing_mm}"
-        )
-    return spacings_mm
-
-
-def _signed_degrees(u: FloatArray, v: FloatArray) -> FloatArray:
-    """Return the angle from u to v, positive if clockwise on the screen; NaN if undefined."""
-    cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
-    dot = (u * v).sum(axis=-1)
-    angle = np.degrees(np.arctan2(cross, dot))
-    # For opposite vectors the definition gives +180; arctan2 takes the sign of the zero.
-    angle = np.where(cross == 0, np.abs(angle), angle)
-    return np.where((cross == 0) & (dot == 0), np.nan, angle)
-
-
-def _degrees(u: FloatArray, v: FloatArray) -> FloatArray:
-    return np.abs(_signed_degrees(u, v))
-
-
-def _length(vector: FloatArray) -> FloatArray:
-    return np.hypot(vector[..., 0], vector[..., 1])
+    points = finite_points(landmarks_px, landmarks)
+    return {name: points[..., index, :] for name, index in indices.items()}
 
 
 def _classes(values: FloatArray, measurement: Measurement) -> NDArray[np.int64]:

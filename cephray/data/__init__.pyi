@@ -10,6 +10,7 @@ from .conversion import convert_annotations as convert_annotations
 from .convert import FORMATS as FORMATS
 from .convert import format_named as format_named
 from .copies import find_copies as find_copies
+from .dataset.marks import read_all_marks as read_all_marks
 from .dataset.readers import Comparison as Comparison
 from .dataset.readers import compare_readers as compare_readers
 from .dataset.record import MEAN as MEAN

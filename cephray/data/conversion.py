@@ -17,11 +17,8 @@ from PIL import Image, UnidentifiedImageError
 from cephray.config import DataConfig
 from cephray.data.convert import Format, Labels, MarkedFilm
 from cephray.data.dataset import ALL, IMAGE_SUFFIXES, MEAN, SPACING_FILE, true_marks
-from cephray.data.dataset.annotated import ANNOTATIONS, Images, find_annotations, read_marks
-from cephray.data.dataset.in_layout import read_layout
-from cephray.data.dataset.layouts import match_layout
-from cephray.data.dataset.pairing import refuse
-from cephray.data.dataset.spacings import read_spacings
+from cephray.data.dataset.annotated import ANNOTATIONS, Images
+from cephray.data.dataset.marks import Marks, read_all_marks
 from cephray.data.dicom import DICOM_SUFFIXES
 from cephray.data.films import read_film
 from cephray.errors import InputError
@@ -87,8 +84,9 @@ def convert_annotations(
             else f"output folder {output} is not an empty folder; give a new one"
         )
     labels = Labels(landmark_set(data.landmarks), data.unknown_labels)
-    name, films, images = _read(source, split, data, labels, from_format)
-    films = [_of_reader(film, data) for film in films]
+    marks = read_all_marks(source, data, split, from_format)
+    images = _images(marks)
+    films = [_of_reader(film, data) for film in marks.films]
     spacings = output.with_name(SPACING_FILE)
     if is_file and not to.holds_spacing and spacings.exists():
         raise InputError(f"{spacings} exists already; give an output in another folder")
@@ -107,11 +105,11 @@ def convert_annotations(
             _write_spacings(written, folder / SPACING_FILE)
     readers = tuple(dict.fromkeys(reader for film in written for reader in film.readers_px))
     count = sum(
-        int((marks == marks).all(axis=-1).sum())
+        int((points == points).all(axis=-1).sum())
         for film in written
-        for marks in film.readers_px.values()
+        for points in film.readers_px.values()
     )
-    return Conversion(name, len(written), readers, count)
+    return Conversion(marks.format, len(written), readers, count)
 
 
 @contextmanager
@@ -144,41 +142,18 @@ def _make(folder: Path) -> Path:
     return folder
 
 
-def _read(
-    source: Place, split: str, data: DataConfig, labels: Labels, from_format: Format | None
-) -> tuple[str, list[MarkedFilm], dict[str, Place]]:
-    """Return the name of the format, the films, and the image of each film that has one."""
-    layout = match_layout(source) if source.is_dir() and from_format is None else None
-    if layout is not None:
-        records = read_layout(source, layout, split, data, refuse)
-        films = [
-            MarkedFilm(
-                record.film,
-                record.readers_px,
-                spacing_mm=record.spacing_mm,
-                class_labels=record.class_labels,
-            )
-            for record in records
-        ]
-        return layout.name, films, {record.film: record.image_path for record in records}
-    if not source.exists():
-        raise InputError(f"{source} does not exist")
-    found = find_annotations(source, from_format)
-    if found is None:
-        raise InputError(f"{source}: no annotations of a known format were found; see --from")
-    images = Images(found.folder, (*IMAGE_SUFFIXES, *DICOM_SUFFIXES))
-    by_film: dict[str, Place] = {}
-    spacings_mm = read_spacings(found.folder) or {}
-    films = [
-        replace(film, spacing_mm=spacings_mm.get(film.film) or film.spacing_mm)
-        for film in read_marks(found, labels)
-    ]
-    for film in films:
+def _images(marks: Marks) -> Mapping[str, Place]:
+    """Return the image of each film that has one. The films may lie elsewhere."""
+    if marks.images is not None:
+        return marks.images
+    images = Images(marks.folder, (*IMAGE_SUFFIXES, *DICOM_SUFFIXES))
+    found: dict[str, Place] = {}
+    for film in marks.films:
         try:
-            by_film[film.film] = images.of(film)
+            found[film.film] = images.of(film)
         except InputError:
-            continue  # the films may lie elsewhere: they are not needed
-    return found.format.title, films, by_film
+            continue  # not needed
+    return found
 
 
 def _of_reader(film: MarkedFilm, data: DataConfig) -> MarkedFilm:

@@ -12,6 +12,7 @@ import yaml
 
 from cephray.errors import InputError
 from cephray.landmarks.sets import LandmarkSet
+from cephray.tree import read_mapping
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -66,16 +67,7 @@ def _included(name: str) -> LandmarkSet:
 
 
 def _read(path: Path) -> LandmarkSet:
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"landmark set {path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        raise InputError(
-            f"landmark set {path}: not valid YAML: {' '.join(str(error).split())}"
-        ) from None
-    if not isinstance(tree, Mapping):
-        raise InputError(f"landmark set {path}: must map keys to values; got {tree!r:.60}")
+    tree = read_mapping(path, "landmark set")
     try:
         return LandmarkSet.from_tree(tree)
     except InputError as error:

@@ -7,6 +7,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cephray.errors import InputError
+from cephray.tree import check_keys, entries, text
+
+SYNONYMS = {
+    "N": ("Na",),
+    "Pog": ("Pg",),
+    "UI": ("UIT", "U1"),
+    "LI": ("LIT", "L1"),
+    "UIA": ("U1A",),
+    "LIA": ("L1A",),
+    "UMT": ("U6",),
+    "LMT": ("L6",),
+    "UL": ("Ls",),
+    "LL": ("Li",),
+    "Pn": ("Prn",),
+    "Pog'": ("Pg'", "sPog"),
+}
+"""What other landmark sets call a landmark, by the abbreviation that cephray uses."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,28 @@ class LandmarkSet:
         """Abbreviations of the landmarks, in order."""
         return tuple(landmark.abbreviation for landmark in self.landmarks)
 
+    def find(self, abbreviation: str) -> int | None:
+        """Return the index of a landmark.
+
+        Example:
+            >>> landmark_set("aariz").find("UI")  # which Aariz calls UIT
+            21
+
+        Args:
+            abbreviation: that of the landmark, which precedes; or one of its aliases; or the
+                abbreviation of `SYNONYMS` under which cephray knows it.
+
+        Returns:
+            The index, or None if the set has no such landmark.
+        """
+        if abbreviation in self.abbreviations:
+            return self.abbreviations.index(abbreviation)
+        for name in (abbreviation, *SYNONYMS.get(abbreviation, ())):
+            for index, landmark in enumerate(self.landmarks):
+                if name in (landmark.abbreviation, *landmark.aliases):
+                    return index
+        return None
+
     @classmethod
     def from_tree(cls, tree: Mapping[str, Any]) -> LandmarkSet:
         """Build a set from plain values, as its YAML file contains them.
@@ -87,16 +126,16 @@ class LandmarkSet:
                 or an alias occurs twice, or a line or a contested landmark is not in the set. The
                 message begins with the place in the tree.
         """
-        _check_keys("landmark set", tree, {"name", "landmarks"}, {"lines", "contested"})
-        name = _text("name", tree["name"])
-        landmarks = [_landmark(*pair) for pair in _entries("landmarks", tree["landmarks"])]
+        check_keys("landmark set", tree, {"name", "landmarks"}, {"lines", "contested"})
+        name = text("name", tree["name"])
+        landmarks = [_landmark(*pair) for pair in entries("landmarks", tree["landmarks"])]
         if not landmarks:
             raise InputError("landmarks: is empty; a set needs at least one landmark")
         lines = [
             TracingLine(**_texts(place, entry, {"name", "start", "end"}, set()))
-            for place, entry in _entries("lines", tree.get("lines", []))
+            for place, entry in entries("lines", tree.get("lines", []))
         ]
-        contested = [_text(*pair) for pair in _entries("contested", tree.get("contested", []))]
+        contested = [text(*pair) for pair in entries("contested", tree.get("contested", []))]
         known = [landmark.abbreviation for landmark in landmarks]
         _check_distinct("abbreviation", known)
         _check_distinct("name", [landmark.name for landmark in landmarks])
@@ -125,45 +164,19 @@ class LandmarkSet:
         }
 
 
-def _entries(place: str, value: Any) -> list[tuple[str, Any]]:
-    """Return the entries of a list, each with its place, counted from 1."""
-    if not isinstance(value, list | tuple):
-        raise InputError(f"{place}: must be a list; got {value!r:.60}")
-    return [(f"{place}, entry {number}", entry) for number, entry in enumerate(value, 1)]
-
-
 def _landmark(place: str, entry: Any) -> Landmark:
     aliases: tuple[str, ...] = ()
     if isinstance(entry, Mapping) and "aliases" in entry:
-        given = _entries(f"{place}, aliases", entry["aliases"])
-        aliases = tuple(_text(*pair) for pair in given)
+        given = entries(f"{place}, aliases", entry["aliases"])
+        aliases = tuple(text(*pair) for pair in given)
         entry = {key: value for key, value in entry.items() if key != "aliases"}
     texts = _texts(place, entry, {"name", "abbreviation"}, {"definition"})
     return Landmark(**texts, aliases=aliases)
 
 
 def _texts(place: str, entry: Any, needed: set[str], others: set[str]) -> dict[str, str]:
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{place}: must map keys to values; got {entry!r:.60}")
-    _check_keys(place, entry, needed, others)
-    return {key: _text(f"{place}, {key}", value) for key, value in entry.items()}
-
-
-def _text(place: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        hint = " (YAML reads yes, no, on and off so: quote it)" if isinstance(value, bool) else ""
-        raise InputError(f"{place}: must be a text; got {value!r}{hint}")
-    return value
-
-
-def _check_keys(place: str, tree: Mapping[str, Any], needed: set[str], others: set[str]) -> None:
-    missing = sorted(needed - set(tree))
-    if missing:
-        raise InputError(f"{place}: {missing[0]!r} is missing")
-    unknown = sorted(set(map(str, tree)) - needed - others)
-    if unknown:
-        valid = ", ".join(sorted(needed | others))
-        raise InputError(f"{place}: unknown key {unknown[0]!r}; valid keys: {valid}")
+    checked = check_keys(place, entry, needed, others)
+    return {key: text(f"{place}, {key}", value) for key, value in checked.items()}
 
 
 def _check_distinct(what: str, values: Iterable[str]) -> None:

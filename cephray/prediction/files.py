@@ -205,13 +205,15 @@ def _write_tables(output: Place, results: Sequence[dict[str, Any]]) -> None:
         return
     with _table(output / MEASUREMENT_TABLE) as table:
         titles = [
-            (f"{name}_{unit}", f"{name}_class", f"{name}_meaning")
+            (f"{name}_{unit}", f"{name}_sd", f"{name}_class", f"{name}_meaning")
             for name, unit in ((found["name"], found["unit"]) for found in measurements)
         ]
-        table.writerow(["film", *(title for three in titles for title in three)])
+        table.writerow(["film", *(title for four in titles for title in four)])
         for result in results:
-            cells = [(m["value"], m["class"], m["meaning"]) for m in result["measurements"]]
-            table.writerow([result["film"], *(cell for three in cells for cell in three)])
+            cells = [
+                (m["value"], m["sd"], m["class"], m["meaning"]) for m in result["measurements"]
+            ]
+            table.writerow([result["film"], *(cell for four in cells for cell in four)])
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.clinical import MEASUREMENTS, UNKNOWN, classify, measurable, measure
+from cephray.clinical import error_of_radius, read_challenge
 from cephray.data import Film, GrayImage, Original
 from cephray.drawing import draw_overlay
 from cephray.landmarks import LandmarkSet
@@ -82,27 +82,17 @@ class FilmResult:
         """Return the clinical measurements, as `to_dict` has them.
 
         Returns:
-            A dictionary with `name`, `value`, `unit`, `class` and `meaning` for each measurement.
-            The value is None if it needs an unknown spacing; the class is 0 if the value is None
-            or the result is doubtful. Empty if the set lacks a landmark that is needed.
+            A dictionary with `name`, `value`, `sd`, `unit`, `class`, `class_probability` and
+            `meaning` for each measurement. `sd` is the standard deviation of the value, from
+            `radius_95_px`. The value is None if it needs an unknown spacing; the class is 0 if
+            the value is None or the result is doubtful; `sd` and `class_probability` are None if
+            unknown. Empty if the set lacks a landmark that is needed.
         """
-        if not measurable(self.landmarks):
-            return []
-        points_px = self.points_px.astype(np.float64)
-        values = measure(points_px, self.spacing_mm, self.landmarks)
-        classes = classify(points_px, self.spacing_mm, self.landmarks)
-        if self.doubtful:  # values can be judged beside the picture, classes would be believed
-            classes = np.full_like(classes, UNKNOWN)
-        return [
-            {
-                "name": measurement.name,
-                "value": _plain(value, 3),
-                "unit": measurement.unit,
-                "class": int(number),
-                "meaning": measurement.meaning(int(number)),
-            }
-            for measurement, value, number in zip(MEASUREMENTS, values, classes, strict=True)
-        ]
+        # Values can be judged beside the picture, whereas classes would be believed.
+        error_px = None if self.radius_95_px is None else error_of_radius(self.radius_95_px)
+        return read_challenge(
+            self.points_px, self.spacing_mm, self.landmarks, error_px, classified=not self.doubtful
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values: the content of the JSON file that `cephray predict` writes."""

@@ -60,9 +60,11 @@ def test_what_is_written_of_a_film(films: Path, checkpoint: Checkpoint, tmp_path
         np.testing.assert_allclose(known, values, rtol=0.02, atol=0.2)
         table = list(csv.reader((tmp_path / name / "measurements.csv").read_text().splitlines()))
         assert len(table) == 2
-        assert table[0][:5] == ["film", "ANB_degree", "ANB_class", "ANB_meaning", "SNB_degree"]
+        assert table[0][:5] == ["film", "ANB_degree", "ANB_sd", "ANB_class", "ANB_meaning"]
         assert table[1][0] == "003"
-        assert table[1][2] == str(found[0]["class"])
+        assert table[1][2:4] == [str(found[0]["sd"]), str(found[0]["class"])]
+        assert [entry["class_probability"] for entry in found] == [None] * 8
+        assert all((entry["sd"] is None) == (entry["value"] is None) for entry in found)
         assert (found[-1]["value"] is None) == (spacing_mm is None)
         confidences = [point["confidence"] for point in facts["landmarks"]]
         assert all(0 <= p < 1 if spacing_mm else p is None for p in confidences)

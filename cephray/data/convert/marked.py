@@ -27,6 +27,8 @@ class MarkedFilm:
         spacing_mm: millimetres per pixel, or None if it is not given.
         rulers_px: two points [2, 2] of a ruler by reader, pixels.
         class_labels: class labels of the ISBI data set, or None.
+        radii_95_px: radii [K] by reader that hold 95 % of the errors of the marks, pixels; NaN
+            where unknown.
     """
 
     film: str
@@ -36,11 +38,20 @@ class MarkedFilm:
     spacing_mm: float | None = None
     rulers_px: Mapping[str, Points] = field(default_factory=dict)
     class_labels: tuple[int, ...] | None = None
+    radii_95_px: Mapping[str, Points] = field(default_factory=dict)
 
     def by(self, reader: str) -> MarkedFilm:
         """Return the film with the marks of one reader alone."""
-        rulers_px = {name: points for name, points in self.rulers_px.items() if name == reader}
-        return replace(self, readers_px={reader: self.readers_px[reader]}, rulers_px=rulers_px)
+        rulers_px, radii_px = (
+            {name: values for name, values in given.items() if name == reader}
+            for given in (self.rulers_px, self.radii_95_px)
+        )
+        return replace(
+            self,
+            readers_px={reader: self.readers_px[reader]},
+            rulers_px=rulers_px,
+            radii_95_px=radii_px,
+        )
 
 
 def merge_films(parts: Iterable[MarkedFilm]) -> list[MarkedFilm]:
@@ -83,6 +94,7 @@ def _join(first: MarkedFilm, second: MarkedFilm) -> MarkedFilm:
         spacing_mm=first.spacing_mm or second.spacing_mm,
         rulers_px={**first.rulers_px, **second.rulers_px},
         class_labels=first.class_labels or second.class_labels,
+        radii_95_px={**first.radii_95_px, **second.radii_95_px},
     )
 
 

@@ -1,8 +1,8 @@
 """JSON files of `cephray predict`, one for each film and reader.
 
-A file has `landmarks`, a list of objects with `name`, `x_px` and `y_px` (null where missing), and,
-if known, `film`, `image`, `reader`, `size_px`, `spacing_mm`, `ruler_px` and `class_labels`. What
-else `predict` writes is not read.
+A file has `landmarks`, a list of objects with `name`, `x_px`, `y_px` (null where missing) and, if
+known, `radius_95_px`. If known, it also has `film`, `image`, `reader`, `size_px`, `spacing_mm`,
+`ruler_px` and `class_labels`. What else `predict` writes is not read.
 """
 
 from __future__ import annotations
@@ -10,12 +10,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import numpy as np
+
 from cephray.data.convert.labels import RULER, Labels
-from cephray.data.convert.marked import MarkedFilm
+from cephray.data.convert.marked import MarkedFilm, Points
 from cephray.data.convert.values import (
     Where,
     class_labels_of,
     entries,
+    number_of,
     parse_object,
     plain,
     size_of,
@@ -36,6 +39,7 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
         for name, point in zip(RULER, _ruler(tree.get("ruler_px"), file), strict=False)
     ]
     marks, ruler = labels.arrange(points)
+    radii_px = _radii(entries(tree, "landmarks", file), labels)
     size = tree.get("size_px") or (None, None)
     if not isinstance(size, list | tuple) or len(size) != 2:
         raise InputError(f"annotation {file}: size_px must be [width, height]; got {size!r:.60}")
@@ -49,6 +53,7 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
             spacing_of(tree.get("spacing_mm"), file),
             {} if ruler is None else {reader: ruler},
             class_labels_of(tree.get("class_labels"), file),
+            {} if np.isnan(radii_px).all() else {reader: radii_px},
         )
     ]
 
@@ -73,6 +78,20 @@ def render(films: list[MarkedFilm], labels: Labels) -> str:
     if film.class_labels:
         tree["class_labels"] = film.class_labels
     return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+
+def _radii(landmarks: list[tuple[Where, dict[str, Any]]], labels: Labels) -> Points:
+    """Return the radii [K] of 95 % of the errors, NaN where they are not given."""
+    given = []
+    for where, entry in landmarks:
+        radius = number_of(entry.get("radius_95_px"))
+        if radius is None or radius < 0:
+            raise InputError(
+                f"{where}: radius_95_px must be a number of pixels that is not negative; got"
+                f" {entry['radius_95_px']!r}"
+            )
+        given.append((where, entry.get("name"), radius, radius))
+    return labels.arrange(given).marks[:, 0]
 
 
 def _ruler(given: Any, file: str) -> list[list[Any]]:

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from cephray.landmarks import SYNONYMS
+
 Control = str | tuple[float, float]  # a landmark's abbreviation, or a point in millimetres
 # What a contour moves with. Skin moves with the skull above the mouth, and with the jaw below it.
 Motion = Literal["skull", "jaw", "skin"]
@@ -54,7 +56,7 @@ LANDMARKS_MM: dict[str, tuple[float, float]] = {
     "LMT": (120.8, 166.9),
 }
 # What other sets call some of them.
-OTHER_ABBREVIATIONS = {"UIT": "UI", "LIT": "LI", "Ls": "UL", "Li": "LL"}
+OTHER_ABBREVIATIONS = {other: one for one, others in SYNONYMS.items() for other in others}
 JAW_LANDMARKS = frozenset(
     {"B", "Pog", "Me", "Gn", "Go", "LI", "LL", "Pog'", "Ar", "Co", "R", "LIA", "LPM", "LMT"}
 )
