@@ -7,9 +7,12 @@ from .analysis import Norm as Norm
 from .analysis_files import analysis_named as analysis_named
 from .analysis_files import analysis_names as analysis_names
 from .comparison import ClassComparison as ClassComparison
+from .comparison import ValueComparison as ValueComparison
 from .comparison import compare_classes as compare_classes
+from .comparison import compare_values as compare_values
 from .measures import MEASUREMENTS as MEASUREMENTS
 from .measures import UNKNOWN as UNKNOWN
+from .measures import Measurement as Measurement
 from .measures import classify as classify
 from .measures import measurable as measurable
 from .measures import measure as measure

@@ -91,8 +91,8 @@ class Analysis:
 
     def points_of(self, measure: Measure) -> tuple[str, ...]:
         """Return the abbreviations of all landmarks that a measure needs, each once."""
-        parts = [self.points_of(one) for one in self.measures if one.name in measure.of]
-        used = [*measure.points, *parts]
+        by_name = {one.name: one for one in self.measures}
+        used = [*measure.points, *(self.points_of(by_name[name]) for name in measure.of)]
         return tuple(dict.fromkeys(name for point in used for name in point))
 
     def of_set(self, landmarks: LandmarkSet) -> Analysis:

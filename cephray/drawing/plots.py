@@ -130,6 +130,31 @@ def covering_ellipse(
     )
 
 
+def draw_agreement(
+    path: Path, means: Errors, differences: Errors, limits: Errors, others: Sequence[Errors] = ()
+) -> None:
+    """Draw the differences of a measurement against its mean (Bland and Altman 1986).
+
+    Args:
+        path: path of the PNG file.
+        means: [N], means of the two sides by film; NaN where unknown.
+        differences: [N], between the two sides.
+        limits: [3], mean difference, lower and upper limit of agreement. NaN where unknown.
+        others: the same of other comparisons, which are drawn as dashed lines.
+    """
+    figure = Figure(figsize=(2.6, 2.2), dpi=200, layout="constrained")
+    axes = _plain(figure, "mean", "difference")
+    axes.plot(means, differences, ".", color=BLUE, ms=3.5, alpha=0.5, mew=0)
+    for lines, colour, style in [
+        *((other, GREY, "--") for other in others),
+        (limits, ORANGE, "-"),
+    ]:
+        for value in lines[np.isfinite(lines)]:
+            axes.axhline(value, color=colour, ls=style, lw=1)
+    axes.tick_params(labelsize=7, length=2)
+    figure.savefig(path)
+
+
 def draw_history(
     path: Path, history: Sequence[Mapping[str, float]], labels: Mapping[str, str], title: str
 ) -> None:

@@ -19,6 +19,7 @@ from cephray.report.cells import WITHIN, in_words, mre_cell, number, rate_cell
 from cephray.report.clinical import clinical_sections
 from cephray.report.installation import collect, format_info
 from cephray.report.landmarks import clear_pictures, landmarks_section, worst_films_section
+from cephray.report.limits import limits_sections
 from cephray.report.page import (
     Cell,
     Gallery,
@@ -83,6 +84,7 @@ def report_sections(
         _subsets(evaluation),
         landmarks_section(evaluation, folder),
         *clinical_sections(evaluation),
+        *limits_sections(evaluation, records, folder),
         worst_films_section(evaluation, records, folder),
         *_doubtful(evaluation),
         _training(checkpoint.progress.history, folder),

@@ -25,8 +25,9 @@ _LEAST_AXIS_MM, _MOST_AXIS_MM = 3.0, 15.0
 
 def clear_pictures(folder: Path) -> None:
     """Remove the pictures of an earlier report, whose films may be others."""
-    for old in (*folder.glob("film-*.png"), *folder.glob("landmark-*.png")):
-        old.unlink()
+    for name in ("film", "landmark", "agreement"):
+        for old in folder.glob(f"{name}-*.png"):
+            old.unlink()
 
 
 def landmarks_section(evaluation: Evaluation, folder: Path) -> Section:

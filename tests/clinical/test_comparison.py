@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cephray.clinical.comparison import compare_classes
-from cephray.clinical.measures import classify
+from cephray.clinical.comparison import ValueComparison, compare_classes, compare_values
+from cephray.clinical.measures import classify, measure
 from cephray.config import DataConfig
 from cephray.data import Record, read_dataset, write_dataset
 from cephray.landmarks import ISBI2015, LandmarkSet
@@ -62,3 +62,27 @@ def test_missing_landmarks_are_ignored(records: list[Record]) -> None:
 def test_landmark_sets_without_measurements_give_no_comparisons(records: list[Record]) -> None:
     few = LandmarkSet("few", ISBI2015.landmarks[:3])
     assert compare_classes(records, marks(records)[:, :3], few) == ()
+    assert compare_values(records, marks(records)[:, :3], few) == ()
+
+
+def test_limits_of_agreement_by_hand() -> None:
+    reference = np.full((4, 8), 80.0)
+    values = reference.copy()
+    values[:, 0] += [1, 3, np.nan, 5]  # of a mean of 3 and a standard deviation of 2
+    values[1:, 1] = np.nan  # a single film
+    comparison = ValueComparison("prediction", "truth", values, reference)
+    limits = comparison.limits()
+    assert limits[0] == pytest.approx([3, 3 - 3.92, 3 + 3.92])
+    assert np.isnan(limits[1]).all()
+    assert limits[2] == pytest.approx([0, 0, 0])
+    assert comparison.means[1, 0] == 81.5
+
+
+def test_values_are_those_of_the_marks(records: list[Record]) -> None:
+    predicted = marks(records) + 1.0
+    ours, readers = compare_values(records, predicted, ISBI2015)
+    spacings_mm = np.array([record.spacing_mm for record in records])
+    np.testing.assert_allclose(ours.reference, measure(marks(records), spacings_mm))
+    np.testing.assert_allclose(ours.differences, 0, atol=1e-9)  # all are shifted alike
+    assert readers.title.count("reader against") == 1
+    assert (np.abs(readers.differences).max(axis=0) > 0).all()

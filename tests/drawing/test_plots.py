@@ -8,7 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from cephray.drawing.plots import covering_ellipse, draw_history, draw_offsets, draw_success
+from cephray.drawing.plots import (
+    covering_ellipse,
+    draw_agreement,
+    draw_history,
+    draw_offsets,
+    draw_success,
+)
 
 
 def pixels_like(path: Path, blue: int, green: int, red: int) -> np.ndarray[tuple[int, int]]:
@@ -81,5 +87,17 @@ def test_plots_of_few_data(tmp_path: Path) -> None:
         tmp_path / "curve.png", {"refined": np.full((2, 3), np.nan), "stage one": np.ones(1)}
     )
     draw_history(tmp_path / "history.png", [{"epoch": 1, "loss": 0.5}], {"loss": "loss"}, "loss")
+    unknown = np.full(3, np.nan)
+    draw_agreement(tmp_path / "agreement.png", unknown, unknown, unknown)
     for path in tmp_path.iterdir():
         assert np.asarray(cv2.imread(str(path))).std() > 1, path
+
+
+def test_limits_of_agreement_are_drawn(tmp_path: Path) -> None:
+    """With limits of other readers there are grey lines besides."""
+    means, limits = np.array([1.0, 2, 3]), np.array([0.1, -1.5, 1.7])
+    for name, others in (("own", []), ("both", [limits * 2])):
+        draw_agreement(tmp_path / f"{name}.png", means, means - 2, limits, others)
+    own, both = (np.asarray(cv2.imread(str(tmp_path / f"{name}.png"))) for name in ("own", "both"))
+    assert own.shape == both.shape
+    assert (own != both).any()

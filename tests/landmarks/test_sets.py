@@ -57,6 +57,21 @@ def test_a_file_of_ones_own(own: Path) -> None:
     assert LandmarkSet.from_tree(found.to_tree()) == found
 
 
+def test_a_landmark_is_found_under_its_other_names() -> None:
+    aariz = landmark_set("aariz")
+    assert aariz.find("UI") == aariz.abbreviations.index("UIT")
+    assert aariz.find("LL") == aariz.abbreviations.index("Li")  # the lip, not the incisor LIT
+    assert aariz.find("LI") == aariz.abbreviations.index("LIT")
+    assert ISBI2015.find("UI") == ISBI2015.abbreviations.index("UI")
+    assert ISBI2015.find("Pn") is None
+    own = [
+        {"name": "Tip", "abbreviation": "T", "aliases": ["UI"]},
+        {"name": "Lip", "abbreviation": "Lip", "aliases": ["Ls"]},
+    ]
+    found = LandmarkSet.from_tree({"name": "own", "landmarks": own})
+    assert (found.find("UI"), found.find("UL"), found.find("LL")) == (0, 1, None)
+
+
 def test_a_configuration_carries_the_set_and_not_the_path(own: Path) -> None:
     config = load_config(overrides=[f"data.landmarks={own}"])
     own.unlink()

@@ -19,12 +19,13 @@ from cephray.data import Record, View, compare_readers, read_dataset, write_data
 from cephray.data.films import load_film
 from cephray.evaluation import Evaluation
 from cephray.evaluation.subsets import Copies
-from cephray.landmarks import ISBI2015
+from cephray.landmarks import ISBI2015, LandmarkSet
 from cephray.prediction import Detection
 from cephray.report.clinical import clinical_sections
 from cephray.report.evaluation import PAGE, PICTURES, report_sections, write_report
 from cephray.report.landmarks import WORST_FILMS
-from cephray.report.page import Table
+from cephray.report.limits import limits_sections
+from cephray.report.page import Gallery, Table
 
 HISTORY = [
     {"epoch": epoch, "detection_loss": 1 / epoch, "refinement_loss": 2 / epoch, "score": 1.0,
@@ -102,10 +103,11 @@ def test_the_page_holds_everything_and_loads_nothing(
     assert not {"script", "link", "iframe", "object"} & set(reader.tags)
     assert not re.search(r"url\(|@import|https?:", text)
     assert reader.headings == [
-        "Accuracy", "Subsets", "Landmarks", "Worst films", "Training", "Settings and versions",
+        "Accuracy", "Subsets", "Landmarks", "Limits of agreement", "Worst films", "Training",
+        "Settings and versions",
     ]  # fmt: skip
     kinds = [source.split(";")[0] for source in reader.sources]
-    assert kinds == ["data:image/png"] * 20 + ["data:image/jpeg"] * 6 + ["data:image/png"] * 2
+    assert kinds == ["data:image/png"] * 28 + ["data:image/jpeg"] * 6 + ["data:image/png"] * 2
     assert "/runs/&lt;1&gt;" in text
     assert "is &lt;001&gt; of train" in text
     assert "image_height: 800" in text
@@ -208,3 +210,17 @@ def test_sections_can_be_added_to(records: list[Record], tmp_path: Path) -> None
     assert all(len(row) == len(table.columns) for row in table.rows)
     assert table.rows[-1][0].text == "Average"
     assert table.rows[-1][7].text.startswith("+")  # predictions lie to the right
+
+
+def test_limits_of_agreement_are_those_of_the_marks(records: list[Record], tmp_path: Path) -> None:
+    evaluation = evaluation_of(records, 0.0)
+    [section] = limits_sections(evaluation, records, tmp_path)
+    _, table, _, gallery = section.blocks
+    assert isinstance(table, Table)
+    assert isinstance(gallery, Gallery)
+    assert len(table.rows) == len(gallery.pictures) == 8
+    assert table.rows[0][0].text == "ANB (degree)"
+    assert table.rows[0][1].text.startswith(("+0.0 (", "-0.0 (", "\N{MINUS SIGN}0.0 (", "0.0 ("))
+    assert table.rows[0][2].text != table.rows[0][1].text  # the readers differ
+    few = replace(evaluation, landmarks=LandmarkSet("few", ISBI2015.landmarks[:3]))
+    assert limits_sections(few, records, tmp_path) == []

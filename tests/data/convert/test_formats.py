@@ -426,3 +426,22 @@ def test_a_size_is_needed_where_the_format_has_one(name: str) -> None:
     film = MarkedFilm("a", {"r": np.zeros((len(ISBI2015), 2))})
     with pytest.raises(InputError, match="film 'a': its size is needed"):
         format_named(name).render([film], Labels(ISBI2015))
+
+
+def test_radii_of_a_prediction_are_read() -> None:
+    landmarks = [
+        {"name": "Nasion", "x_px": 1, "y_px": 2, "radius_95_px": 4.5},
+        {"name": "Sella", "x_px": 3, "y_px": 4, "radius_95_px": None},
+    ]
+    (film,) = parse("cephray", {"landmarks": landmarks})
+    ((reader, radii_px),) = film.radii_95_px.items()
+    np.testing.assert_array_equal(radii_px, [np.nan, 4.5, np.nan])
+    assert film.by(reader).radii_95_px.keys() == {reader}
+    assert merge_films([film]) == [film]
+    other = replace(film, readers_px={"other": film.readers_px[reader]}, radii_95_px={})
+    assert merge_films([film, other])[0].radii_95_px.keys() == {reader}
+    (film,) = parse("cephray", {"landmarks": [landmarks[1]]})
+    assert film.radii_95_px == {}
+    landmarks[0]["radius_95_px"] = -1
+    with pytest.raises(InputError, match="landmarks 1: radius_95_px must be a number of pixels"):
+        parse("cephray", {"landmarks": landmarks})
