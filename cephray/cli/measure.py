@@ -75,13 +75,16 @@ def run_measure(options: argparse.Namespace) -> None:
             print(f"film {film.film}, {reader}; spacing {spacing}")
             radii_px = film.radii_95_px.get(reader)
             error_px = None if radii_px is None else error_of_radius(radii_px)
+            doubtful = film.doubtful.get(reader, ())
+            if doubtful:
+                print(f"DOUBTFUL: {'; '.join(doubtful)}")
             found = []
             for analysis in analyses:
-                measures = analysis.read(points_px, film.spacing_mm, error_px)
+                measures = analysis.read(points_px, film.spacing_mm, error_px, not doubtful)
                 found.append({"name": analysis.name, "measures": measures})
                 print(f"{analysis.title}\n{format_measures(measures)}")
             facts = {"film": film.film, "reader": reader, "spacing_mm": film.spacing_mm}
-            films.append({**facts, "analyses": found})
+            films.append({**facts, "doubtful": list(doubtful), "analyses": found})
             print()
     if options.json is not None:
         text = json.dumps({"films": films}, indent=1, ensure_ascii=False)

@@ -41,14 +41,14 @@ class Chosen:
     Args:
         name: name of the analysis.
         title: name to print.
-        read: takes landmarks [K, 2] in pixels, the spacing in millimetres per pixel or None, and
-            the errors [K] of the landmarks in pixels or None. Returns what `read_analysis` or
-            `read_challenge` does.
+        read: takes landmarks [K, 2] in pixels, the spacing in millimetres per pixel or None, the
+            errors [K] of the landmarks in pixels or None, and whether classes are given. Returns
+            what `read_analysis` or `read_challenge` does.
     """
 
     name: str
     title: str
-    read: Callable[[FloatArray, float | None, FloatArray | None], list[dict[str, Any]]]
+    read: Callable[[FloatArray, float | None, FloatArray | None, bool], list[dict[str, Any]]]
 
 
 def choose_analyses(given: Sequence[str], landmarks: LandmarkSet) -> list[Chosen]:
@@ -191,6 +191,7 @@ def _read(
     points_px: FloatArray,
     spacing_mm: float | None,
     error_px: FloatArray | None,
+    classified: bool,
 ) -> list[dict[str, Any]]:
     return read_analysis(analysis, points_px, spacing_mm, landmarks, error_px)
 
@@ -200,8 +201,9 @@ def _read_challenge(
     points_px: FloatArray,
     spacing_mm: float | None,
     error_px: FloatArray | None,
+    classified: bool,
 ) -> list[dict[str, Any]]:
-    return read_challenge(points_px, spacing_mm, landmarks, error_px)
+    return read_challenge(points_px, spacing_mm, landmarks, error_px, classified=classified)
 
 
 def _norms(measure: Measure, value: float) -> list[dict[str, Any]]:

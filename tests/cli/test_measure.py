@@ -14,6 +14,7 @@ from cephray.cli.__main__ import main
 from cephray.clinical import analysis_names, measure
 from cephray.config import DataConfig
 from cephray.data import read_dataset, write_dataset
+from cephray.landmarks import ISBI2015
 
 # Of a head whose Frankfort line is horizontal, in pixels.
 POINTS = {
@@ -96,6 +97,28 @@ def test_a_corrected_landmark_changes_the_measure(predicted: Path, tmp_path: Pat
     predicted.write_text(json.dumps(tree))
     (film,) = measured("--analysis", "tweed", predicted, output=tmp_path / "m")
     assert film["analyses"][0]["measures"][0]["value"] == 0
+
+
+def test_a_doubtful_prediction_has_no_classes(
+    drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record = read_dataset(drawn, "all", DataConfig())[0]
+    landmarks = [
+        {"name": name, "x_px": x, "y_px": y, "radius_95_px": 3}
+        for name, (x, y) in zip(ISBI2015.names, record.landmarks_px.tolist(), strict=True)
+    ]
+    for doubtful in (["it is mirrored"], []):
+        tree = {"landmarks": landmarks, "doubtful": doubtful}
+        (tmp_path / "a.json").write_text(json.dumps(tree))
+        (film,) = measured("--analysis", "isbi2015", tmp_path / "a.json", output=tmp_path / "m")
+        assert film["doubtful"] == doubtful
+        assert ("DOUBTFUL: it is mirrored" in capsys.readouterr().out) == bool(doubtful)
+        for one in film["analyses"][0]["measures"][:7]:
+            assert (one["class"] == 0) == bool(doubtful)
+            assert (one["class_probability"] is None) == bool(doubtful)
+    (tmp_path / "a.json").write_text(json.dumps({**tree, "doubtful": "yes"}))
+    assert main(["measure", str(tmp_path / "a.json")]) == 2
+    assert "doubtful must be a list of texts" in capsys.readouterr().err
 
 
 def test_the_spacing_of_the_command_comes_first(predicted: Path, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def heads() -> NDArray[np.float64]:
 
 def moved(**points: tuple[float, float]) -> NDArray[np.float64]:
     """Return the first head with some of its points elsewhere: [K, 2]."""
-    head = heads()[0]
+    head: NDArray[np.float64] = heads()[0]
     for name, point in points.items():
         head[list(HEADS).index(name)] = point
     return head

@@ -121,7 +121,7 @@ def test_the_page_holds_everything_and_loads_nothing(
     assert [float(mm) for _, mm in worst] == pytest.approx(errors_mm[:-7:-1], abs=0.006)
 
     pictures = sorted((tmp_path / PICTURES).glob("*.png"))
-    assert len(pictures) == 1 + 19 + 6 + 2
+    assert len(pictures) == 1 + 19 + 8 + 6 + 2
     for path in pictures:
         assert np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)).std() > 5, path
 

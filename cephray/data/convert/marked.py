@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from cephray.errors import InputError
 
 Points = NDArray[np.float64]
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +31,7 @@ class MarkedFilm:
         class_labels: class labels of the ISBI data set, or None.
         radii_95_px: radii [K] by reader that hold 95 % of the errors of the marks, pixels; NaN
             where unknown.
+        doubtful: reasons why the marks cannot be right, by reader, if they are a prediction.
     """
 
     film: str
@@ -39,18 +42,20 @@ class MarkedFilm:
     rulers_px: Mapping[str, Points] = field(default_factory=dict)
     class_labels: tuple[int, ...] | None = None
     radii_95_px: Mapping[str, Points] = field(default_factory=dict)
+    doubtful: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def by(self, reader: str) -> MarkedFilm:
         """Return the film with the marks of one reader alone."""
-        rulers_px, radii_px = (
-            {name: values for name, values in given.items() if name == reader}
-            for given in (self.rulers_px, self.radii_95_px)
-        )
+
+        def of_reader(given: Mapping[str, _Value]) -> dict[str, _Value]:
+            return {name: value for name, value in given.items() if name == reader}
+
         return replace(
             self,
             readers_px={reader: self.readers_px[reader]},
-            rulers_px=rulers_px,
-            radii_95_px=radii_px,
+            rulers_px=of_reader(self.rulers_px),
+            radii_95_px=of_reader(self.radii_95_px),
+            doubtful=of_reader(self.doubtful),
         )
 
 
@@ -95,6 +100,7 @@ def _join(first: MarkedFilm, second: MarkedFilm) -> MarkedFilm:
         rulers_px={**first.rulers_px, **second.rulers_px},
         class_labels=first.class_labels or second.class_labels,
         radii_95_px={**first.radii_95_px, **second.radii_95_px},
+        doubtful={**first.doubtful, **second.doubtful},
     )
 
 

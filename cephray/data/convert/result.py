@@ -2,7 +2,7 @@
 
 A file has `landmarks`, a list of objects with `name`, `x_px`, `y_px` (null where missing) and, if
 known, `radius_95_px`. If known, it also has `film`, `image`, `reader`, `size_px`, `spacing_mm`,
-`ruler_px` and `class_labels`. What else `predict` writes is not read.
+`ruler_px`, `class_labels` and `doubtful`. What else `predict` writes is not read.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
     size = tree.get("size_px") or (None, None)
     if not isinstance(size, list | tuple) or len(size) != 2:
         raise InputError(f"annotation {file}: size_px must be [width, height]; got {size!r:.60}")
+    doubtful = _doubtful(tree.get("doubtful"), file)
     image = tree.get("image")
     return [
         MarkedFilm(
@@ -54,6 +55,7 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
             {} if ruler is None else {reader: ruler},
             class_labels_of(tree.get("class_labels"), file),
             {} if np.isnan(radii_px).all() else {reader: radii_px},
+            {reader: doubtful} if doubtful else {},
         )
     ]
 
@@ -92,6 +94,17 @@ def _radii(landmarks: list[tuple[Where, dict[str, Any]]], labels: Labels) -> Poi
             )
         given.append((where, entry.get("name"), radius, radius))
     return labels.arrange(given).marks[:, 0]
+
+
+def _doubtful(given: Any, file: str) -> tuple[str, ...]:
+    """Return the reasons why a prediction is doubtful."""
+    reasons = [] if given is None else given
+    if not isinstance(reasons, list) or not all(isinstance(one, str) for one in reasons):
+        raise InputError(
+            f"annotation {file}: doubtful must be a list of texts, empty if the landmarks are"
+            f" right; got {given!r:.60}"
+        )
+    return tuple(reasons)
 
 
 def _ruler(given: Any, file: str) -> list[list[Any]]:
