@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from cephray.config import DataConfig
-from cephray.data.convert import Format, Labels, MarkedFilm
+from cephray.data.convert import FORMATS, Format, Labels, MarkedFilm
 from cephray.data.dataset.annotated import find_annotations, read_marks
 from cephray.data.dataset.in_layout import read_layout
 from cephray.data.dataset.layouts import match_layout
@@ -67,7 +67,7 @@ def read_all_marks(
         raise InputError(f"{source} does not exist")
     found = find_annotations(source, format)
     if found is None:
-        known = "cephray, csv, text, labelme, coco, cvat or aariz"
+        known = ", ".join(one.name for one in FORMATS)
         raise InputError(f"{source}: no annotations of a known format were found ({known})")
     spacings_mm = read_spacings(found.folder) or {}
     labels = Labels(landmark_set(data.landmarks), data.unknown_labels)
