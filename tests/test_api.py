@@ -104,7 +104,7 @@ def test_its_example_runs(name: str, folder: Path, monkeypatch: pytest.MonkeyPat
         (lambda: cephray.evaluate(data="films", split="test3"), "split must be one of.*'test3'"),
         (
             lambda: cephray.evaluate(data="films", split="test1", reader="both"),
-            "reader must be one of mean, senior, junior; got 'both'",
+            "data.reader=both: the readers of ISBI 2015 .* are senior, junior; give one",
         ),
         (lambda: cephray.evaluate("no", data="films", split="test1"), "no: no such folder"),
         (lambda: cephray.read_film("no.png"), "film no.png does not exist"),
