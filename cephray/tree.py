@@ -7,33 +7,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from cephray.errors import InputError
 
+if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
 
-def read_mapping(path: Path, what: str) -> Mapping[str, Any]:
+    from cephray.storage import Place
+
+
+def read_mapping(path: Place | Traversable, what: str) -> dict[str, Any]:
     """Read a YAML file that maps keys to values.
 
     Args:
         path: path of the file.
         what: what the file is, for messages.
 
+    Returns:
+        The mapping. It is empty if the file is empty.
+
     Raises:
         InputError: If the file cannot be read, or is no mapping. The message is one line.
     """
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+        tree = yaml.safe_load(path.read_bytes().decode("utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{what} {path}: cannot be read ({error})") from None
     except yaml.YAMLError as error:
         raise InputError(
             f"{what} {path}: not valid YAML: {' '.join(str(error).split())}"
         ) from None
-    if not isinstance(tree, Mapping):
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
         raise InputError(f"{what} {path}: must map keys to values; got {tree!r:.60}")
     return tree
 

@@ -22,8 +22,9 @@ from typing import Any
 import optuna
 import yaml
 
-from cephray.config import Config, override, plain_value, read_yaml, value_of
+from cephray.config import Config, override, plain_value, value_of
 from cephray.errors import InputError
+from cephray.tree import read_mapping
 
 Value = bool | int | float | str | None
 
@@ -163,7 +164,7 @@ def load_space(path: Path, base: Config) -> Space:
     Raises:
         InputError: a key or a rule that cannot be used; says what is valid.
     """
-    tree = read_yaml(path, "space")
+    tree = read_mapping(path, "space file")
     if not tree:
         raise InputError(f"space file {path}: is empty; give at least one config key with a rule")
     try:

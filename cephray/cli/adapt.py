@@ -12,7 +12,7 @@ from cephray.errors import InputError
 from cephray.progress import import_tensorflow
 from cephray.storage import place
 
-REPORT = "adaptation.json"
+FACTS, REPORT = "adaptation.json", "report.html"
 
 
 def add_commands(commands: Commands) -> None:
@@ -74,15 +74,18 @@ def run_adapt(options: argparse.Namespace) -> None:
         format_adaptation,
         write_adapted,
     )
+    from cephray.report import write_adaptation_report
 
     with progress("adapting", 2 * len(records)) as advance:
         adaptation = adapt(checkpoint, records, advance)
     write_adapted(checkpoint, adaptation, options.output)
-    figures = figures_of(adaptation, landmark_set(data.landmarks))
+    landmarks = landmark_set(data.landmarks)
+    figures = figures_of(adaptation, landmarks)
     facts = json.dumps(adaptation_json(adaptation, figures), indent=1)
-    replace_text(options.output / REPORT, facts)
+    replace_text(options.output / FACTS, facts)
+    write_adaptation_report(options.output / REPORT, adaptation, figures, landmarks)
     print(format_adaptation(adaptation, figures))
-    print(f"\ncheckpoint in {options.output}")
+    print(f"\ncheckpoint in {options.output}, report in {options.output / REPORT}")
 
 
 _KEYS = ("data.reader", "data.spacing_mm", "data.ruler_mm", "data.unknown_labels")

@@ -32,6 +32,11 @@ def add_commands(commands: Commands) -> None:
         help="millimetres per pixel of films that do not know their own",
     )
     predict.add_argument(
+        "--blank-corners",
+        action="store_true",
+        help="blank the corners of films, in which names are often burnt in",
+    )
+    predict.add_argument(
         "--num-workers", type=int, metavar="N", help="number of networks that work at a time"
     )
     predict.add_argument(
@@ -47,7 +52,7 @@ def run_predict(options: argparse.Namespace) -> None:
     """Find the landmarks of films."""
     from cephray.checkpoint import CONFIG_FILE
     from cephray.cluster import stop_signals
-    from cephray.data import find_films
+    from cephray.data import CORNER_PERCENT, find_films
     from cephray.landmarks import landmark_set
     from cephray.prediction import (
         predict_here,
@@ -60,6 +65,7 @@ def run_predict(options: argparse.Namespace) -> None:
     from cephray.progress import progress
 
     output, spacing_mm, workers = options.output, options.spacing, options.num_workers
+    blank_percent = CORNER_PERCENT if options.blank_corners else 0.0
     if (output / CONFIG_FILE).exists():
         raise InputError(f"output {output}: holds a training run; give another folder")
     if spacing_mm is not None and not 0 < spacing_mm < float("inf"):
@@ -78,7 +84,14 @@ def run_predict(options: argparse.Namespace) -> None:
         if wants_cluster(len(films), workers):
             with quiet_cluster(), stop_signals():
                 outcomes = predict_on_cluster(
-                    checkpoint, films, landmarks, spacing_mm, workers, others=others, output=output
+                    checkpoint,
+                    films,
+                    landmarks,
+                    spacing_mm,
+                    workers,
+                    others=others,
+                    output=output,
+                    blank_percent=blank_percent,
                 )
                 summary = write_results(outcomes, films, output, advance)
         else:
@@ -87,7 +100,7 @@ def run_predict(options: argparse.Namespace) -> None:
 
             with stop_signals():
                 detector = Detector(checkpoint, *others)
-                outcomes = predict_here(detector, films, landmarks, spacing_mm)
+                outcomes = predict_here(detector, films, landmarks, spacing_mm, blank_percent)
                 summary = write_results(outcomes, films, output, advance)
     for line in summary.unread:
         print(f"cephray: passed over: {line}", file=sys.stderr)

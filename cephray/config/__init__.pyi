@@ -21,7 +21,6 @@ from .files import override as override
 from .files import parse_config as parse_config
 from .files import parse_overrides as parse_overrides
 from .files import plain_value as plain_value
-from .files import read_yaml as read_yaml
 from .files import value_of as value_of
 from .files import with_inference as with_inference
 from .inference import InferenceConfig as InferenceConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -14,9 +14,7 @@ from cephray.config.config import Config
 from cephray.config.presets import find_config
 from cephray.errors import InputError
 from cephray.storage import Place
-
-if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
+from cephray.tree import read_mapping
 
 
 def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -45,7 +43,7 @@ def load_config(source: Place | str | None = None, overrides: Sequence[str] = ()
     tree: dict[str, Any] = {}
     if source is not None:
         file = find_config(source) if isinstance(source, str) else source
-        tree = read_yaml(file, "config")
+        tree = read_mapping(file, "config file")
     for key, value in parse_overrides(overrides).items():
         _set_dotted(tree, key, value)
     return parse_config(tree)
@@ -168,33 +166,6 @@ def dump_config(config: Config) -> str:
     """Return the whole configuration as YAML, which `load_config` can read."""
     text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
     return text
-
-
-def read_yaml(path: Place | Traversable, what: str) -> dict[str, Any]:
-    """Read a mapping from a YAML file.
-
-    Args:
-        path: path of the file.
-        what: kind of file, for error messages.
-
-    Returns:
-        The mapping. It is empty if the file is empty.
-
-    Raises:
-        InputError: If the file cannot be read, or does not contain a mapping.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{what} file {path}: cannot be read ({error})") from None
-    except yaml.YAMLError as error:
-        line = " ".join(str(error).split())
-        raise InputError(f"{what} file {path}: not valid YAML: {line}") from None
-    if tree is None:
-        return {}
-    if not isinstance(tree, dict):
-        raise InputError(f"{what} file {path}: must map keys to values; got {tree!r:.60}")
-    return tree
 
 
 def _set_dotted(tree: dict[str, Any], dotted: str, value: Any) -> None:

@@ -34,6 +34,9 @@ from .pipeline import evaluation_batches as evaluation_batches
 from .pipeline import stack_films as stack_films
 from .pipeline import steps_per_epoch as steps_per_epoch
 from .pipeline import training_batches as training_batches
+from .privacy import CORNER_PERCENT as CORNER_PERCENT
+from .privacy import MOST_PERCENT as MOST_PERCENT
+from .privacy import blank_corners as blank_corners
 from .search import LANDMARK_TABLE as LANDMARK_TABLE
 from .search import MEASUREMENT_TABLE as MEASUREMENT_TABLE
 from .search import RESULT_SUFFIXES as RESULT_SUFFIXES

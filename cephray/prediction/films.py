@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from cephray.data import FilmFile, Original, View, cv2, read_film, work_ahead
+from cephray.data import FilmFile, Original, View, blank_corners, cv2, read_film, work_ahead
 from cephray.errors import InputError
 from cephray.landmarks import LandmarkSet
 from cephray.plausibility import spacing_fault
@@ -45,7 +45,12 @@ Outcome = tuple[int, Output | InputError]
 
 
 def read(
-    number: int, file: FilmFile, view: View, count: int, spacing_mm: float | None
+    number: int,
+    file: FilmFile,
+    view: View,
+    count: int,
+    spacing_mm: float | None,
+    blank_percent: float = 0.0,
 ) -> ReadFilm | InputError:
     """Read one film for the network; what is wrong with it is returned, not raised.
 
@@ -55,9 +60,16 @@ def read(
         view: how it becomes an image of the network's size.
         count: K landmarks.
         spacing_mm: millimetres per pixel of films that do not know their own.
+        blank_percent: size of the corners that are blanked, as in `blank_corners`.
     """
     try:
         original = read_film(file.path)
+        if blank_percent:
+            original = replace(
+                original,
+                image=blank_corners(original.image, blank_percent),
+                notes=(*original.notes, f"corners of {blank_percent:g} % blanked"),
+            )
         return film_for_network(number, file.name, original, view, count, spacing_mm)
     except InputError as error:
         return error
@@ -128,6 +140,7 @@ def predict_here(
     files: Sequence[FilmFile],
     landmarks: LandmarkSet,
     spacing_mm: float | None = None,
+    blank_percent: float = 0.0,
 ) -> Iterator[Outcome]:
     """Predict films in this process, read and drawn on threads beside the network's.
 
@@ -136,13 +149,14 @@ def predict_here(
         files: the films.
         landmarks: names of the landmarks.
         spacing_mm: millimetres per pixel of films that do not know their own.
+        blank_percent: size of the corners that are blanked, as in `blank_corners`.
     """
     threads = os.cpu_count() or 1
     unread: list[Outcome] = []
 
     def readable() -> Iterator[ReadFilm]:
         tasks = (
-            partial(read, number, file, detector.view, len(landmarks), spacing_mm)
+            partial(read, number, file, detector.view, len(landmarks), spacing_mm, blank_percent)
             for number, file in enumerate(files)
         )
         for number, film in enumerate(work_ahead(tasks, threads)):

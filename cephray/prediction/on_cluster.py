@@ -87,6 +87,7 @@ def predict_on_cluster(
     show: Callable[[str], None] = print,
     others: Sequence[Checkpoint] = (),
     output: Place | None = None,
+    blank_percent: float = 0.0,
 ) -> Iterator[Outcome]:
     """Predict films on the connected cluster.
 
@@ -100,6 +101,7 @@ def predict_on_cluster(
         others: checkpoints that make an ensemble with it.
         output: folder of the results. If it is in a store, each film's files are written there by
             the cluster. Otherwise the caller writes them.
+        blank_percent: size of the corners that are blanked, as in `blank_corners`.
 
     Yields:
         The outcome of each film once, in any order.
@@ -126,7 +128,16 @@ def predict_on_cluster(
         ]
         rows = (
             ray.data.from_items(numbered, override_num_blocks=blocks)
-            .map(partial(_read, view=view, count=len(landmarks), spacing_mm=spacing_mm), **light)
+            .map(
+                partial(
+                    _read,
+                    view=view,
+                    count=len(landmarks),
+                    spacing_mm=spacing_mm,
+                    blank_percent=blank_percent,
+                ),
+                **light,
+            )
             .map_batches(
                 _Worker,
                 fn_constructor_args=(checkpoints, pool.cpus, pool.gpus > 0),
@@ -213,7 +224,7 @@ def _absolute(checkpoint: Checkpoint) -> Checkpoint:
     return checkpoint
 
 
-def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
+def _read(row: Row, view: View, count: int, spacing_mm: float | None, blank_percent: float) -> Row:
     """Read a film, in a task."""
     number, file = pickle.loads(row["item"])
     if isinstance(file.path, Path) and not file.path.exists():
@@ -222,7 +233,7 @@ def _read(row: Row, view: View, count: int, spacing_mm: float | None) -> Row:
         )
         return _row((number, InputError(missing)))
     cv2.setNumThreads(1)  # the other CPUs have tasks of their own
-    film = read(number, file, view, count, spacing_mm)
+    film = read(number, file, view, count, spacing_mm, blank_percent)
     return _row(film if isinstance(film, ReadFilm) else (number, film))
 
 

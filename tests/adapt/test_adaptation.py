@@ -249,6 +249,10 @@ def test_the_command(
     assert "changed: " in said
     facts = json.loads((output / "adaptation.json").read_text(encoding="utf-8"))
     assert len(facts["films"]) == 9
+    page = (output / "report.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 19
+    assert f"{facts['before_mm']['mean']:.2f} mm before" in page
+    assert all(name in page for name in ISBI2015.names)
     assert open_checkpoint(output).config.model.adapted
     for wrong, message in (
         (["--output", str(output)], "not an empty folder"),

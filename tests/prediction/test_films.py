@@ -216,3 +216,21 @@ def test_a_stop_leaves_whole_results_and_their_table(
     with pytest.raises(Stopped, match=f"at once; 2 of {len(files)} films have their results in"):
         write_results(stopped(), files, tmp_path)
     assert len((tmp_path / "landmarks.csv").read_text().splitlines()) == 1 + 2 * len(ISBI2015)
+
+
+def test_burnt_in_text_is_in_no_picture(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    image = np.full((240, 192), 90, np.uint8)
+    image[60:200, 40:160] = 140
+    plain = image.copy()
+    image[4:16, 3:15] = 255
+    for name, pixels in (("named", image), ("plain", plain)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), pixels)
+    found = {}
+    for name in ("named", "plain"):
+        files = find_films([tmp_path / f"{name}.png"])
+        outcome = dict(predict_here(Detector(checkpoint), files, ISBI2015, None, 10.0))[0]
+        assert isinstance(outcome, Output)
+        assert outcome.facts["notes"] == ["corners of 10 % blanked"]
+        found[name] = outcome
+    assert found["named"].facts["landmarks"] == found["plain"].facts["landmarks"]
+    assert found["named"].picture == found["plain"].picture

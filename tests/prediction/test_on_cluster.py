@@ -32,10 +32,10 @@ def test_a_cluster_and_this_process_give_the_same(
 ) -> None:
     files = find_films([films])
     progress: list[int] = []
-    here = predict_here(Detector(checkpoint), files, ISBI2015, 2.0)
+    here = predict_here(Detector(checkpoint), files, ISBI2015, 2.0, blank_percent=10.0)
     check(write_results(here, files, tmp_path / "here", progress.append), tmp_path / "here", 30)
     assert sum(progress) == 30
-    there = on_cluster.predict_on_cluster(checkpoint, files, ISBI2015, 2.0)
+    there = on_cluster.predict_on_cluster(checkpoint, files, ISBI2015, 2.0, blank_percent=10.0)
     summary = write_results(there, files, tmp_path / "there", progress.append)
     check(summary, tmp_path / "there", 30)
     assert sum(progress) == 60
