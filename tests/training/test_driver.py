@@ -46,6 +46,7 @@ def relative_distance(vector: NDArray[Any], oracle: NDArray[Any]) -> float:
     return float(np.linalg.norm(vector - oracle) / np.linalg.norm(oracle))
 
 
+@pytest.mark.slow
 def test_two_workers_end_in_the_weights_of_one(
     cluster: None, films: Path, tmp_path: Path, small_config: MakeConfig
 ) -> None:
@@ -94,6 +95,7 @@ def test_two_workers_end_in_the_weights_of_one(
     assert rows[2]["exchange_percent"] > 0
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_goes_on_where_it_was(
     cluster: None, films: Path, tmp_path: Path, small_config: MakeConfig
 ) -> None:

@@ -47,6 +47,7 @@ def study_of(output: Path) -> optuna.Study:
     return optuna.load_study(study_name=name, storage=storage)
 
 
+@pytest.mark.slow
 def test_failed_trials_are_named_and_the_best_can_be_had_again(
     cluster: None,
     films: Path,
