@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from PIL import Image, UnidentifiedImageError
 
 from cephray.config import DataConfig
-from cephray.data.convert import Format, Labels, MarkedFilm
+from cephray.data.convert import FORMATS, Format, Labels, MarkedFilm
 from cephray.data.dataset import ALL, IMAGE_SUFFIXES, MEAN, SPACING_FILE, true_marks
 from cephray.data.dataset.annotated import ANNOTATIONS, Images
 from cephray.data.dataset.marks import Marks, read_all_marks
@@ -75,6 +75,9 @@ def convert_annotations(
         InputError: If the source cannot be read, the format cannot hold it, or the output exists.
     """
     is_file = not to.is_per_film and output.suffix.lower() == to.suffix
+    if not is_file and output.suffix.lower() in {one.suffix for one in FORMATS}:
+        kind = "a folder" if to.is_per_film else f"a folder or a {to.suffix} file"
+        raise InputError(f"output {output}: {to.title} is written to {kind}")
     if is_file and copy_films:
         raise InputError(f"output {output} is a file; to copy films, give a folder")
     if output.exists() if is_file else not is_free(output):

@@ -94,6 +94,21 @@ def test_films_are_not_needed(drawn: Path, tmp_path: Path) -> None:
         convert(tmp_path / "all.csv", tmp_path / "with", "text", copy_films=True)
 
 
+@pytest.mark.parametrize(
+    ("to", "name", "said"),
+    [
+        ("labelme", "out.json", "labelme JSON is written to a folder$"),
+        ("coco", "out.csv", "COCO keypoints is written to a folder or a .json file"),
+    ],
+)
+def test_a_file_of_another_format_is_refused(
+    drawn: Path, tmp_path: Path, to: str, name: str, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        convert(drawn, tmp_path / name, to)
+    assert not (tmp_path / name).exists()
+
+
 def test_what_exists_is_not_overwritten(drawn: Path, tmp_path: Path) -> None:
     taken = tmp_path / "taken.csv"
     taken.write_text("x", encoding="utf-8")
