@@ -2,6 +2,7 @@ from .adaptation import FEWEST_FILMS as FEWEST_FILMS
 from .adaptation import Adaptation as Adaptation
 from .adaptation import adapt as adapt
 from .adaptation import write_adapted as write_adapted
+from .choose import CANDIDATES as CANDIDATES
 from .figures import Figures as Figures
 from .figures import Mean as Mean
 from .figures import figures_of as figures_of

@@ -33,7 +33,6 @@ class Adaptation:
     Args:
         films: names of the films.
         candidate: the kind of change that cross-validation chose.
-        candidates: number of kinds of change that were tried.
         before_mm: [N, K], errors of the checkpoint's network; NaN where a landmark is not marked.
         after_mm: [N, K], errors by cross-validation: on each film, of a network that was fitted
             to other films.
@@ -45,7 +44,6 @@ class Adaptation:
 
     films: tuple[str, ...]
     candidate: Candidate
-    candidates: int
     before_mm: FloatArray
     after_mm: FloatArray
     half_mm: FloatArray | None
@@ -103,12 +101,11 @@ def adapt(
     return Adaptation(
         films=tuple(film.film for film in films),
         candidate=candidate,
-        candidates=len(CANDIDATES),
         before_mm=validations[CANDIDATES.index(UNCHANGED)].errors_mm,
         after_mm=chosen.errors_mm,
         half_mm=half_mm,
         offsets_mm=trials.offsets_mm,
-        last=trials.fit(candidate, range(len(films))),
+        last=trials.fit(candidate, trials.learn(range(len(films)))),
         calibration=calibration,
     )
 

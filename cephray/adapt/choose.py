@@ -6,14 +6,14 @@ Nothing is chosen by how well a change fits the films that it was fitted to.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.adapt.fit import fit_change, folds, shrinkage, total
+from cephray.adapt.fit import Moments, fit_change, folds, shrinkage, total
 from cephray.adapt.frozen import FrozenNetwork, LastLayer, SeenFilm
 
 FloatArray = NDArray[np.floating[Any]]
@@ -56,13 +56,33 @@ class Validation:
     errors_mm: FloatArray
     spreads_mm: FloatArray | None
 
-    @property
-    def of_films_mm(self) -> FloatArray:
-        """Mean error of each film: [N]."""
-        known = np.isfinite(self.errors_mm)
-        sums = np.where(known, self.errors_mm, 0.0).sum(axis=1)
-        means: FloatArray = sums / np.maximum(known.sum(axis=1), 1)
-        return means
+
+def film_means(errors_mm: FloatArray) -> FloatArray:
+    """Return the mean error of each film that has marks.
+
+    Args:
+        errors_mm: [N, K], radial errors; NaN where a landmark is not marked.
+    """
+    known = np.isfinite(errors_mm)
+    with_marks = known.any(axis=1)
+    sums = np.where(known, errors_mm, 0.0).sum(axis=1)
+    means: FloatArray = sums[with_marks] / known.sum(axis=1)[with_marks]
+    return means
+
+
+@dataclass(frozen=True, eq=False)
+class Lesson:
+    """What some of the films tell, from which any candidate is fitted.
+
+    Args:
+        sums: over the windows of the films.
+        means: [K, 2], mean offsets, in the unit of the heads.
+        factors: [K], by which they are shrunk.
+    """
+
+    sums: Moments
+    means: FloatArray
+    factors: FloatArray
 
 
 class Trials:
@@ -87,13 +107,17 @@ class Trials:
         distances: FloatArray = self.offsets * self._network.unit * self.extent_mm
         return distances
 
-    def fit(self, candidate: Candidate, films: Sequence[int]) -> LastLayer:
-        """Fit a change to films, given by their indices."""
+    def learn(self, films: Sequence[int]) -> Lesson:
+        """Return what films tell, given by their indices."""
+        sums = total([self.films[i].sums for i in films])
+        return Lesson(sums, *shrinkage(self.offsets[list(films)]))
+
+    def fit(self, candidate: Candidate, lesson: Lesson) -> LastLayer:
+        """Fit a change to what films tell."""
         if candidate.ridge is None:
             return self._network.last
-        means, factors = shrinkage(self.offsets[list(films)])
-        sums = total([self.films[i].sums for i in films])
-        return self._network.last.changed(*fit_change(sums, candidate.ridge, means, factors))
+        change = fit_change(lesson.sums, candidate.ridge, lesson.means, lesson.factors)
+        return self._network.last.changed(*change)
 
     def measure(self, last: LastLayer, films: Sequence[int]) -> Validation:
         """Measure the errors with a last layer on films, given by their indices."""
@@ -106,18 +130,12 @@ class Trials:
                 spreads.append(spread * self.extent_mm[i, 0, 1])
         return Validation(np.stack(errors), np.stack(spreads) if spreads else None)
 
-    def validate(
-        self,
-        candidates: Sequence[Candidate],
-        fraction: float = 1.0,
-        on_fold: Callable[[], None] = lambda: None,
-    ) -> list[Validation]:
+    def validate(self, candidates: Sequence[Candidate], fraction: float = 1.0) -> list[Validation]:
         """Measure candidates on each film, fitted to other films.
 
         Args:
             candidates: candidates to measure.
             fraction: fraction of the other films to fit to.
-            on_fold: called after each fold.
         """
         count = len(self.films)
         parts: list[list[Validation]] = [[] for _ in candidates]
@@ -128,9 +146,9 @@ class Trials:
                 rng = np.random.default_rng([SEED, number])
                 others = rng.choice(others, max(1, round(fraction * len(others))), replace=False)
             order += held_out.tolist()
+            lesson = self.learn(others.tolist())
             for part, candidate in zip(parts, candidates, strict=True):
-                part.append(self.measure(self.fit(candidate, others.tolist()), held_out.tolist()))
-            on_fold()
+                part.append(self.measure(self.fit(candidate, lesson), held_out.tolist()))
         back = np.argsort(order)
         return [_join(part, back) for part in parts]
 
@@ -141,7 +159,7 @@ def choose(validations: Sequence[Validation]) -> int:
     Args:
         validations: of `CANDIDATES`, from the smallest change to the largest.
     """
-    return int(np.argmin([one.of_films_mm.mean() for one in validations]))
+    return int(np.argmin([film_means(one.errors_mm).mean() for one in validations]))
 
 
 def _join(parts: Sequence[Validation], back: NDArray[np.int64]) -> Validation:

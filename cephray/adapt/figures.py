@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from cephray.adapt.adaptation import Adaptation
-from cephray.adapt.choose import UNCHANGED
+from cephray.adapt.choose import UNCHANGED, film_means
 from cephray.landmarks import LandmarkSet
+from cephray.metrics import LEVEL_PERCENT
 
 FloatArray = NDArray[np.floating[Any]]
-
-LEVEL_PERCENT = 95.0
 
 
 @dataclass(frozen=True)
@@ -81,11 +80,11 @@ def figures_of(adaptation: Adaptation, landmarks: LandmarkSet) -> Figures:
         adaptation: what was learnt.
         landmarks: set of the K landmarks.
     """
-    before, after = (_of_films(e) for e in (adaptation.before_mm, adaptation.after_mm))
+    before, after = (film_means(e) for e in (adaptation.before_mm, adaptation.after_mm))
     twice_mm = None
     if adaptation.half_mm is not None and adaptation.candidate != UNCHANGED:
         # The part of the error that falls as 1 / films: half of it goes with twice as many.
-        twice_mm = max(0.0, float((_of_films(adaptation.half_mm) - after).mean()) / 2)
+        twice_mm = max(0.0, float((film_means(adaptation.half_mm) - after).mean()) / 2)
     return Figures(
         mean_of(before),
         mean_of(after),
@@ -108,15 +107,6 @@ def mean_of(values: FloatArray, tests: int = 1) -> Mean:
     reach = float(stats.t.ppf(1 - tail, count - 1)) * error
     value = float(values.mean())
     return Mean(value, value - reach, value + reach)
-
-
-def _of_films(errors_mm: FloatArray) -> FloatArray:
-    """Return the mean error of each film that has marks."""
-    known = np.isfinite(errors_mm)
-    with_marks = known.any(axis=1)
-    sums = np.where(known, errors_mm, 0.0).sum(axis=1)
-    means: FloatArray = sums[with_marks] / known.sum(axis=1)[with_marks]
-    return means
 
 
 def _elsewhere(offsets_mm: FloatArray, landmarks: LandmarkSet) -> list[Elsewhere]:

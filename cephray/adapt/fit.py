@@ -50,10 +50,6 @@ class Moments:
         """Return the sums over the samples of both."""
         return Moments(self.gram + other.gram, self.cross + other.cross, self.count + other.count)
 
-    def __sub__(self, other: Moments) -> Moments:
-        """Return the sums without the samples of the other one, which must be part of these."""
-        return Moments(self.gram - other.gram, self.cross - other.cross, self.count - other.count)
-
 
 def moments(hidden: FloatArray, distances: FloatArray) -> Moments:
     """Sum over M samples.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cephray.adapt.adaptation import Adaptation
+from cephray.adapt.choose import CANDIDATES
 from cephray.adapt.figures import Figures, Mean
 
 
@@ -21,7 +22,7 @@ def format_adaptation(adaptation: Adaptation, figures: Figures) -> str:
     if not figures.is_gain_shown:
         lines.append("no gain shown: with these films, the difference may be chance")
     lines.append(
-        f"changed: {adaptation.candidate.name}, of {adaptation.candidates} kinds of change tried"
+        f"changed: {adaptation.candidate.name}, of {len(CANDIDATES)} kinds of change tried"
     )
     if figures.twice_mm is not None:
         lines.append(f"twice as many films would gain about {figures.twice_mm:.2f} mm more")
@@ -45,7 +46,7 @@ def adaptation_json(adaptation: Adaptation, figures: Figures) -> dict[str, Any]:
     return {
         "films": list(adaptation.films),
         "changed": adaptation.candidate.name,
-        "kinds_of_change_tried": adaptation.candidates,
+        "kinds_of_change_tried": len(CANDIDATES),
         "before_mm": figures.before_mm.to_json(),
         "after_mm": figures.after_mm.to_json(),
         "gain_mm": figures.gain_mm.to_json(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cephray.adapt import Adaptation, Figures, Mean
+from cephray.adapt import CANDIDATES, Adaptation, Figures, Mean
 from cephray.drawing import draw_offsets
 from cephray.landmarks import LandmarkSet
 from cephray.metrics import summarise_landmarks
@@ -36,7 +36,7 @@ def write_adaptation_report(
         f"Mean radial error {figures.before_mm.value:.2f} mm before and"
         f" {figures.after_mm.value:.2f} mm after, by cross-validation.{gain}",
         f"{len(adaptation.films)} films. Changed: {adaptation.candidate.name}, of"
-        f" {adaptation.candidates} kinds of change tried. In brackets: 95 % intervals over films,"
+        f" {len(CANDIDATES)} kinds of change tried. In brackets: 95 % intervals over films,"
         " by Student's t distribution.",
     ]
     if figures.twice_mm is not None:

@@ -74,13 +74,12 @@ def test_missing_marks_do_not_count(rng: np.random.Generator) -> None:
     assert np.isfinite(kernel).all()
 
 
-def test_sums_add_and_subtract(rng: np.random.Generator) -> None:
+def test_sums_add(rng: np.random.Generator) -> None:
     hidden, distances = samples(rng)
     parts = [moments(hidden[i::4], distances[i::4]) for i in range(4)]
     whole = total(parts)
     np.testing.assert_allclose(whole.gram, moments(hidden, distances).gram)
-    rest = whole - parts[0]
-    np.testing.assert_allclose(rest.cross, total(parts[1:]).cross)
+    np.testing.assert_allclose(whole.cross, moments(hidden, distances).cross)
 
 
 @pytest.mark.parametrize("size", [0.0, 0.2, 0.5, 1.0, 3.0])
