@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 
 from cephray.cli.command import CONFIG_HELP, Commands, make_folder
+from cephray.cli.marks_options import LANDMARKS_HELP, add_marks_options, marks_config
 from cephray.errors import RunError
-from cephray.landmarks import landmark_set, landmark_set_names
+from cephray.landmarks import landmark_set
 from cephray.storage import place
 
 FORMATS_HELP = "cephray, csv, text, labelme, coco, cvat or aariz"
-LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
 
 
 def add_commands(commands: Commands) -> None:
@@ -52,23 +52,12 @@ def add_commands(commands: Commands) -> None:
     convert.add_argument(
         "--from", dest="source_format", metavar="FORMAT", help="if none, it is recognised"
     )
-    convert.add_argument(
-        "--landmarks", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
-    )
+    add_marks_options(convert)
     convert.add_argument(
         "--reader", default="all", metavar="NAME", help="whose marks to write: all, mean or a name"
     )
     convert.add_argument(
         "--split", default="all", metavar="NAME", help="split to read of a known folder layout"
-    )
-    convert.add_argument(
-        "--spacing", type=float, metavar="MM", help="millimetres per pixel of all films"
-    )
-    convert.add_argument(
-        "--unknown-labels",
-        choices=("refuse", "ignore"),
-        default="refuse",
-        help="what to do with points that are not in the landmark set",
     )
     convert.add_argument(
         "--copy-films", action="store_true", help="copy the films to OUTPUT/images"
@@ -115,23 +104,16 @@ def run_landmarks(options: argparse.Namespace) -> None:
 
 def run_convert(options: argparse.Namespace) -> None:
     """Convert the annotations of a data set."""
-    from cephray.config import load_config, override
     from cephray.data import convert_annotations, format_named
     from cephray.progress import progress
 
-    values = {
-        "data.landmarks": options.landmarks,
-        "data.reader": options.reader,
-        "data.spacing_mm": options.spacing,
-        "data.unknown_labels": options.unknown_labels,
-    }
     to = format_named(options.to)
     with progress("converting", None) as advance:
         done = convert_annotations(
             options.input,
             options.output,
             to,
-            override(load_config(), values).data,
+            marks_config(options, reader=options.reader),
             options.split,
             options.source_format and format_named(options.source_format),
             options.copy_films,

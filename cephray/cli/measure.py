@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cephray.cli.command import Commands, make_folder
-from cephray.cli.data import LANDMARKS_HELP
+from cephray.cli.marks_options import add_marks_options, marks_config
 from cephray.errors import InputError
 from cephray.landmarks import LandmarkSet, landmark_set
 from cephray.storage import place
@@ -31,18 +31,7 @@ def add_commands(commands: Commands) -> None:
         metavar="NAME|FILE",
         help="analysis to measure by, repeatable; default: all that the landmarks allow",
     )
-    measure.add_argument(
-        "--landmarks", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
-    )
-    measure.add_argument(
-        "--spacing", type=float, metavar="MM", help="millimetres per pixel of all films"
-    )
-    measure.add_argument(
-        "--unknown-labels",
-        choices=("refuse", "ignore"),
-        default="refuse",
-        help="what to do with points that are not in the landmark set",
-    )
+    add_marks_options(measure)
     measure.add_argument("--json", type=Path, metavar="FILE", help="file to write measures to")
     measure.add_argument("--list", action="store_true", help="list the analyses and end")
 
@@ -50,7 +39,6 @@ def add_commands(commands: Commands) -> None:
 def run_measure(options: argparse.Namespace) -> None:
     """Measure the landmarks of films, or list the analyses."""
     from cephray.clinical import choose_analyses, error_of_radius, format_measures
-    from cephray.config import load_config, override
     from cephray.data import read_all_marks
 
     landmarks = landmark_set(options.landmarks)
@@ -60,12 +48,7 @@ def run_measure(options: argparse.Namespace) -> None:
     if not options.inputs:
         raise InputError("nothing to measure; give annotation files or folders, or --list")
     analyses = choose_analyses(options.analysis, landmarks)
-    values = {
-        "data.landmarks": options.landmarks,
-        "data.spacing_mm": options.spacing,
-        "data.unknown_labels": options.unknown_labels,
-    }
-    data = override(load_config(), values).data
+    data = marks_config(options)
     sources = [read_all_marks(source, data) for source in options.inputs]
     make_folder(options.json and options.json.parent)
     films = []

@@ -1,0 +1,44 @@
+"""Options that the commands on marks share: how annotations are read."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from cephray.cli.command import Parser
+from cephray.config import DataConfig, load_config, override
+from cephray.landmarks import landmark_set_names
+
+LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
+
+
+def add_marks_options(command: Parser) -> None:
+    """Add `--landmarks`, `--spacing` and `--unknown-labels`."""
+    command.add_argument(
+        "--landmarks", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
+    )
+    command.add_argument(
+        "--spacing", type=float, metavar="MM", help="millimetres per pixel of all films"
+    )
+    command.add_argument(
+        "--unknown-labels",
+        choices=("refuse", "ignore"),
+        default="refuse",
+        help="what to do with points that are not in the landmark set",
+    )
+
+
+def marks_config(options: argparse.Namespace, **others: Any) -> DataConfig:
+    """Return how annotations are read.
+
+    Args:
+        options: with those of `add_marks_options`.
+        others: further keys of the section `data`.
+    """
+    values = {
+        "landmarks": options.landmarks,
+        "spacing_mm": options.spacing,
+        "unknown_labels": options.unknown_labels,
+        **others,
+    }
+    return override(load_config(), {f"data.{key}": value for key, value in values.items()}).data
