@@ -75,24 +75,14 @@ def convert_annotations(
         InputError: If the source cannot be read, the format cannot hold it, or the output exists.
     """
     is_file = not to.is_per_film and output.suffix.lower() == to.suffix
-    if not is_file and output.suffix.lower() in {one.suffix for one in FORMATS}:
-        kind = "a folder" if to.is_per_film else f"a folder or a {to.suffix} file"
-        raise InputError(f"output {output}: {to.title} is written to {kind}")
-    if is_file and copy_films:
-        raise InputError(f"output {output} is a file; to copy films, give a folder")
-    if output.exists() if is_file else not is_free(output):
-        raise InputError(
-            f"output {output} exists already; give a new file"
-            if is_file
-            else f"output folder {output} is not an empty folder; give a new one"
-        )
+    if is_file:
+        _check_file(output, to, copy_films)
+    else:
+        _check_folder(output, to)
     labels = Labels(landmark_set(data.landmarks), data.unknown_labels)
     marks = read_all_marks(source, data, split, from_format)
     images = _images(marks)
     films = [_of_reader(film, data) for film in marks.films]
-    spacings = output.with_name(SPACING_FILE)
-    if is_file and not to.holds_spacing and spacings.exists():
-        raise InputError(f"{spacings} exists already; give an output in another folder")
     with nullcontext(_make(output.parent)) if is_file else _draft(output) as folder:
         written = []
         for film in films:
@@ -113,6 +103,24 @@ def convert_annotations(
         for points in film.readers_px.values()
     )
     return Conversion(marks.format, len(written), readers, count)
+
+
+def _check_file(output: Path, to: Format, copy_films: bool) -> None:
+    if copy_films:
+        raise InputError(f"output {output} is a file; to copy films, give a folder")
+    if output.exists():
+        raise InputError(f"output {output} exists already; give a new file")
+    spacings = output.with_name(SPACING_FILE)
+    if not to.holds_spacing and spacings.exists():
+        raise InputError(f"{spacings} exists already; give an output in another folder")
+
+
+def _check_folder(output: Path, to: Format) -> None:
+    if output.suffix.lower() in {one.suffix for one in FORMATS}:
+        kind = "a folder" if to.is_per_film else f"a folder or a {to.suffix} file"
+        raise InputError(f"output {output}: {to.title} is written to {kind}")
+    if not is_free(output):
+        raise InputError(f"output folder {output} is not an empty folder; give a new one")
 
 
 @contextmanager
@@ -165,7 +173,13 @@ def _of_reader(film: MarkedFilm, data: DataConfig) -> MarkedFilm:
     if data.reader == ALL:
         return film
     if data.reader == MEAN:
-        return replace(film, readers_px={MEAN: true_marks(film.readers_px, MEAN)}, rulers_px={})
+        return replace(
+            film,
+            readers_px={MEAN: true_marks(film.readers_px, MEAN)},
+            rulers_px={},
+            radii_95_px={},
+            doubtful={},
+        )
     if data.reader not in film.readers_px:
         raise InputError(
             f"film {film.film!r} is not marked by reader {data.reader!r}, but by"

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cephray.data.convert.labels import RULER, Labels
+from cephray.data.convert.labels import Labels
 from cephray.data.convert.marked import MarkedFilm
-from cephray.data.convert.values import entries, is_marked, parse_object, plain
+from cephray.data.convert.values import entries, parse_object, plain
 from cephray.errors import InputError
 
 
@@ -33,21 +33,15 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
 def render(films: list[MarkedFilm], labels: Labels) -> str:
     """Return the file of a film with one reader's marks; see `Format.render`."""
     (film,) = films
-    (marks,) = film.readers_px.values()
-    names = [(one.name, one.abbreviation) for one in labels.landmarks.landmarks]
-    points = list(zip(names, marks, strict=True))
-    for ruler in film.rulers_px.values():
-        points += zip(((name, name) for name in RULER), ruler, strict=True)
-    marked = is_marked([point for _, point in points])
+    (reader,) = film.readers_px
+    titles = dict(zip(labels.landmarks.abbreviations, labels.landmarks.names, strict=True))
     landmarks: list[dict[str, Any]] = [
         {
             "landmark_id": str(number),
-            "title": title,
-            "symbol": symbol,
-            "value": {"x": plain(x), "y": plain(y)} if is_there else None,
+            "title": titles.get(point.label, point.label),
+            "symbol": point.label,
+            "value": {"x": plain(point.x), "y": plain(point.y)} if point.is_marked else None,
         }
-        for number, (((title, symbol), (x, y)), is_there) in enumerate(
-            zip(points, marked, strict=True), 1
-        )
+        for number, point in enumerate(labels.points_of(film, reader), 1)
     ]
     return json.dumps({"ceph_id": film.film, "landmarks": landmarks}, indent=1) + "\n"

@@ -13,7 +13,7 @@ from xml.sax.saxutils import escape, quoteattr
 
 from cephray.data.convert.labels import RULER, Labels
 from cephray.data.convert.marked import MarkedFilm, merge_by_image
-from cephray.data.convert.values import Where, is_marked, size_of, text_of
+from cephray.data.convert.values import Where, size_of, text_of
 from cephray.errors import InputError
 
 
@@ -60,12 +60,10 @@ def render(films: list[MarkedFilm], labels: Labels) -> str:
         lines.append(
             f'  <image id="{number}" name={quoteattr(name)} width="{width}" height="{height}">'
         )
-        for reader, marks in film.readers_px.items():
-            ruler = film.rulers_px.get(reader, ())
-            points = [*marks, *ruler]
-            for label, (x, y), marked in zip(names, points, is_marked(points), strict=False):
-                if marked:
-                    lines += _point(label, reader, f"{text_of(x)},{text_of(y)}")
+        for reader in film.readers_px:
+            for point in labels.points_of(film, reader):
+                if point.is_marked:
+                    lines += _point(point.label, reader, f"{text_of(point.x)},{text_of(point.y)}")
         lines.append("  </image>")
     return "\n".join([*lines, "</annotations>"]) + "\n"
 

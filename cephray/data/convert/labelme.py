@@ -9,13 +9,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cephray.data.convert.labels import RULER, Labels
+from cephray.data.convert.labels import Labels
 from cephray.data.convert.marked import MarkedFilm
 from cephray.data.convert.values import (
     Where,
     class_labels_of,
     entries,
-    is_marked,
     parse_object,
     plain,
     size_of,
@@ -52,28 +51,23 @@ def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[
 def render(films: list[MarkedFilm], labels: Labels) -> str:
     """Return the file of a film with one reader's marks; see `Format.render`."""
     (film,) = films
-    (marks,) = film.readers_px.values()
-    points = list(zip(labels.landmarks.abbreviations, marks, strict=True))
-    for ruler in film.rulers_px.values():
-        points += zip(RULER, ruler, strict=True)
+    (reader,) = film.readers_px
     width, height = film.size_px or (None, None)
     tree: dict[str, Any] = {
         "version": _VERSION,
         "flags": {},
         "shapes": [
             {
-                "label": name,
-                "points": [[plain(x), plain(y)]],
+                "label": point.label,
+                "points": [[plain(point.x), plain(point.y)]],
                 "group_id": None,
                 "description": "",
                 "shape_type": "point",
                 "flags": {},
                 "mask": None,
             }
-            for (name, (x, y)), marked in zip(
-                points, is_marked([p for _, p in points]), strict=True
-            )
-            if marked
+            for point in labels.points_of(film, reader)
+            if point.is_marked
         ],
         "imagePath": film.image or "",
         "imageData": None,

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from cephray.data.convert.marked import Points
+from cephray.data.convert.marked import MarkedFilm, Points
 from cephray.data.convert.values import Where, number_of
 from cephray.errors import InputError
 from cephray.landmarks import LandmarkSet
@@ -29,6 +29,19 @@ class Found(NamedTuple):
 
     marks: Points
     ruler: Points | None
+
+
+class Labelled(NamedTuple):
+    """A point of a film as files have it: its label, x and y in pixels, NaN if it is missing."""
+
+    label: str
+    x: float
+    y: float
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the point is not missing."""
+        return not (np.isnan(self.x) or np.isnan(self.y))
 
 
 class Labels:
@@ -56,6 +69,17 @@ class Labels:
     def __contains__(self, label: Any) -> bool:
         """Return whether a label means a landmark or a point of a ruler."""
         return isinstance(label, str) and self._number(label) is not None
+
+    def points_of(self, film: MarkedFilm, reader: str) -> list[Labelled]:
+        """Return the landmarks by a reader with their abbreviations, and then the ruler if any."""
+        names = list(self.landmarks.abbreviations)
+        points = list(film.readers_px[reader])
+        if reader in film.rulers_px:
+            names += RULER
+            points += list(film.rulers_px[reader])
+        return [
+            Labelled(name, float(x), float(y)) for name, (x, y) in zip(names, points, strict=True)
+        ]
 
     def arrange(self, points: Sequence[tuple[Where, Any, Any, Any]]) -> Found:
         """Put points into the order of the landmark set.

@@ -75,6 +75,12 @@ def render(films: list[MarkedFilm], labels: Labels) -> str:
             for name, (x, y) in zip(labels.landmarks.names, marks, strict=True)
         ],
     }
+    for radii_px in film.radii_95_px.values():
+        for point, radius in zip(tree["landmarks"], radii_px, strict=True):
+            if not np.isnan(radius):
+                point["radius_95_px"] = plain(radius)
+    for doubtful in film.doubtful.values():
+        tree["doubtful"] = doubtful
     for ruler in film.rulers_px.values():
         tree["ruler_px"] = [[plain(value) for value in point] for point in ruler]
     if film.class_labels:

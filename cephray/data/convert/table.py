@@ -13,9 +13,10 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from cephray.data.convert.labels import RULER, Labels
+from cephray.data.convert.labels import Labels
 from cephray.data.convert.marked import MarkedFilm, merge_films
-from cephray.data.convert.values import Where, is_marked, size_of, spacing_of, text_of
+from cephray.data.convert.sheet import parse_sheet
+from cephray.data.convert.values import Where, size_of, spacing_of, text_of
 from cephray.errors import InputError
 
 _NEEDED = ("film", "landmark", "x_px", "y_px")
@@ -27,8 +28,7 @@ _DECIMAL_COMMA = re.compile(r"\s*[-+]?\d+,\d+\s*")
 def parse(text: str, file: str, film: str, reader: str, labels: Labels) -> list[MarkedFilm]:
     """Parse a table; see `Format.parse`. `film` is not used."""
     groups: dict[tuple[str, str], list[tuple[Where, dict[str, str]]]] = {}
-    for line, row in _rows(text, file):
-        where = Where(file, f"line {line}")
+    for where, row in _rows(text, file):
         name = row["film"].strip()
         if not name:
             raise InputError(f"{where}: the film is missing")
@@ -45,16 +45,11 @@ def render(films: list[MarkedFilm], labels: Labels) -> str:
     for film in films:
         width, height = film.size_px or ("", "")
         spacing = "" if film.spacing_mm is None else text_of(film.spacing_mm)
-        for reader, marks in film.readers_px.items():
-            ruler = film.rulers_px.get(reader)
-            points = list(zip(labels.landmarks.abbreviations, marks, strict=True))
-            points += [] if ruler is None else list(zip(RULER, ruler, strict=True))
-            for (name, point), marked in zip(
-                points, is_marked([p for _, p in points]), strict=True
-            ):
-                x, y = (text_of(value) for value in point) if marked else ("", "")
-                others = [reader, spacing, width, height, film.image or ""]
-                table.writerow([film.film, name, x, y, *others])
+        for reader in film.readers_px:
+            others = [reader, spacing, width, height, film.image or ""]
+            for point in labels.points_of(film, reader):
+                x, y = (text_of(point.x), text_of(point.y)) if point.is_marked else ("", "")
+                table.writerow([film.film, point.label, x, y, *others])
     return stream.getvalue()
 
 
@@ -64,22 +59,11 @@ def is_table(text: str) -> bool:
     return set(_NEEDED) <= {name.strip().strip('"') for name in re.split("[,;\t]", header)}
 
 
-def _rows(text: str, file: str) -> Iterator[tuple[int, dict[str, str]]]:
-    header = text.split("\n", 1)[0]
-    delimiter = next((sign for sign in ";\t" if sign in header), ",")
-    try:
-        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        columns = [name.strip() for name in table.fieldnames or []]
-        table.fieldnames = columns
-        for row in table:
-            yield table.line_num, _checked(row, delimiter, Where(file, f"line {table.line_num}"))
-    except csv.Error as error:
-        raise InputError(f"annotation {file} cannot be read as a CSV table ({error})") from None
-    if not set(_NEEDED) <= set(columns):
-        raise InputError(
-            f"annotation {file} must have the columns {','.join(_NEEDED)}; got"
-            f" {delimiter.join(columns)}"
-        )
+def _rows(text: str, file: str) -> Iterator[tuple[Where, dict[str, str]]]:
+    sheet = parse_sheet(text, f"annotation {file}", _NEEDED)
+    for line, row in sheet.rows:
+        where = Where(file, f"line {line}")
+        yield where, _checked(row, sheet.delimiter, where)
 
 
 def _checked(row: dict[Any, Any], delimiter: str, where: Where) -> dict[str, str]:

@@ -157,10 +157,6 @@ class Images:
                 for key in {pure.name, pure.stem, pure.with_suffix("").as_posix()}:
                     self._by_name.setdefault(key, []).append(name)
 
-    def __len__(self) -> int:
-        """Return the number of image files."""
-        return len(self._files)
-
     def of(self, film: MarkedFilm) -> Place:
         """Return the image of a film.
 

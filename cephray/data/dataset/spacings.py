@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 
+from cephray.data.convert.sheet import parse_sheet
 from cephray.errors import InputError
 from cephray.storage import Place, read_text
 
@@ -38,25 +37,13 @@ def read_spacings(folder: Place) -> dict[str, float] | None:
 
 
 def _read(path: Place, film_column: str, spacing_column: str) -> dict[str, float]:
-    text = read_text(path, "table")
-    header = text.split("\n", 1)[0]
-    delimiter = ";" if ";" in header else ","
-    try:
-        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
-        columns = [name.strip() for name in table.fieldnames or []]
-        table.fieldnames = columns
-        rows = [(table.line_num, row) for row in table]
-    except csv.Error as error:
-        raise InputError(f"{path} cannot be read as a CSV table ({error})") from None
-    if not {film_column, spacing_column} <= set(columns):
-        raise InputError(
-            f"{path} must have the columns {film_column},{spacing_column}; got {','.join(columns)}"
-        )
+    columns = (film_column, spacing_column)
+    delimiter, rows = parse_sheet(read_text(path, "table"), str(path), columns)
     spacings_mm: dict[str, float] = {}
     for line, row in rows:
         given = row[spacing_column] or ""
         try:
-            value = float(given.replace(",", ".") if delimiter == ";" else given)
+            value = float(given if delimiter == "," else given.replace(",", "."))
         except ValueError:
             value = math.nan
         if not 0 < value < math.inf or None in row:

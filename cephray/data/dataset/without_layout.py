@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
@@ -89,8 +89,8 @@ def annotated_films(source: Annotated) -> dict[str, Place]:
     images = Images(source.folder, _SUFFIXES)
     faulty: list[MarkedFilm] = []
 
-    def keep(films: object, fault: InputError) -> None:
-        faulty.extend(MarkedFilm(film, {}) for film in films)  # type: ignore[attr-defined]
+    def keep(films: Sequence[str], fault: InputError) -> None:
+        faulty.extend(MarkedFilm(film, {}) for film in films)
 
     films = {}
     for film in [*read_marks(source, Labels(ISBI2015, "ignore"), keep), *faulty]:
