@@ -1,6 +1,6 @@
 """Cephalometric analyses: measures of landmarks, each with its points, unit and norms.
 
-Faces look to the right. It knows landmarks in pixels and constructions, but no files.
+It knows landmarks in pixels and constructions, but no files.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cephray.clinical.constructions import CONSTRUCTIONS
 from cephray.clinical.inputs import FloatArray, finite_points, spacings
+from cephray.clinical.upright import upright
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, LandmarkSet
 
@@ -112,7 +113,7 @@ class Analysis:
     ) -> NDArray[np.float64]:
         """Compute the measures of films.
 
-        The faces must look to the right. Mirror other films first.
+        The films may be mirrored or turned by quarter turns; see `upright`.
 
         Args:
             landmarks_px: [..., K, 2], pixels (x, y), with y down. Missing landmarks are NaN or
@@ -129,7 +130,8 @@ class Analysis:
             InputError: If the set lacks a point of a measure.
             ValueError: If a shape or a spacing is invalid.
         """
-        points = self._points(finite_points(landmarks_px, landmarks), landmarks)
+        righted = upright(finite_points(landmarks_px, landmarks), landmarks)
+        points = self._points(righted, landmarks)
         spacings_mm = spacings(landmarks_px, spacing_mm)
         found: dict[str, FloatArray] = {}  # degrees, pixels or ratios
         for measure in self.measures:

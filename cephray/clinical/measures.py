@@ -1,6 +1,6 @@
 """The eight clinical measurements of the ISBI 2015 challenge, and their classes.
 
-It knows landmarks in pixels, on films of faces that look to the right, but no models or files.
+It knows landmarks in pixels, but no models or files.
 Source: Wang et al., A benchmark for comparison of dental radiography analysis algorithms,
 Medical Image Analysis, 2016. The classes are those of the challenge's annotations.
 """
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.clinical.constructions import between, length, turn
 from cephray.clinical.inputs import finite_points, spacings
+from cephray.clinical.upright import upright
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, LandmarkSet
 
@@ -124,7 +125,7 @@ def measure(
 ) -> NDArray[np.float64]:
     """Compute the eight measurements of films.
 
-    The formulas assume faces that look to the right. Mirror other films first.
+    The film may be mirrored or turned by quarter turns; see `upright`.
 
     Args:
         landmarks_px: [..., K, 2], pixels (x, y), with y down. Missing landmarks are NaN or
@@ -235,7 +236,7 @@ def _by_abbreviation(landmarks_px: FloatArray, landmarks: LandmarkSet) -> Mappin
             f" measurements {', '.join(m.name for m in MEASUREMENTS)} need; set"
             f" {ISBI2015.name!r} has them"
         )
-    points = finite_points(landmarks_px, landmarks)
+    points = upright(finite_points(landmarks_px, landmarks), landmarks)
     return {name: points[..., index, :] for name, index in indices.items()}
 
 

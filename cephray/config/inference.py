@@ -25,6 +25,11 @@ class InferenceConfig(Section):
         description="relative widths of the frames in the last look; the network is applied to "
         "each frame, and the landmarks are averaged",
     )
+    righting: bool = Field(
+        True,
+        description="whether films that are mirrored, turned by 90, 180 or 270 degrees, or "
+        "inverted are recognised, and righted before landmarks are found",
+    )
     convention: Literal["adapted", "original"] = Field(
         "adapted",
         description="how an adapted network marks: adapted, as on the films that it was adapted "

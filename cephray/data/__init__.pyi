@@ -27,6 +27,9 @@ from .films import read_pixels as read_pixels
 from .films import view_film as view_film
 from .known_copies import KnownCopies as KnownCopies
 from .opencv import cv2 as cv2
+from .orientation import ORIENTATIONS as ORIENTATIONS
+from .orientation import UPRIGHT as UPRIGHT
+from .orientation import Orientation as Orientation
 from .pipeline import Batch as Batch
 from .pipeline import FloatArray as FloatArray
 from .pipeline import epoch_batches as epoch_batches

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cephray import geometry
 from cephray.data.dataset import Record
 from cephray.data.films import Film, GrayImage, View, load_film
 from cephray.errors import InputError, RunError
-from cephray.plausibility import ShapeStatistics, shape_statistics
+from cephray.plausibility import ShapeStatistics, shape_statistics, with_mean_film
 
 FloatArray = NDArray[np.float32]
 
@@ -70,9 +71,19 @@ class FilmTable:
 
     @cached_property
     def shapes(self) -> ShapeStatistics | None:
-        """Statistics of the landmarks' shapes, or None if there are too few films."""
+        """Statistics of the films and their landmarks, or None if there are too few films."""
         landmarks_px = self.landmarks_norm * self.frame_px[:, None, :]
-        return shape_statistics(landmarks_px, self.frame_px[:, 1], self.spacing_mm)
+        found = shape_statistics(landmarks_px, self.frame_px[:, 1], self.spacing_mm)
+        if found is None:
+            return None
+        return with_mean_film(
+            found,
+            (
+                (self.fetch([index])[0], frame, geometry.to_pixels(landmarks, frame))
+                for index, landmarks in enumerate(self.landmarks_norm.astype(np.float64))
+                for frame in [geometry.Frame(0, 0, *self.frame_px[index].tolist())]
+            ),
+        )
 
     @property
     def fingerprint(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.data import GrayImage, cv2
+from cephray.data import GrayImage, Orientation, cv2
 
 LARGEST_SHARE = 0.2  # cropped or padded at a side
 BLUR_MM = 0.3  # standard deviation
@@ -73,9 +73,15 @@ def gamma(exponent: float) -> Disturb:
     return lambda shot, rng: shot._replace(image=table[shot.image])
 
 
-def invert(shot: Shot, rng: np.random.Generator) -> Shot:
-    """Swap black and white."""
-    return shot._replace(image=255 - shot.image)
+def lay(orientation: Orientation) -> Disturb:
+    """Turn, mirror or invert the film."""
+
+    def disturb(shot: Shot, rng: np.random.Generator) -> Shot:
+        image = orientation.lay(shot.image)
+        size_px = (image.shape[1], image.shape[0])
+        return Shot(image, orientation.to_film(shot.landmarks_px, size_px), shot.spacing_mm)
+
+    return disturb
 
 
 def blur(sigma_mm: float) -> Disturb:
@@ -97,8 +103,17 @@ DISTURBANCES: dict[str, Disturb] = {
     f"padded by up to {LARGEST_SHARE:.0%} a side, white": pad(255),
     "gamma 0.5": gamma(0.5),
     "gamma 2": gamma(2.0),
-    "inverted": invert,
     f"blurred by {BLUR_MM:g} mm": blur(BLUR_MM),
+    **{
+        str(orientation): lay(orientation)
+        for orientation in (
+            Orientation(inverted=True),
+            Orientation(mirrored=True),
+            Orientation(90),
+            Orientation(180),
+            Orientation(270),
+        )
+    },
 }
 """By the names that tables give them, the films as they are first."""
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cephray import geometry
 from cephray.clinical import ClassComparison, compare_classes
-from cephray.data import Comparison, Record, compare_readers, decode, read_pixels
+from cephray.data import UPRIGHT, Comparison, Record, compare_readers, decode, read_pixels
 from cephray.drawing import draw_overlay, save_picture
 from cephray.evaluation.subsets import Copies, Subset, choose_subsets
 from cephray.landmarks import LandmarkSet
@@ -115,6 +115,13 @@ class Evaluation:
         """The films whose result is doubtful, each with the reasons."""
         return {d.film.film: d.doubts for d in self.detections if d.doubts}
 
+    @property
+    def righted(self) -> dict[str, str]:
+        """The films that were righted, each with how it lies."""
+        return {
+            d.film.film: str(d.orientation) for d in self.detections if d.orientation != UPRIGHT
+        }
+
     @cached_property
     def confidence(self) -> tuple[Band, ...]:
         """Bands of confidence with their errors; empty if the network gives no confidence."""
@@ -157,6 +164,7 @@ class Evaluation:
             "confidence": [band.to_json() for band in self.confidence],
             "copies": self.copies.to_json() if self.copies else None,
             "doubtful": {film: list(reasons) for film, reasons in self.doubtful.items()},
+            "righted": self.righted,
         }
 
     def _stage(self, whole: Estimate, errors_mm: Errors, offset_mm: Errors) -> dict[str, Any]:

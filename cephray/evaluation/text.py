@@ -34,6 +34,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         parts.append(format_bands(evaluation.confidence))
     if evaluation.doubtful:
         parts.append("\n".join(_doubtful(evaluation)))
+    if evaluation.righted:
+        parts.append("\n".join(_righted(evaluation)))
     return "\n\n".join(parts)
 
 
@@ -93,6 +95,12 @@ def _doubtful(evaluation: Evaluation) -> Iterator[str]:
     yield f"doubtful films: {len(evaluation.doubtful)} of {len(evaluation.films)}"
     for film, reasons in evaluation.doubtful.items():
         yield f"  {film}: {'; '.join(reasons)}"
+
+
+def _righted(evaluation: Evaluation) -> Iterator[str]:
+    yield f"films that were righted: {len(evaluation.righted)} of {len(evaluation.films)}"
+    for film, orientation in evaluation.righted.items():
+        yield f"  {film}: {orientation}"
 
 
 def _share(agreement: MeasurementAgreement | ClassAgreement) -> str:

@@ -1,9 +1,12 @@
 from .alignment import FEWEST_POINTS as FEWEST_POINTS
 from .alignment import ComplexArray as ComplexArray
 from .alignment import FloatArray as FloatArray
+from .appearance import with_mean_film as with_mean_film
 from .contrast import FEWEST_GREYS as FEWEST_GREYS
 from .contrast import grey_values as grey_values
 from .result import doubts as doubts
+from .result import is_negative as is_negative
+from .result import strangeness as strangeness
 from .spacing import spacing_fault as spacing_fault
 from .statistics import ShapeStatistics as ShapeStatistics
 from .statistics import shape_size as shape_size

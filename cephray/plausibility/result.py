@@ -6,6 +6,7 @@ but no networks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
+from cephray.plausibility.appearance import likeness, sample_patch
 from cephray.plausibility.contrast import has_contrast
 from cephray.plausibility.statistics import (
     Range,
@@ -30,11 +32,65 @@ _DISTANCE_MARGIN = 1.2
 _TURN_MARGIN_DEG = 10.0
 _SIZE_MARGIN = 1.5
 
+# Likeness to the training films below which a film is taken for a negative. Of the 150 training
+# films of the checkpoint in the package, the smallest likeness is 0.42.
+_NEGATIVE = -0.2
+
+_LARGEST_TURN_DEG = 45.0  # from which another quarter turn is nearer to upright
+
 LARGEST_RADIUS = 0.15
 """Median 95 % radius, as a fraction of the shape's size, above which a result is doubtful.
 
 It is twice the largest such value on the training films of the checkpoint in the package.
 """
+
+
+def strangeness(
+    landmarks_px: FloatArray, radius_px: FloatArray | None, statistics: ShapeStatistics | None
+) -> float:
+    """Return how unlike those of an upright lateral cephalogram that faces right landmarks are.
+
+    Args:
+        landmarks_px: [K, 2], predicted landmarks, pixels of the film.
+        radius_px: [K], 95 % radius of each landmark, pixels of the film; None if unknown.
+        statistics: statistics of the training films' shapes; None if unknown.
+
+    Returns:
+        At most 1 if the film is recognised as one; 0 if neither radii nor statistics are known.
+    """
+    size_px = shape_size(landmarks_px)
+    if not (np.isfinite(landmarks_px).all() and size_px > 0):
+        return math.inf
+    found = [0.0]
+    if radius_px is not None:
+        found.append(float(np.median(radius_px)) / (LARGEST_RADIUS * size_px))
+    if statistics is not None:
+        distance, turn_deg = compare(unit_shape(landmarks_px), _complex(statistics))
+        found.append(distance / (_DISTANCE_MARGIN * statistics.largest_distance))
+        if abs(turn_deg) > _LARGEST_TURN_DEG:
+            found.append(math.inf)
+    return max(found)
+
+
+def is_negative(
+    image: NDArray[np.uint8],
+    frame: geometry.Frame,
+    landmarks_px: FloatArray,
+    statistics: ShapeStatistics | None,
+) -> bool:
+    """Return whether black and white are swapped, compared with the training films.
+
+    Args:
+        image: uint8 [H, W], the part of the film within the frame.
+        frame: the frame, pixels of the film.
+        landmarks_px: [K, 2], landmarks, pixels of the film.
+        statistics: statistics of the training films. If they lack the appearance, or are None,
+            nothing is taken for a negative.
+    """
+    if statistics is None or statistics.mean_film is None:
+        return False
+    patch = sample_patch(image, frame, landmarks_px, np.array(statistics.mean_shape))
+    return patch is not None and likeness(patch, np.array(statistics.mean_film)) < _NEGATIVE
 
 
 def doubts(
@@ -71,10 +127,7 @@ def doubts(
         found.append(f"{count} of {len(landmarks_px)} landmarks lie outside the film")
     size_of_shape_px = shape_size(landmarks_px)
     if radius_px is not None and np.median(radius_px) > LARGEST_RADIUS * size_of_shape_px:
-        found.append(
-            "the network is unsure of most landmarks: is this an upright lateral cephalogram that"
-            " faces right?"
-        )
+        found.append("the network is unsure of most landmarks: is this a lateral cephalogram?")
     if statistics is not None:
         found += _shape_doubts(landmarks_px, frame_height_px, spacing_mm, statistics)
     return tuple(found)
@@ -89,7 +142,7 @@ def _shape_doubts(
     size_px = shape_size(landmarks_px)
     if not size_px:
         return ["all landmarks lie at one place"]
-    mean = np.array([complex(x, y) for x, y in statistics.mean_shape])
+    mean = _complex(statistics)
     shape = unit_shape(landmarks_px)
     distance, turn_deg = compare(shape, mean)
     found = []
@@ -111,6 +164,10 @@ def _shape_doubts(
             " films: is the spacing right?"
         )
     return found
+
+
+def _complex(statistics: ShapeStatistics) -> NDArray[np.complex128]:
+    return np.array([complex(x, y) for x, y in statistics.mean_shape])
 
 
 def _within(value: float, limits: Range) -> bool:

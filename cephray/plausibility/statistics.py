@@ -40,6 +40,7 @@ class ShapeStatistics:
         turn_deg: range of the rotation from the mean shape to a film's shape, degrees clockwise.
         size_of_film: range of the size as a fraction of the height of the network's frame.
         size_mm: range of the size, millimetres.
+        mean_film: mean appearance of the films, as in `mean_patch`, or None if it is not known.
     """
 
     films: int
@@ -48,10 +49,11 @@ class ShapeStatistics:
     turn_deg: Range
     size_of_film: Range
     size_mm: Range
+    mean_film: tuple[tuple[float, ...], ...] | None = None
 
     def to_json(self) -> str:
         """Return the statistics as JSON text."""
-        return json.dumps(asdict(self), indent=1)
+        return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> ShapeStatistics:
@@ -60,6 +62,8 @@ class ShapeStatistics:
         content["mean_shape"] = tuple(map(tuple, content["mean_shape"]))
         for name in ("turn_deg", "size_of_film", "size_mm"):
             content[name] = tuple(content[name])
+        if content.get("mean_film") is not None:
+            content["mean_film"] = tuple(map(tuple, content["mean_film"]))
         return cls(**content)
 
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from cephray.data import LANDMARK_TABLE, MEASUREMENT_TABLE, RESULT_SUFFIXES, FilmFile
+from cephray.data import (
+    LANDMARK_TABLE,
+    MEASUREMENT_TABLE,
+    RESULT_SUFFIXES,
+    UPRIGHT,
+    FilmFile,
+    Orientation,
+)
 from cephray.errors import InputError, RunError, Stopped
 from cephray.prediction.films import GIVEN, Outcome, Output
 from cephray.storage import Place, RemotePath, replace_bytes, replace_text
@@ -26,12 +33,13 @@ _MOST_NAMED = 5  # films in a summary
 
 @dataclass
 class Summary:
-    """Summary of a prediction: numbers of films, spacings, doubtful films and notes."""
+    """Summary of a prediction: numbers of films, spacings, doubtful and righted films, notes."""
 
     written: int = 0
     unread: list[str] = field(default_factory=list)  # a line each, in the films' order
     spacing_sources: Counter[str | None] = field(default_factory=Counter)
     doubtful: dict[str, list[str]] = field(default_factory=dict)  # film: reasons
+    righted: dict[str, list[str]] = field(default_factory=dict)  # film: how it lies
     notes: dict[str, list[str]] = field(default_factory=dict)  # film: what was left out
 
     def __str__(self) -> str:
@@ -46,11 +54,14 @@ class Summary:
         )
 
     def lines(self) -> list[str]:
-        """Return the lines about doubtful films and about notes; empty if there are none."""
+        """Return the lines about doubtful and righted films and about notes, if there are any."""
         lines = []
         if self.doubtful:
             lines.append(f"doubtful films: {len(self.doubtful)} of {self.written}")
             lines += _named(self.doubtful)
+        if self.righted:
+            lines.append(f"films that were righted: {len(self.righted)} of {self.written}")
+            lines += _named(self.righted)
         if self.notes:
             lines.append(f"films with notes: {len(self.notes)} of {self.written}")
             lines += _named(self.notes)
@@ -109,6 +120,9 @@ def write_results(
         for found, key in ((summary.doubtful, "doubtful"), (summary.notes, "notes")):
             if facts[key]:
                 found[facts["film"]] = facts[key]
+        orientation = Orientation(**facts["orientation"])
+        if orientation != UPRIGHT:
+            summary.righted[facts["film"]] = [str(orientation)]
     return summary
 
 

@@ -102,7 +102,7 @@ class Predictor:
         Args:
             image: A film, or a list of films. A film is an array [H, W], or [H, W, 3] in red,
                 green, blue, of uint8, uint16, or floating in [0, 1]; or a path of a file that
-                `cephray.read_film` reads; or what that returns. The face looks to the right.
+                `cephray.read_film` reads; or what that returns.
             spacing_mm: Millimetres per pixel of films that do not know their own, or a list with
                 one entry for each film. None if unknown: then nothing is measured in millimetres.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.clinical import error_of_radius, read_challenge
-from cephray.data import Film, GrayImage, Original
+from cephray.data import UPRIGHT, Film, GrayImage, Orientation, Original
 from cephray.drawing import draw_overlay
 from cephray.landmarks import LandmarkSet
 from cephray.prediction.detector import Detection
@@ -53,6 +53,8 @@ class FilmResult:
         resampled_from_px: (width, height) of a file whose pixels are not square, otherwise None.
         notes: What the file or the caller says that was left out, and why.
         doubtful: Reasons why the result is doubtful; empty if there are none.
+        orientation: How the film lies. It was righted for the network; `image` and `points_px` are
+            of the film as it lies.
     """
 
     film: str
@@ -67,6 +69,7 @@ class FilmResult:
     resampled_from_px: tuple[int, int] | None
     notes: tuple[str, ...]
     doubtful: tuple[str, ...]
+    orientation: Orientation = UPRIGHT
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -109,6 +112,7 @@ class FilmResult:
             "spacing_mm": self.spacing_mm,
             "spacing_source": self.spacing_source,
             "resampled_from_px": self.resampled_from_px and list(self.resampled_from_px),
+            "orientation": self.orientation._asdict(),
             "notes": list(self.notes),
             "doubtful": list(self.doubtful),
             "landmarks": points,
@@ -158,6 +162,7 @@ def result_of(detection: Detection, landmarks: LandmarkSet) -> FilmResult:
         resampled_from_px=film.original.resampled_from_px,
         notes=film.notes,
         doubtful=detection.doubts,
+        orientation=detection.orientation,
     )
 
 

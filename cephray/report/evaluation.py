@@ -87,6 +87,7 @@ def report_sections(
         *limits_sections(evaluation, records, folder),
         worst_films_section(evaluation, records, folder),
         *_doubtful(evaluation),
+        *_righted(evaluation),
         _training(checkpoint.progress.history, folder),
         _setup(checkpoint),
     ]
@@ -171,6 +172,16 @@ def _doubtful(evaluation: Evaluation) -> list[Section]:
     )
     rows = tuple((Cell(film), Cell("; ".join(reasons))) for film, reasons in doubtful.items())
     return [Section("Doubtful films", (text, Table(("film", "reasons"), rows)))]
+
+
+def _righted(evaluation: Evaluation) -> list[Section]:
+    """List the films that were righted, if there are any."""
+    righted = evaluation.righted
+    if not righted:
+        return []
+    text = Text(f"{len(righted)} of {len(evaluation.films)} films were righted for the network.")
+    rows = tuple((Cell(film), Cell(orientation)) for film, orientation in righted.items())
+    return [Section("Righted films", (text, Table(("film", "lies"), rows)))]
 
 
 def _training(history: Sequence[Row], folder: Path) -> Section:

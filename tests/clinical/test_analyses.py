@@ -360,29 +360,6 @@ def test_measures_do_not_depend_on_the_place_of_the_film(name: str) -> None:
     np.testing.assert_allclose(analysis.values(heads() / 2, 0.2, ALL_POINTS), values, atol=1e-8)
 
 
-@pytest.mark.parametrize("name", EXPECTED)
-def test_a_mirrored_film_changes_the_sign_of_what_has_one(name: str) -> None:
-    """Unsigned angles, lengths and their sums stay."""
-    analysis = analysis_named(name)
-    plain = [m for m in analysis.measures if m.construction in ("angle", "between", "length")]
-    signed = [m for m in analysis.measures if m.construction in ("turn", "from_line")]
-    values, mirrored = (
-        dict(
-            zip(
-                [m.name for m in analysis.measures],
-                analysis.values(head, 0.1, ALL_POINTS),
-                strict=True,
-            )
-        )
-        for head in (heads()[0], heads()[0] * [-1, 1])
-    )
-    for measure in plain:
-        assert mirrored[measure.name] == pytest.approx(values[measure.name]), measure.name
-    for measure in signed:
-        if measure.turned_deg == 0:
-            assert mirrored[measure.name] == pytest.approx(-values[measure.name]), measure.name
-
-
 def test_a_set_allows_the_measures_whose_points_it_has() -> None:
     counts = {
         name: tuple(
