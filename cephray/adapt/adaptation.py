@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, choose
+from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, Validation, choose
 from cephray.adapt.frozen import FrozenNetwork, LastLayer
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
-from cephray.config import Config
+from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
 from cephray.errors import InputError, RunError
-from cephray.metrics import Calibration, calibrate
+from cephray.metrics import Calibration, calibrate, conformal_factor
+from cephray.metrics import radius_factor as radius_factor_of
 from cephray.storage import is_free
 
 FloatArray = NDArray[np.floating[Any]]
@@ -40,6 +42,7 @@ class Adaptation:
         offsets_mm: [N, K, 2], distances (x, y) from the network's landmarks to the marks.
         last: the last layer of the heads, fitted to all films.
         calibration: of the confidence, or None if the network estimates no spread.
+        radius_factor: from spreads to radii of 95 % regions, or None if it is not known.
     """
 
     films: tuple[str, ...]
@@ -50,6 +53,7 @@ class Adaptation:
     offsets_mm: FloatArray
     last: LastLayer
     calibration: Calibration | None
+    radius_factor: float | None
 
 
 def adapt(
@@ -90,14 +94,7 @@ def adapt(
         (half,) = trials.validate([candidate], fraction=0.5)
         half_mm = half.errors_mm
     progress(len(films))
-    calibration = None
-    if chosen.spreads_mm is not None:
-        numbers = checkpoint.config.inference.confidence
-        prior = Calibration(*numbers) if numbers is not None else None
-        try:
-            calibration = calibrate(chosen.spreads_mm, chosen.errors_mm, prior)
-        except InputError:
-            calibration = None  # there is none to begin with, and there are too few films
+    calibration, radius_factor = _calibrate(checkpoint.config.inference, chosen)
     return Adaptation(
         films=tuple(film.film for film in films),
         candidate=candidate,
@@ -107,7 +104,27 @@ def adapt(
         offsets_mm=trials.offsets_mm,
         last=trials.fit(candidate, trials.learn(range(len(films)))),
         calibration=calibration,
+        radius_factor=radius_factor,
     )
+
+
+def _calibrate(
+    inference: InferenceConfig, chosen: Validation
+) -> tuple[Calibration | None, float | None]:
+    """Calibrate confidence and regions by what was found in cross-validation.
+
+    Where there is no calibration to begin with, and there are too few films, there is none.
+    """
+    if chosen.spreads_mm is None:
+        return None, None
+    known = Calibration(*inference.confidence) if inference.confidence is not None else None
+    factor = inference.radius_factor or (radius_factor_of(known) if known is not None else None)
+    calibration = None
+    with suppress(InputError):
+        calibration = calibrate(chosen.spreads_mm, chosen.errors_mm, known)
+    with suppress(InputError):
+        return calibration, conformal_factor(chosen.spreads_mm, chosen.errors_mm, factor)
+    return calibration, None
 
 
 def write_adapted(checkpoint: Checkpoint, adaptation: Adaptation, output: Path) -> None:
@@ -154,5 +171,7 @@ def _adapted(config: Config, adaptation: Adaptation) -> Config:
     values: dict[str, Any] = {"convention": "adapted"}
     if adaptation.calibration is not None:
         values["confidence"] = tuple(adaptation.calibration)
+    if adaptation.radius_factor is not None:
+        values["radius_factor"] = adaptation.radius_factor
     inference = config.inference.model_copy(update=values)
     return config.model_copy(update={"model": model, "inference": inference})

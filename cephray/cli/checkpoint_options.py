@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from cephray.checkpoint import Checkpoint
 
 
-def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:
+FOR_ENSEMBLE = "repeat it for an ensemble"
+
+
+def add_checkpoint_options(command: Parser, repeated: str | None = None) -> None:
     """Add `--checkpoint`, and `--set` for how the checkpoint is used.
 
     Args:
         command: parser of a command that works on a checkpoint.
-        ensemble: whether `--checkpoint` may be repeated.
+        repeated: what `--checkpoint` may be repeated for. If None, one is wanted.
     """
     default = "checkpoint or run; default: the one that comes with cephray"
     command.add_argument(
@@ -31,7 +34,7 @@ def add_checkpoint_options(command: Parser, ensemble: bool = False) -> None:
         type=place,
         action="append",
         metavar="DIR|URI",
-        help=f"{default}; repeat it for an ensemble" if ensemble else default,
+        help=default if repeated is None else f"{default}; {repeated}",
     )
     command.add_argument(
         "--set",

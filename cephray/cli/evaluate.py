@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cephray.cli.checkpoint_options import (
+    FOR_ENSEMBLE,
     add_checkpoint_options,
     add_split_option,
-    checkpoint_of,
     checkpoints_of,
     describe,
 )
@@ -19,6 +23,9 @@ from cephray.evaluation import VALIDATION
 from cephray.progress import import_tensorflow
 from cephray.storage import place
 
+if TYPE_CHECKING:
+    from cephray.data import Record
+
 DATA_HELP = "folder of the data set"
 
 
@@ -27,7 +34,7 @@ def add_commands(commands: Commands) -> None:
     evaluate = commands.add(
         "evaluate", run_evaluate, "measure a checkpoint on films with known landmarks"
     )
-    add_checkpoint_options(evaluate, ensemble=True)
+    add_checkpoint_options(evaluate, repeated=FOR_ENSEMBLE)
     evaluate.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(evaluate)
     evaluate.add_argument(
@@ -43,7 +50,7 @@ def add_commands(commands: Commands) -> None:
     robustness = commands.add(
         "robustness", run_robustness, "measure a checkpoint on disturbed films"
     )
-    add_checkpoint_options(robustness, ensemble=True)
+    add_checkpoint_options(robustness, repeated=FOR_ENSEMBLE)
     robustness.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(robustness)
     robustness.add_argument("--json", type=Path, metavar="FILE", help="file to write the table to")
@@ -51,7 +58,9 @@ def add_commands(commands: Commands) -> None:
     calibrate = commands.add(
         "calibrate", run_calibrate, "calibrate the confidence of a checkpoint"
     )
-    add_checkpoint_options(calibrate)
+    add_checkpoint_options(
+        calibrate, repeated="repeat it for the runs of several folds, each with its own films"
+    )
     calibrate.add_argument("--data", type=place, required=True, metavar="DIR|URI", help=DATA_HELP)
     add_split_option(calibrate, default=VALIDATION)
 
@@ -106,32 +115,64 @@ def run_robustness(options: argparse.Namespace) -> None:
 
 
 def run_calibrate(options: argparse.Namespace) -> None:
-    """Learn the confidence of a checkpoint's network."""
+    """Learn the confidence and the regions of a network, or of networks of several folds."""
     from cephray.evaluation import read_records
 
-    checkpoint = checkpoint_of(options)
-    records = read_records(options.data, options.split, checkpoint.config)
-    if not checkpoint.config.model.spread:
-        raise InputError(
-            f"checkpoint {checkpoint.folder}: its network knows no spread (model.spread=false), "
-            "so that it cannot be calibrated"
-        )
+    checkpoints = checkpoints_of(options)
+    folds = [read_records(options.data, options.split, one.config) for one in checkpoints]
+    for checkpoint in checkpoints:
+        if not checkpoint.config.model.spread:
+            raise InputError(
+                f"checkpoint {checkpoint.folder}: its network knows no spread"
+                " (model.spread=false), so that it cannot be calibrated"
+            )
+    _require_distinct(folds)
     import_tensorflow()
     from cephray.evaluation import evaluate_detector
     from cephray.landmarks import landmark_set
-    from cephray.metrics import bands, calibrate, confidence, format_bands
+    from cephray.metrics import (
+        bands,
+        calibrate,
+        confidence,
+        conformal_factor,
+        format_bands,
+        format_regions,
+        measure_regions,
+    )
     from cephray.prediction import Detector
     from cephray.progress import progress
 
-    data = checkpoint.config.data
-    landmarks = landmark_set(data.landmarks)
-    with progress("measuring", len(records)) as advance:
-        result = evaluate_detector(
-            Detector(checkpoint), records, options.split, data.reader, landmarks, advance
-        )
-    assert result.spread_mm is not None
-    calibration = calibrate(result.spread_mm, result.refined_mm)
-    sure = confidence(result.spread_mm, calibration)
-    print(f"{len(records)} films of {options.split}, checkpoint {checkpoint.folder}\n")
-    print(format_bands(bands(sure, result.refined_mm)))
+    spreads, errors = [], []
+    count = sum(map(len, folds))
+    with progress("measuring", count) as advance:
+        for checkpoint, records in zip(checkpoints, folds, strict=True):
+            data = checkpoint.config.data
+            landmarks = landmark_set(data.landmarks)
+            result = evaluate_detector(
+                Detector(checkpoint), records, options.split, data.reader, landmarks, advance
+            )
+            assert result.spread_mm is not None
+            spreads.append(result.spread_mm)
+            errors.append(result.refined_mm)
+    spread_mm, errors_mm = np.concatenate(spreads), np.concatenate(errors)
+    calibration = calibrate(spread_mm, errors_mm)
+    factor = conformal_factor(spread_mm, errors_mm)
+    folders = ", ".join(str(checkpoint.folder) for checkpoint in checkpoints)
+    print(f"{count} films of {options.split}, checkpoint {folders}\n")
+    print(format_bands(bands(confidence(spread_mm, calibration), errors_mm)))
+    print(f"\n{format_regions(measure_regions(factor * spread_mm, errors_mm))}")
     print(f"\ninference.confidence=[{calibration.offset:.4f}, {calibration.slope:.4f}]")
+    print(f"inference.radius_factor={factor:.4f}")
+
+
+def _require_distinct(folds: Sequence[Sequence[Record]]) -> None:
+    """Refuse folds that share a film: it would count twice."""
+    seen: set[str] = set()
+    for records in folds:
+        films = {record.film for record in records}
+        if seen & films:
+            raise InputError(
+                f"film {min(seen & films)} was held out by two of the runs; train each with"
+                " another data.fold and the same train.seed"
+            )
+        seen |= films

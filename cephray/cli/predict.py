@@ -7,7 +7,11 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from cephray.cli.checkpoint_options import add_checkpoint_options, checkpoints_of
+from cephray.cli.checkpoint_options import (
+    FOR_ENSEMBLE,
+    add_checkpoint_options,
+    checkpoints_of,
+)
 from cephray.cli.command import Commands
 from cephray.errors import InputError, RunError
 from cephray.progress import import_tensorflow
@@ -17,7 +21,7 @@ from cephray.storage import place
 def add_commands(commands: Commands) -> None:
     """Add this command to the command line."""
     predict = commands.add("predict", run_predict, "find the landmarks of films")
-    add_checkpoint_options(predict, ensemble=True)
+    add_checkpoint_options(predict, repeated=FOR_ENSEMBLE)
     predict.add_argument(
         "--output",
         type=place,

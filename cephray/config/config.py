@@ -57,8 +57,9 @@ class Config(Section):
             )
         if self.inference.zooms != (1.0,) and self.data.fit != "letterbox":
             raise ValueError("inference.zooms needs data.fit=letterbox; got data.fit=stretch")
-        if self.inference.confidence is not None and not self.model.spread:
-            raise ValueError(
-                "inference.confidence needs model.spread=true; got model.spread=false"
-            )
+        for name in ("confidence", "radius_factor"):
+            if getattr(self.inference, name) is not None and not self.model.spread:
+                raise ValueError(
+                    f"inference.{name} needs model.spread=true; got model.spread=false"
+                )
         return self

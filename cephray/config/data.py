@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from cephray.config.section import PositiveFloat, Section
 from cephray.errors import InputError
@@ -61,11 +61,26 @@ class DataConfig(Section):
     holdout_fraction: Annotated[float, Field(gt=0, lt=1)] = Field(
         0.1, description="fraction of the training films that is held out if validation is holdout"
     )
+    fold: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="which of the parts of the training films, from 0, is held out if validation "
+        "is holdout; with a holdout_fraction of 0.2 there are the folds 0 to 4",
+    )
     separate_copies: bool = Field(
         True,
         description="keep copies of a film on the same side of the split; training films that are "
         "copies of validation films are left out of training",
     )
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> DataConfig:
+        folds = max(1, round(1 / self.holdout_fraction))
+        if self.fold >= folds:
+            raise ValueError(
+                f"fold must be below {folds}, the number of folds with holdout_fraction="
+                f"{self.holdout_fraction:g}; got {self.fold}"
+            )
+        return self
 
     @field_validator("landmarks")
     @classmethod

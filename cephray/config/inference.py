@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from cephray.config.section import PositiveInt, Section
+from cephray.config.section import PositiveFloat, PositiveInt, Section
 
 Zoom = Annotated[float, Field(ge=0.5, le=2.0)]
 
@@ -39,4 +39,9 @@ class InferenceConfig(Section):
         None,
         description="offset and slope of the calibration, which turns a spread into the "
         "probability of an error of at most 2 mm; see `cephray calibrate`",
+    )
+    radius_factor: PositiveFloat | None = Field(
+        None,
+        description="ratio of the radius that holds a landmark in 95 % of cases to its spread, by "
+        "`cephray calibrate`; if none, it follows from the confidence",
     )

@@ -54,9 +54,15 @@ class Batch:
 
 
 def holdout(
-    count: int, fraction: float, seed: int, copies: Sequence[tuple[int, int]] = ()
+    count: int,
+    fraction: float,
+    seed: int,
+    copies: Sequence[tuple[int, int]] = (),
+    fold: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Split films at random into training and validation films.
+
+    Folds are disjoint: of `fold_count(fraction)` folds, each film is held out in one.
 
     Args:
         count: number of films, at least 2.
@@ -65,17 +71,29 @@ def holdout(
         seed: seed of the choice.
         copies: pairs of indices of films that are copies of each other. If one of them is held
             out, so is the other, in addition to the fraction.
+        fold: number of the fold that is held out, from 0.
 
     Returns:
         Indices of the training films and of the validation films, each in ascending order.
     """
     order = np.random.default_rng([seed, _HOLDOUT]).permutation(count)
-    held_out = set(order[: min(max(round(fraction * count), 1), count - 1)].tolist())
-    while joined := {n for pair in copies if held_out & set(pair) for n in pair} - held_out:
-        held_out |= joined
+    size = min(max(round(fraction * count), 1), count - 1)
+    left = order.tolist()
+    held_out: set[int] = set()
+    for number in range(fold + 1):
+        is_last = fold > 0 and number == fold_count(fraction) - 1
+        held_out = set(left if is_last else left[:size])
+        while joined := {n for pair in copies if held_out & set(pair) for n in pair} - held_out:
+            held_out |= joined
+        left = [film for film in left if film not in held_out]
     numbers = np.arange(count)
     is_held_out = np.isin(numbers, list(held_out))
     return numbers[~is_held_out], numbers[is_held_out]
+
+
+def fold_count(fraction: float) -> int:
+    """Return the number of folds of which each holds out a fraction of the films."""
+    return max(1, round(1 / fraction))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:

@@ -47,7 +47,13 @@ def choose_films(
             "set data.validation=none"
         )
     pairs = _copies(training, copies) if config.data.separate_copies else []
-    kept, held_out = holdout(len(training), config.data.holdout_fraction, config.train.seed, pairs)
+    fraction, fold = config.data.holdout_fraction, config.data.fold
+    kept, held_out = holdout(len(training), fraction, config.train.seed, pairs, fold)
+    if not len(held_out):
+        raise InputError(
+            f"data {data}: too few films for data.fold={fold}; choose a smaller number or a larger"
+            " data.holdout_fraction"
+        )
     if not len(kept):
         raise InputError(
             f"data {data}: all training films are copies of each other, so that they cannot be "

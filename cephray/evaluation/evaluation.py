@@ -27,8 +27,10 @@ from cephray.metrics import (
     SEED,
     Band,
     Estimate,
+    Regions,
     bands,
     estimate,
+    measure_regions,
     summarise,
     summarise_landmarks,
 )
@@ -110,6 +112,15 @@ class Evaluation:
         """Spreads that the network expects: [N, K], or None if it does not estimate them."""
         return _stacked([detection.spread_mm for detection in self.detections])
 
+    @cached_property
+    def regions(self) -> Regions | None:
+        """How often the 95 % regions hold the truth; None if the network gives no regions."""
+        radius_px = _stacked([detection.radius_px for detection in self.detections])
+        if radius_px is None:
+            return None
+        spacing_mm = np.array([[detection.film.spacing_mm] for detection in self.detections])
+        return measure_regions(radius_px * spacing_mm, self.refined_mm)
+
     @property
     def doubtful(self) -> dict[str, tuple[str, ...]]:
         """The films whose result is doubtful, each with the reasons."""
@@ -162,6 +173,7 @@ class Evaluation:
             ],
             "classes": [comparison.to_json() for comparison in self.classes],
             "confidence": [band.to_json() for band in self.confidence],
+            "regions": self.regions and self.regions.to_json(),
             "copies": self.copies.to_json() if self.copies else None,
             "doubtful": {film: list(reasons) for film, reasons in self.doubtful.items()},
             "righted": self.righted,

@@ -13,6 +13,7 @@ from cephray.metrics import (
     Estimate,
     Interval,
     format_bands,
+    format_regions,
     format_table,
 )
 
@@ -32,6 +33,8 @@ def format_evaluation(evaluation: Evaluation) -> str:
         parts.append("\n".join(_classes(evaluation)))
     if evaluation.confidence:
         parts.append(format_bands(evaluation.confidence))
+    if evaluation.regions is not None:
+        parts.append(format_regions(evaluation.regions))
     if evaluation.doubtful:
         parts.append("\n".join(_doubtful(evaluation)))
     if evaluation.righted:

@@ -1,4 +1,5 @@
 from .calibration import LIMIT_MM as LIMIT_MM
+from .calibration import RADIUS_PROBABILITY as RADIUS_PROBABILITY
 from .calibration import Band as Band
 from .calibration import Calibration as Calibration
 from .calibration import bands as bands
@@ -17,3 +18,7 @@ from .radial_error import Summary as Summary
 from .radial_error import format_table as format_table
 from .radial_error import summarise as summarise
 from .radial_error import summarise_landmarks as summarise_landmarks
+from .regions import Regions as Regions
+from .regions import conformal_factor as conformal_factor
+from .regions import format_regions as format_regions
+from .regions import measure_regions as measure_regions

@@ -92,9 +92,9 @@ def confidence(spread_mm: FloatArray, calibration: Calibration) -> FloatArray:
 def radius_factor(calibration: Calibration) -> float:
     """Return the ratio of the radius that contains 95 % of the errors to the spread.
 
-    The calibration is learned at one distance, `LIMIT_MM`. The factor assumes that the
-    probability depends only on the ratio of distance to spread. It therefore also holds for
-    films of unknown spacing.
+    It stands in for `conformal_factor` where none was computed. The calibration is learned at one
+    distance, `LIMIT_MM`. The factor assumes that the probability depends only on the ratio of
+    distance to spread. It therefore also holds for films of unknown spacing.
 
     Args:
         calibration: calibration of the network.

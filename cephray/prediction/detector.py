@@ -51,8 +51,9 @@ class Detection:
 
     `coarse_norm` and `refined_norm` are [K, 2]. `spread_px` [K] is the scale of the error that the
     network expects along an axis, in pixels of the film, and None if the network has no spread.
-    `radius_px` [K] is the radius that holds 95 % of the errors, and `confidence` [K] the
-    probability of an error of at most 2 mm; both are None if the network has no calibration.
+    `radius_px` [K] is the radius of a region that holds the landmark in 95 % of cases, and
+    `confidence` [K] the probability of an error of at most 2 mm; both are None if the network is
+    not calibrated.
     Only `confidence` and `spread_mm` need the film's spacing, and are NaN if it is unknown.
     `doubts` are the reasons why the result is doubtful. `orientation` is how the film lies, as the
     network saw it; all points are of the film as it lies.
@@ -116,6 +117,9 @@ class Detector:
         numbers = config.inference.confidence
         self.shapes = checkpoint.shapes
         self._calibration = Calibration(*numbers) if numbers is not None else None
+        self._radius_factor = config.inference.radius_factor
+        if self._radius_factor is None and self._calibration is not None:
+            self._radius_factor = radius_factor(self._calibration)
 
     def detect(
         self, films: Iterable[Film], progress: Callable[[int], None] = lambda films: None
@@ -216,7 +220,8 @@ class Detector:
         if self._calibration is not None:
             spread_mm = spread_px * film.spacing_mm
             sure = confidence(spread_mm, self._calibration).astype(np.float32)
-            radius_px = (spread_px * radius_factor(self._calibration)).astype(np.float32)
+        if self._radius_factor is not None:
+            radius_px = (spread_px * self._radius_factor).astype(np.float32)
         return Detection(film, coarse, points, spread_px.astype(np.float32), radius_px, sure)
 
     def _doubts(self, detection: Detection) -> tuple[str, ...]:

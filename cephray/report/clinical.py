@@ -1,6 +1,6 @@
-"""Sections of the report on measurements' classes and on confidence.
+"""Sections of the report on measurements' classes, on confidence and on regions.
 
-It makes two sections of an evaluation; each is left out where nothing is known of it.
+It makes sections of an evaluation; each is left out where nothing is known of it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cephray.clinical import (
     MeasurementAgreement,
 )
 from cephray.evaluation import Evaluation
-from cephray.metrics import LIMIT_MM, Band
+from cephray.metrics import LIMIT_MM, RADIUS_PROBABILITY, Band, Regions
 from cephray.report.cells import number
 from cephray.report.page import Cell, Section, Table, Text
 
@@ -27,6 +27,8 @@ def clinical_sections(evaluation: Evaluation) -> list[Section]:
         sections.append(_classes(evaluation.classes))
     if evaluation.confidence:
         sections.append(_confidence(evaluation.confidence))
+    if evaluation.regions is not None and evaluation.regions.landmarks:
+        sections.append(_regions(evaluation.regions))
     return sections
 
 
@@ -86,6 +88,20 @@ def _confidence(found: Sequence[Band]) -> Section:
                 " trusted."
             ),
             Table(columns, rows),
+        ),
+    )
+
+
+def _regions(found: Regions) -> Section:
+    return Section(
+        "Regions",
+        (
+            Text(
+                "Around each landmark there is a circle in which the truth lies with a probability"
+                f" of {RADIUS_PROBABILITY:.0%}. Of {found.landmarks} landmarks,"
+                f" {number(100 * found.fraction_held, 1)} % lie in theirs. The median area is"
+                f" {number(found.median_area_mm2, 1)} mm²."
+            ),
         ),
     )
 

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from cephray.cli.__main__ import main
-from cephray.config import load_config
-from cephray.data import write_dataset
+from cephray.config import Config, load_config
+from cephray.data import read_dataset, write_dataset
 from tests.conftest import SMALL
 
 Ended = subprocess.CompletedProcess[str]
@@ -200,6 +200,41 @@ def test_what_cannot_be_calibrated(
         "--set model.head: a trained network cannot change it; only keys of the section "
         "inference can be set"
     )
+
+
+def test_calibration_takes_the_films_that_each_fold_held_out(
+    tmp_path: Path, small_config: Callable[..., Config], run_here: Callable[..., Ended],
+    refused: Callable[..., str],
+) -> None:  # fmt: skip
+    """Two folds of 24 films: each film counts once, and no run may hold out the same ones."""
+    from cephray.checkpoint import Progress, save_checkpoint
+    from cephray.model import build_network
+
+    write_dataset(tmp_path / "data", 48, size_px=(96, 120))
+    records = read_dataset(tmp_path / "data", "train", load_config().data)
+    mean_shape = np.mean([(r.landmarks_px + 0.5) / (96, 120) for r in records], axis=0)
+    folds: list[Path] = []
+    for fold in (0, 1, 1):
+        config = small_config("model.spread=true", "loss.error=laplace", "loss.unit=mm",
+                              "data.holdout_fraction=0.5", f"data.fold={fold}",
+                              "data.validation=holdout", "data.spacing_mm=0.9",
+                              "model.detection_prior=mean_shape",
+                              "model.detection_scale=0.0001")  # fmt: skip
+        network = build_network(config, pretrained=False)
+        network.get_layer("detection").prior.assign(mean_shape)
+        heads = network.get_layer("refinement")
+        for weight in heads.weights:
+            if "output" in weight.name:
+                weight.assign(0 * weight)
+        folds.append(tmp_path / f"run-{len(folds)}")
+        save_checkpoint(folds[-1], config, Progress(), network)
+    checkpoints = [("--checkpoint", folder) for folder in folds]
+    ended = run_here("calibrate", *checkpoints[0], *checkpoints[1], "--data", tmp_path / "data")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.startswith("24 films of validation, checkpoint")
+    assert "\ninference.radius_factor=" in ended.stdout
+    told = refused("calibrate", *checkpoints[1], *checkpoints[2], "--data", tmp_path / "data")
+    assert "was held out by two of the runs" in told
 
 
 def test_data_check_tells_notes_from_faults(

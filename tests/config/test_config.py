@@ -15,6 +15,7 @@ from cephray.config.presets import preset_files
 from cephray.errors import InputError
 
 # A value for each key that may be None, with the other settings that the value needs.
+SPREAD = {"model.spread": True, "loss.error": "laplace", "loss.unit": "mm"}
 PRESENT: dict[str, dict[str, Any]] = {
     "data.ruler_mm": {"data.ruler_mm": 10.0},
     "data.spacing_mm": {"data.spacing_mm": 0.1},
@@ -30,12 +31,8 @@ PRESENT: dict[str, dict[str, Any]] = {
     "train.reference_batch_size": {"train.reference_batch_size": 4},
     "train.init": {"train.init": "included"},
     "train.tracking": {"train.tracking": "mlflow"},
-    "inference.confidence": {
-        "inference.confidence": [0.5, -1.0],
-        "model.spread": True,
-        "loss.error": "laplace",
-        "loss.unit": "mm",
-    },
+    "inference.confidence": {"inference.confidence": [0.5, -1.0], **SPREAD},
+    "inference.radius_factor": {"inference.radius_factor": 2.5, **SPREAD},
 }
 WORDS = ("none", "None", "NONE", "nOnE", "null", "Null", "NULL", "nULL", "'none'", "~", "")
 

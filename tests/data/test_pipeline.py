@@ -13,6 +13,7 @@ from cephray.data.pipeline import (
     Batch,
     epoch_batches,
     evaluation_batches,
+    fold_count,
     holdout,
     stack_films,
     training_batches,
@@ -154,6 +155,20 @@ def test_holdout_divides_the_films(count: int) -> None:
     kept, held_out = holdout(count, 0.1, seed=0)
     assert sorted([*kept, *held_out]) == list(range(count))
     assert len(held_out) == max(1, round(count / 10))
+
+
+@pytest.mark.parametrize(("count", "fraction"), [(150, 0.2), (150, 0.3), (31, 0.1), (7, 0.5)])
+def test_folds_share_no_films_and_no_copies(count: int, fraction: float) -> None:
+    rng = np.random.default_rng(count)
+    copies = [tuple(rng.choice(count, 2, replace=False).tolist()) for _ in range(count // 10)]
+    seen: list[int] = []
+    for fold in range(fold_count(fraction)):
+        kept, held_out = holdout(count, fraction, 3, copies, fold)
+        assert sorted([*kept, *held_out]) == list(range(count))
+        for pair in copies:
+            assert len(set(held_out.tolist()) & set(pair)) in (0, 2)
+        seen += held_out.tolist()
+    assert sorted(seen) == list(range(count))
 
 
 def test_the_fingerprint_depends_on_films_landmarks_and_spacing(make_table: MakeTable) -> None:
