@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 
 from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, Validation, choose
 from cephray.adapt.frozen import FrozenNetwork, LastLayer
+from cephray.adapt.righting import right_by_marks
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
 from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
@@ -65,22 +66,27 @@ def adapt(
 
     Args:
         checkpoint: verified and complete.
-        records: N films with marks, of the checkpoint's landmark set.
+        records: films, of which N have marks of the checkpoint's landmark set. The others are
+            left out. Films that lie otherwise than those of the checkpoint's training are
+            righted, as the marks on them tell.
         progress: called with the number of films done since the last call. Each film counts once
             for what the network sees of it, and once for cross-validation.
 
     Raises:
         InputError: If there are fewer than `FEWEST_FILMS` films, or a film cannot be used.
     """
-    if len(records) < FEWEST_FILMS:
+    marked = [record for record in records if np.isfinite(record.landmarks_px).any()]
+    if len(marked) < FEWEST_FILMS:
         raise InputError(
-            f"{len(records)} films are marked; to adapt a network, at least {FEWEST_FILMS} are"
+            f"{len(marked)} films are marked; to adapt a network, at least {FEWEST_FILMS} are"
             " needed, and 10 to 20 are better"
         )
     network = FrozenNetwork(checkpoint)
     seen = []
+    view = View.of(checkpoint.config.data)
     films = [
-        replace(film, pixels=None) for film in decode(records, View.of(checkpoint.config.data))
+        replace(right_by_marks(film, view, checkpoint.shapes), pixels=None)
+        for film in decode(marked, view)
     ]
     for one in network.see(films, SEED):
         seen.append(one)

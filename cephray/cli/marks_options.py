@@ -13,12 +13,18 @@ LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
 
 
 def add_marks_options(command: Parser) -> None:
-    """Add `--landmarks`, `--spacing` and `--unknown-labels`."""
+    """Add `--landmarks`, `--spacing`, `--ruler` and `--unknown-labels`."""
     command.add_argument(
         "--landmarks", default="isbi2015", metavar="NAME|FILE", help=LANDMARKS_HELP
     )
     command.add_argument(
         "--spacing", type=float, metavar="MM", help="millimetres per pixel of all films"
+    )
+    command.add_argument(
+        "--ruler",
+        type=float,
+        metavar="MM",
+        help="millimetres between the points ruler1 and ruler2 that are marked on the films",
     )
     command.add_argument(
         "--unknown-labels",
@@ -38,6 +44,7 @@ def marks_config(options: argparse.Namespace, **others: Any) -> DataConfig:
     values = {
         "landmarks": options.landmarks,
         "spacing_mm": options.spacing,
+        "ruler_mm": options.ruler,
         "unknown_labels": options.unknown_labels,
         **others,
     }

@@ -51,6 +51,28 @@ def measured(*arguments: object, output: Path) -> list[dict[str, Any]]:
     return films
 
 
+def test_lengths_by_a_ruler(predicted: Path, tmp_path: Path) -> None:
+    """200 pixels are 30 mm: 0.15 mm per pixel, and thus 1.5 times the lengths of 0.1 mm."""
+    tree = json.loads(predicted.read_text(encoding="utf-8"))
+    del tree["spacing_mm"]
+    tree["ruler_px"] = [[100, 100], [220, 260]]
+    ruled = tmp_path / "ruled.json"
+    ruled.write_text(json.dumps(tree), encoding="utf-8")
+    output = tmp_path / "measures.json"
+    (film,) = measured(ruled, "--ruler", 30, "--analysis", "jarabak", output=output)
+    (known,) = measured(predicted, "--analysis", "jarabak", output=output)
+    assert film["spacing_mm"] == pytest.approx(0.15)
+    (values, expected) = (
+        {m["name"]: m["value"] for m in one["analyses"][0]["measures"] if m["unit"] == "mm"}
+        for one in (film, known)
+    )
+    assert any(value is not None for value in values.values())
+    for name, value in values.items():
+        assert value is None or value == pytest.approx(1.5 * expected[name], abs=0.002)
+    (unknown,) = measured(ruled, output=output)
+    assert unknown["spacing_mm"] is None
+
+
 def test_a_data_set(drawn: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     films = measured(drawn, output=tmp_path / "new" / "measures.json")
     records = read_dataset(drawn, "all", DataConfig())

@@ -11,7 +11,7 @@ from cephray.data.dataset.annotated import find_annotations, read_marks
 from cephray.data.dataset.in_layout import read_layout
 from cephray.data.dataset.layouts import match_layout
 from cephray.data.dataset.pairing import refuse
-from cephray.data.dataset.spacings import read_spacings
+from cephray.data.dataset.spacings import film_spacing, read_spacings
 from cephray.errors import InputError
 from cephray.landmarks import landmark_set
 from cephray.storage import Place
@@ -72,7 +72,7 @@ def read_all_marks(
     spacings_mm = read_spacings(found.folder) or {}
     labels = Labels(landmark_set(data.landmarks), data.unknown_labels)
     films = [
-        replace(film, spacing_mm=data.spacing_mm or spacings_mm.get(film.film) or film.spacing_mm)
+        replace(film, spacing_mm=film_spacing(film, spacings_mm, data))
         for film in read_marks(found, labels)
     ]
     return Marks(found.format.title, films, found.folder, None)

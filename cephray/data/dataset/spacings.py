@@ -1,9 +1,14 @@
-"""Tables of a data set with the spacing of each film."""
+"""Spacings of annotated films: from tables of the data set, annotations or rulers."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
+import numpy as np
+
+from cephray.config import DataConfig
+from cephray.data.convert import MarkedFilm
 from cephray.data.convert.sheet import parse_sheet
 from cephray.errors import InputError
 from cephray.storage import Place, read_text
@@ -34,6 +39,31 @@ def read_spacings(folder: Place) -> dict[str, float] | None:
         if (folder / name).exists():
             return _read(folder / name, film, spacing)
     return None
+
+
+def film_spacing(
+    film: MarkedFilm, spacings_mm: Mapping[str, float], data: DataConfig
+) -> float | None:
+    """Return millimetres per pixel of an annotated film, or None if unknown.
+
+    In this order: the configuration's spacing, the data set's table, the annotation, and the mean
+    length of the ruler over the readers who marked it.
+
+    Args:
+        film: the annotated film.
+        spacings_mm: of the data set, by film.
+        data: with the spacing of all films, or the length of the ruler.
+
+    Raises:
+        InputError: If both points of the ruler are at one place.
+    """
+    found = data.spacing_mm or spacings_mm.get(film.film) or film.spacing_mm
+    if found is not None or data.ruler_mm is None or not film.rulers_px:
+        return found
+    lengths_px = [float(np.linalg.norm(b - a)) for a, b in film.rulers_px.values()]
+    if min(lengths_px) == 0:
+        raise InputError(f"film {film.film!r}: both points of the ruler are at one place")
+    return data.ruler_mm / float(np.mean(lengths_px))
 
 
 def _read(path: Place, film_column: str, spacing_column: str) -> dict[str, float]:

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import get_args
 
-import numpy as np
-
 from cephray.config import DataConfig
 from cephray.data.convert import Labels, MarkedFilm
 from cephray.data.dataset.annotated import Annotated, Images, read_marks
@@ -21,7 +19,7 @@ from cephray.data.dataset.record import (
     drawn_marks,
     true_marks,
 )
-from cephray.data.dataset.spacings import SPACING_FILE, read_spacings
+from cephray.data.dataset.spacings import SPACING_FILE, film_spacing, read_spacings
 from cephray.data.dicom import DICOM_SUFFIXES, is_dicom, read_dicom_spacing
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, landmark_set
@@ -130,12 +128,7 @@ def _spacing(
     Raises:
         InputError: If it is unknown.
     """
-    found = data.spacing_mm or spacings_mm.get(film.film) or film.spacing_mm
-    if found is None and data.ruler_mm is not None and film.rulers_px:
-        lengths_px = [float(np.linalg.norm(b - a)) for a, b in film.rulers_px.values()]
-        if min(lengths_px) == 0:
-            raise InputError(f"film {film.film!r}: both points of the ruler are at one place")
-        found = data.ruler_mm / (sum(lengths_px) / len(lengths_px))
+    found = film_spacing(film, spacings_mm, data)
     if found is None and image.suffix.lower() in DICOM_SUFFIXES:
         content = image.read_bytes()
         found = read_dicom_spacing(content) if is_dicom(content) else None
