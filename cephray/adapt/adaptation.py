@@ -14,7 +14,7 @@ from safetensors.numpy import load_file
 
 from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, Validation, choose
 from cephray.adapt.frozen import FrozenNetwork, LastLayer
-from cephray.adapt.righting import right_by_marks
+from cephray.adapt.righting import frame_by_marks, right_by_marks
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
 from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
@@ -68,7 +68,8 @@ def adapt(
         checkpoint: verified and complete.
         records: films, of which N have marks of the checkpoint's landmark set. The others are
             left out. Films that lie otherwise than those of the checkpoint's training are
-            righted, as the marks on them tell.
+            righted, and films on which the head is elsewhere are shown in another frame, as the
+            marks on them tell.
         progress: called with the number of films done since the last call. Each film counts once
             for what the network sees of it, and once for cross-validation.
 
@@ -85,7 +86,12 @@ def adapt(
     seen = []
     view = View.of(checkpoint.config.data)
     films = [
-        replace(right_by_marks(film, view, checkpoint.shapes), pixels=None)
+        replace(
+            frame_by_marks(
+                right_by_marks(film, view, checkpoint.shapes), view, network.mean_shape
+            ),
+            pixels=None,
+        )
         for film in decode(marked, view)
     ]
     for one in network.see(films, SEED):

@@ -84,6 +84,7 @@ class FrozenNetwork:
         )
         self._passes = checkpoint.config.model.refinement_passes
         self._augmentation = _augmentation(checkpoint.config.augment)
+        self.mean_shape: NDArray[np.float32] = network.get_layer("detection").prior.numpy()
         self.unit = np.array(network.get_layer("move").unit)  # of the heads, normalised
         *levels, _ = self._crop.input  # of its first call: the levels and the points
         image = network.get_layer("image").output

@@ -17,6 +17,23 @@ from cephray.plausibility import (
     shape_size,
     strangeness,
 )
+from cephray.prediction import frame_like, show_frame, strays
+
+
+def frame_by_marks(film: Film, view: View, shape_norm: NDArray[np.floating[Any]]) -> Film:
+    """Return a film as the network looks at it: again, if the head is not where it usually is.
+
+    Args:
+        film: with its pixels and marks.
+        view: how films become images of the network's size.
+        shape_norm: [K, 2], mean shape of the network, normalised.
+    """
+    aspect = view.height / view.width
+    if view.fit != "letterbox" or not strays(film.landmarks_norm, shape_norm, aspect):
+        return film
+    known = np.isfinite(film.landmarks_norm).all(axis=-1)
+    marks_px = geometry.to_pixels(film.landmarks_norm[known].astype(np.float64), film.frame)
+    return show_frame(film, view, frame_like(shape_norm[known], marks_px, film.frame, aspect))
 
 
 def right_by_marks(film: Film, view: View, statistics: ShapeStatistics | None) -> Film:

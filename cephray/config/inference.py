@@ -25,6 +25,12 @@ class InferenceConfig(Section):
         description="relative widths of the frames in the last look; the network is applied to "
         "each frame, and the landmarks are averaged",
     )
+    reframing: bool = Field(
+        True,
+        description="whether a film on which the head is smaller, larger or elsewhere than on the "
+        "training films is looked at again, in a frame in which it lies as on them; only with "
+        "data.fit=letterbox and model.detection_prior=mean_shape",
+    )
     righting: bool = Field(
         True,
         description="whether films that are mirrored, turned by 90, 180 or 270 degrees, or "

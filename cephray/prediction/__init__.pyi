@@ -7,6 +7,9 @@ from .films import Outcome as Outcome
 from .films import output_of as output_of
 from .films import predict_here as predict_here
 from .films import read as read
+from .framing import frame_like as frame_like
+from .framing import show_frame as show_frame
+from .framing import strays as strays
 from .on_cluster import predict_on_cluster as predict_on_cluster
 from .on_cluster import quiet_cluster as quiet_cluster
 from .on_cluster import wants_cluster as wants_cluster

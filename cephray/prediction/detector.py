@@ -29,12 +29,10 @@ from cephray.data import (
 )
 from cephray.errors import InputError
 from cephray.metrics import Calibration, confidence, radius_factor
-from cephray.plausibility import doubts, is_negative, shape_size, strangeness
+from cephray.plausibility import doubts, is_negative, strangeness
+from cephray.prediction.framing import frame_like, show_frame, strays, zoomed
 
 BATCH_SIZE = 4
-
-# A second look changes the scale by this much at most: landmarks found amiss ask for odd frames.
-_LARGEST_ZOOM = 2.0
 
 # Orientations in which films that are not recognised are tried. The more frequent ones are first.
 _FREQUENT = tuple(o for o in ORIENTATIONS[1:] if not (o.mirrored and o.turned_deg))
@@ -100,6 +98,7 @@ class Detector:
 
         config = checkpoint.config
         self.view = View.of(config.data)
+        self._aspect = self.view.height / self.view.width
         networks = []
         for one in (checkpoint, *others):
             _require_company(one, checkpoint)
@@ -112,6 +111,11 @@ class Detector:
         self._least = BATCH_SIZE if tf.config.list_logical_devices("GPU") else 2
         self._looks = config.inference.looks
         self._rights = config.inference.righting
+        self._reframes = (
+            config.inference.reframing
+            and config.data.fit == "letterbox"
+            and config.model.detection_prior == "mean_shape"
+        )
         self._zooms = config.inference.zooms
         self._mean_shape: NDArray[np.float32] = networks[0].get_layer("detection").prior.numpy()
         numbers = config.inference.confidence
@@ -147,7 +151,28 @@ class Detector:
         found = self._look(films)
         for _ in range(self._looks - 1):
             found = self._look([self._closer(detection) for detection in found])
+        if self._looks == 1 and self._reframes:
+            found = self._reframed(found)
         return self._zoom(found)
+
+    def _reframed(self, found: list[Detection]) -> list[Detection]:
+        """Look again at films on which the head is not as large, or not where, it usually is."""
+        again = [
+            n for n, one in enumerate(found) if one.film.pixels is not None and self._strays(one)
+        ]
+        if not again:
+            return found
+        result = list(found)
+        for n, second in zip(
+            again, self._look([self._closer(found[n]) for n in again]), strict=True
+        ):
+            if self._strangeness(second) <= max(1.0, self._strangeness(found[n])):
+                result[n] = second
+        return result
+
+    def _strays(self, detection: Detection) -> bool:
+        points = geometry.normalise(detection.refined_px.astype(np.float64), detection.film.frame)
+        return strays(points, self._mean_shape, self._aspect)
 
     def _right(self, film: Film, found: Detection) -> Detection:
         """Return what is found on the film when it is righted, or as it lies.
@@ -230,7 +255,7 @@ class Detector:
             film.image,
             detection.refined_px,
             film.size_px,
-            self.view.frame(film.size_px).height,
+            film.frame.height,
             film.spacing_mm,
             detection.radius_px,
             self.shapes,
@@ -243,7 +268,9 @@ class Detector:
         looks = [
             found
             if zoom == 1
-            else self._look([self._show(d.film, zoomed(d.film.frame, zoom)) for d in found])
+            else self._look(
+                [show_frame(d.film, self.view, zoomed(d.film.frame, zoom)) for d in found]
+            )
             for zoom in self._zooms
         ]
         return [self._mean(base, views) for base, *views in zip(found, *looks, strict=True)]
@@ -258,23 +285,9 @@ class Detector:
 
     def _closer(self, detection: Detection) -> Film:
         """Show the film again, so that the landmarks fill the image as the mean shape does."""
-        aspect = self.view.height / self.view.width
         frame = detection.film.frame
-        return self._show(
-            detection.film, frame_like(self._mean_shape, detection.refined_px, frame, aspect)
-        )
-
-    def _show(self, film: Film, frame: geometry.Frame) -> Film:
-        """Show another frame of a film."""
-        if film.pixels is None:
-            raise ValueError(f"film {film.film} is not there as a whole, to be looked at again")
-        landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
-        return replace(
-            film,
-            image=self.view.show(film.pixels, frame),
-            landmarks_norm=geometry.normalise(landmarks_px, frame).astype(np.float32),
-            frame=frame,
-        )
+        closer = frame_like(self._mean_shape, detection.refined_px, frame, self._aspect)
+        return show_frame(detection.film, self.view, closer)
 
 
 def _righted(film: Film, orientation: Orientation, view: View) -> Film:
@@ -297,40 +310,6 @@ def _on_film(found: Detection, film: Film) -> Detection:
         film=film,
         coarse_norm=convert(found.coarse_norm),
         refined_norm=convert(found.refined_norm),
-    )
-
-
-def frame_like(
-    shape_norm: NDArray[np.floating[Any]],
-    points_px: NDArray[np.floating[Any]],
-    before: geometry.Frame,
-    aspect: float,
-) -> geometry.Frame:
-    """Choose the frame in which points lie as a shape does: same middle, same size.
-
-    Args:
-        shape_norm: [K, 2], normalised within a frame of this aspect.
-        points_px: [K, 2], pixels of the film.
-        before: the frame that the points were found in; its scale is changed by no more than
-            `_LARGEST_ZOOM`.
-        aspect: height of the frame over its width.
-    """
-    shape = shape_norm * np.array([1, aspect])  # in widths of the frame
-    points = points_px.astype(np.float64)
-    width = shape_size(points) / max(shape_size(shape), 1e-6)
-    width = float(np.clip(width, before.width / _LARGEST_ZOOM, before.width * _LARGEST_ZOOM))
-    left, top = points.mean(axis=0) + 0.5 - shape.mean(axis=0) * width
-    return geometry.Frame(round(left), round(top), round(width), round(width * aspect))
-
-
-def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
-    """Return the frame around the same middle, `zoom` times as wide and high."""
-    width, height = round(frame.width * zoom), round(frame.height * zoom)
-    return geometry.Frame(
-        frame.left + (frame.width - width) // 2,
-        frame.top + (frame.height - height) // 2,
-        width,
-        height,
     )
 
 

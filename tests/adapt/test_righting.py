@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cephray import geometry
-from cephray.adapt.righting import right_by_marks
+from cephray.adapt.righting import frame_by_marks, right_by_marks
 from cephray.checkpoint import shipped_checkpoint
 from cephray.data import (
     ORIENTATIONS,
@@ -23,6 +23,7 @@ from cephray.data import (
 )
 
 CHECKPOINT = shipped_checkpoint()
+DOWN_PX = np.array([0, 300])
 VIEW = View.of(CHECKPOINT.config.data)
 
 
@@ -71,3 +72,19 @@ def test_a_film_is_taken_as_it_is_if_nothing_is_known(films: list[Film]) -> None
     lying = replace(lying, landmarks_norm=four)
     assert right_by_marks(lying, VIEW, CHECKPOINT.shapes) is lying
     assert laid(films[0], UPRIGHT).landmarks_norm == pytest.approx(films[0].landmarks_norm)
+
+
+def test_a_small_head_is_shown_as_large_as_usual(films: list[Film]) -> None:
+    """The marks stay on the same pixels of the film, and lie in the frame as the mean shape."""
+    film = films[0]
+    assert film.pixels is not None
+    marks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
+    wide = np.pad(film.pixels, ((300, 0), (0, 250)))
+    padded = view_film(film.film, wide, marks_px + DOWN_PX, film.spacing_mm, VIEW)
+    shape_norm = film.landmarks_norm
+    shown = frame_by_marks(padded, VIEW, shape_norm)
+    np.testing.assert_allclose(shown.landmarks_norm, shape_norm, atol=0.01)
+    points_px = geometry.to_pixels(shown.landmarks_norm.astype(np.float64), shown.frame)
+    np.testing.assert_allclose(points_px, marks_px + DOWN_PX, atol=0.01)
+    assert frame_by_marks(film, VIEW, shape_norm) is film
+    assert frame_by_marks(padded, VIEW._replace(fit="stretch"), shape_norm) is padded

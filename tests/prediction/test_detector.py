@@ -15,27 +15,12 @@ from cephray.config import Config, DataConfig, load_config
 from cephray.data import View, decode, read_dataset, write_dataset
 from cephray.errors import InputError
 from cephray.model import build_network
-from cephray.prediction.detector import Detection, Detector, frame_like, zoomed
+from cephray.prediction.detector import Detection, Detector
+from cephray.prediction.framing import frame_like, zoomed
 
 pytestmark = pytest.mark.usefixtures("tiny_backbones")
 SHAPE = np.random.default_rng(0).uniform(0.2, 0.8, (19, 2))
 ASPECT = 1.5
-
-
-@pytest.mark.parametrize("frame", [(0, 0, 200, 300), (-40, 25, 120, 180), (300, -70, 340, 510)])
-def test_the_frame_that_points_were_made_in_comes_back(frame: tuple[int, int, int, int]) -> None:
-    wanted = geometry.Frame(*frame)
-    points = geometry.to_pixels(SHAPE, wanted)
-    before = geometry.Frame(10, 10, 200, 300)
-    assert frame_like(SHAPE, points, before, ASPECT) == wanted
-
-
-def test_landmarks_found_amiss_do_not_ask_for_odd_frames() -> None:
-    before = geometry.Frame(0, 0, 200, 300)
-    for spread in (0.0, 1e6):
-        points = 100 + spread * (SHAPE - 0.5)
-        frame = frame_like(SHAPE, points, before, ASPECT)
-        assert 100 <= frame.width <= 400
 
 
 def test_a_second_look_sees_the_frame_of_the_first(
