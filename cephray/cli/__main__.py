@@ -19,11 +19,23 @@ from cephray.cli import (
     info,
     measure,
     predict,
+    serve,
     train,
 )
 from cephray.cli.command import Commands, Parser, run_command
 
-FAMILIES = (info, data, train, adapt, evaluate, predict, measure, convert_checkpoint, benchmark)
+FAMILIES = (
+    info,
+    data,
+    train,
+    adapt,
+    evaluate,
+    predict,
+    serve,
+    measure,
+    convert_checkpoint,
+    benchmark,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

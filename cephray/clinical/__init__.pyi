@@ -10,6 +10,8 @@ from .comparison import ClassComparison as ClassComparison
 from .comparison import ValueComparison as ValueComparison
 from .comparison import compare_classes as compare_classes
 from .comparison import compare_values as compare_values
+from .measures import GRID_MM as GRID_MM
+from .measures import LANDMARKS as LANDMARKS
 from .measures import MEASUREMENTS as MEASUREMENTS
 from .measures import UNKNOWN as UNKNOWN
 from .measures import Measurement as Measurement
@@ -17,6 +19,7 @@ from .measures import classify as classify
 from .measures import measurable as measurable
 from .measures import measure as measure
 from .readings import CHALLENGE as CHALLENGE
+from .readings import CHALLENGE_TITLE as CHALLENGE_TITLE
 from .readings import choose_analyses as choose_analyses
 from .readings import read_analysis as read_analysis
 from .readings import read_challenge as read_challenge

@@ -1,0 +1,83 @@
+// The report of a film on one page of A4, for the browser's print.
+
+import { make } from "./elements.js";
+import { deviationText, digitsOf, normText, number } from "./tables.js";
+
+const HEIGHT = 1400; // of the picture, pixels
+
+/** Fill the report. `deviations` are those of the measures in order, or null. */
+export function fillReport(element, { editing, film, set, measured, deviations, version }) {
+  const { now } = editing;
+  const title = now.patient || editing.case.title;
+  const missing = set.landmarks.filter((_, index) => !now.points[index]).map((one) => one.name);
+  const corrected = set.landmarks.filter((_, index) => editing.isCorrected(index)).length;
+  const facts = [
+    ["Film", editing.case.title],
+    ["Printed", new Date().toISOString().slice(0, 10)],
+    ["Spacing", editing.spacing
+      ? `${editing.spacing.toFixed(4)} mm per pixel (${editing.spacingSource})` : "not known"],
+    ["Points", `${set.landmarks.length - missing.length}, ${corrected} corrected by hand`],
+    ["Checked", now.checked ? "all points, by a person" : "no"],
+    ["Network", editing.case.automatic.checkpoint],
+  ];
+  if (missing.length) facts.push(["Missing", missing.join(", ")]);
+  if (editing.doubtful.length) facts.push(["Doubtful", editing.doubtful.join("; ")]);
+  if (now.remarks) facts.push(["Remarks", now.remarks.slice(0, 600)]);
+  let at = 0;
+  const tables = measured.map((analysis) => make("table", {},
+    make("caption", {}, analysis.title),
+    make("tbody", {}, ...analysis.measures.map((one) => {
+      const sd = deviations?.[at] ?? NaN, [norm] = one.norms;
+      at += 1;
+      return make("tr", {}, make("th", { scope: "row" }, one.name),
+        make("td", {}, number(one.value, one.unit, true)),
+        make("td", {}, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(one.unit))}` : ""),
+        make("td", {}, norm ? normText(norm) : ""),
+        make("td", {}, norm ? deviationText(norm, one.unit) : one.meaning));
+    }))));
+  element.replaceChildren(
+    make("h1", {}, title),
+    make("div", { class: "top" }, drawPicture(editing, film, set),
+      make("table", {}, make("tbody", {}, ...facts.map(([name, text]) =>
+        make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text)))))),
+    make("div", { class: "sheet" }, ...tables),
+    make("p", { class: "soft" }, "Value, ± one standard deviation of the network's points (none where"
+      + " a point was placed by hand), norm, deviation or class."
+      + ` cephray ${version}. For research; no medical device.`));
+}
+
+function drawPicture(editing, film, set) {
+  const canvas = document.createElement("canvas"), scale = HEIGHT / film.height;
+  canvas.height = HEIGHT;
+  canvas.width = Math.round(film.width * scale);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(film.shown, 0, 0, canvas.width, canvas.height);
+  const places = editing.now.points.map((point) =>
+    point && [(point[0] + 0.5) * scale, (point[1] + 0.5) * scale]);
+  context.strokeStyle = "#5aaaeb";
+  context.lineWidth = 3;
+  for (const { start, end } of set.lines) {
+    if (!places[start] || !places[end]) continue;
+    context.beginPath();
+    context.moveTo(...places[start]);
+    context.lineTo(...places[end]);
+    context.stroke();
+  }
+  context.font = "bold 24px sans-serif";
+  places.forEach((place, index) => {
+    if (!place) return;
+    context.fillStyle = editing.isCorrected(index) ? "#6ee7a0" : "#ffdc50";
+    context.strokeStyle = "#000";
+    context.lineWidth = 2;
+    context.beginPath();
+    context.arc(...place, 7, 0, 2 * Math.PI);
+    context.fill();
+    context.stroke();
+    const text = set.landmarks[index].abbreviation;
+    context.lineWidth = 4;
+    context.strokeText(text, place[0] + 11, place[1] - 8);
+    context.fillText(text, place[0] + 11, place[1] - 8);
+  });
+  return canvas;
+}

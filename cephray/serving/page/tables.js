@@ -1,0 +1,153 @@
+// Tables of measures, of points and of differences.
+
+import { make, say, set } from "./elements.js";
+
+const UNITS = { degree: "°", mm: " mm", ratio: "", percent: " %" };
+const FAR = 2; // deviations from a norm, in standard deviations, that stand out
+
+export const digitsOf = (unit) => (unit === "ratio" ? 3 : 1);
+
+export function number(value, unit, withUnit = false) {
+  if (!Number.isFinite(value)) return "–";
+  const text = value.toFixed(digitsOf(unit)).replace("-", "−");
+  return withUnit ? `${text}${UNITS[unit]}` : text;
+}
+
+export function signed(value, digits) {
+  if (!Number.isFinite(value)) return "";
+  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+}
+
+export function normText(norm) {
+  return `${norm.mean}${norm.sd === null ? "" : ` ± ${norm.sd}`}`;
+}
+
+export function deviationText(norm, unit) {
+  return norm.sd === null
+    ? signed(norm.difference, digitsOf(unit))
+    : `${signed(norm.difference / norm.sd, 1)}${Number.isFinite(norm.difference) ? " SD" : ""}`;
+}
+
+/** A table of measures, built once for a choice of analyses, and filled for each change. */
+export class MeasureTable {
+  constructor(element) {
+    this.element = element;
+    this.key = "";
+  }
+
+  /** `measured` is what `measureFilm` returns. */
+  fill(measured) {
+    const key = measured.map((one) => one.name).join();
+    if (key !== this.key) this.#build(measured);
+    this.key = key;
+    let at = 0;
+    for (const { measures } of measured) {
+      for (const one of measures) {
+        const row = this.rows[at];
+        at += 1;
+        say(row.value, number(one.value, one.unit, true));
+        const [norm] = one.norms;
+        if (norm) {
+          say(row.deviation, deviationText(norm, one.unit));
+          const isFar = norm.sd !== null && Math.abs(norm.difference / norm.sd) > FAR;
+          row.line.classList.toggle("far", isFar);
+        } else {
+          say(row.deviation, one.meaning);
+        }
+      }
+    }
+  }
+
+  /** Fill the column ±, in the order of `deviationsOf`. */
+  fillDeviations(deviations, measured) {
+    measured.flatMap((analysis) => analysis.measures).forEach((one, index) => {
+      const sd = deviations?.[index] ?? NaN;
+      say(this.rows[index].sd, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(one.unit))}` : "");
+    });
+  }
+
+  #build(measured) {
+    this.rows = [];
+    this.element.replaceChildren(...measured.map((analysis) => {
+      const isChallenge = analysis.measures.every((one) => !one.norms.length) && analysis.grid_mm;
+      const head = isChallenge ? ["measure", "value", "±", "class"]
+        : ["measure", "value", "±", "norm", "deviation"];
+      const body = make("tbody");
+      for (const one of analysis.measures) {
+        const row = {
+          value: make("td"), sd: make("td", { class: "sd" }),
+          deviation: make("td", { class: isChallenge ? "meaning" : "deviation" }),
+        };
+        const [norm] = one.norms, explained = one.sign ? `${one.title}; ${one.sign}` : one.title;
+        const cells = [row.value, row.sd, row.deviation];
+        if (!isChallenge) {
+          const whom = norm && [norm.for, norm.source].filter(Boolean).join("; ");
+          cells.splice(2, 0, make("td", { title: whom ?? null }, norm ? normText(norm) : ""));
+        }
+        row.line = make("tr", {}, make("th", { scope: "row", title: explained }, one.name), ...cells);
+        this.rows.push(row);
+        body.append(row.line);
+      }
+      return make("table", { "data-analysis": analysis.name },
+        make("caption", {}, analysis.title),
+        make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
+        body);
+    }));
+  }
+}
+
+/** The list of points, with their states and what can be done with each. */
+export class PointTable {
+  constructor(element, landmarkSet, actions) {
+    this.rows = landmarkSet.landmarks.map((landmark, index) => {
+      const { name } = landmark;
+      const button = (text, label, act) =>
+        make("button", { type: "button", "aria-label": label, onclick: () => act(index) }, text);
+      const row = {
+        state: make("td"),
+        reset: button("Reset", `Reset ${name}`, actions.reset),
+        missing: button("Missing", `Mark ${name} as missing`, actions.missing),
+      };
+      row.line = make("tr", {},
+        make("th", { scope: "row", title: landmark.definition },
+          button(landmark.abbreviation, `Go to ${name}`, actions.go)),
+        row.state, make("td", {}, row.reset, " ", row.missing));
+      return row;
+    });
+    this.body = make("tbody");
+    element.append(make("table", {},
+      make("thead", {}, make("tr", {}, ...["point", "state", "change"].map((text) =>
+        make("th", { scope: "col" }, text)))), this.body));
+  }
+
+  fill(editing, order) {
+    if (order.join() !== this.order?.join()) {
+      this.body.replaceChildren(...order.map((index) => this.rows[index].line));
+    }
+    this.order = order;
+    this.rows.forEach((row, index) => {
+      const isThere = editing.now.points[index] !== null, isCorrected = editing.isCorrected(index);
+      const sure = editing.confidence(index), doubt = editing.doubt(index);
+      const text = !isThere ? "missing" : isCorrected ? "corrected"
+        : Number.isNaN(sure) ? "automatic" : `${Math.round(100 * sure)} %`;
+      say(row.state, doubt ? `${text}, doubtful` : text);
+      set(row.state, "class", doubt ? "doubt" : null);
+      set(row.state, "title", doubt || null);
+      set(row.reset, "disabled", !isCorrected);
+      set(row.missing, "disabled", !isThere);
+    });
+  }
+}
+
+/** Fill a table of measures then and now. */
+export function fillDifferences(element, now, other, titles) {
+  const rows = now.flatMap((analysis, at) => analysis.measures.map((one, index) => {
+    const before = other[at].measures[index].value, digits = digitsOf(one.unit);
+    return make("tr", {}, make("th", { scope: "row", title: one.title }, one.name),
+      make("td", {}, number(before, one.unit)), make("td", {}, number(one.value, one.unit)),
+      make("td", {}, signed(one.value - before, digits)));
+  }));
+  element.replaceChildren(make("table", {},
+    make("thead", {}, make("tr", {}, ...["measure", ...titles, "difference"].map((text) =>
+      make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows)));
+}

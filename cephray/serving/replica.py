@@ -1,0 +1,84 @@
+"""A replica: a network in a process of its own, which predicts films in batches for the server.
+
+It is a deployment of Ray Serve. It knows no cases and no HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ray import serve
+
+from cephray.data import Original
+
+BATCH_SIZE = 4  # films that the network sees together
+_WAIT_S = 0.01  # for more films of a batch; a lone user should not notice
+
+Network = dict[str, Any]
+"""`name`, `checkpoints` (paths or URIs, or None for the included one) and `overrides`."""
+
+
+class Replica:
+    """A network that predicts films.
+
+    Args:
+        environment: variables of the process, set before TensorFlow is imported.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        os.environ.update(environment)
+        self._network: Network | None = None
+
+    def reconfigure(self, network: Network) -> None:
+        """Load a network, and predict a film with it, so that the first user does not wait.
+
+        Args:
+            network: Its name and checkpoints.
+        """
+        if network == self._network:
+            return
+        import cephray
+
+        predictor = cephray.load(network["checkpoints"], network["overrides"])
+        grey = np.full((64, 64), 128, np.uint8)
+        grey[::2] = 0
+        predictor.predict([grey] * 2)
+        self._predictor, self._network = predictor, network
+
+    @serve.batch(  # type: ignore[arg-type]  # its types know one argument alone
+        max_batch_size=BATCH_SIZE, batch_wait_timeout_s=_WAIT_S
+    )
+    async def predict(  # type: ignore[misc]
+        self, films: list[Original], spacings_mm: list[float | None]
+    ) -> Sequence[dict[str, Any]]:
+        """Find the landmarks of films.
+
+        Args:
+            films: as they were read.
+            spacings_mm: millimetres per pixel of those that do not know their own.
+
+        Returns:
+            `facts` of each film, as `FilmResult.to_dict` returns them, the name of the
+            `checkpoint`, the `seconds` that the batch took, and its number of `films`.
+        """
+        assert self._network is not None
+        begun = time.perf_counter()
+        found = self._predictor.predict(films, spacings_mm)
+        seconds = time.perf_counter() - begun
+        return [
+            {
+                "facts": one.to_dict(),
+                "checkpoint": self._network["name"],
+                "seconds": seconds,
+                "films": len(films),
+            }
+            for one in found
+        ]
+
+    def process(self) -> int:
+        """Return the number of the process."""
+        return os.getpid()

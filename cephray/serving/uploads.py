@@ -1,0 +1,131 @@
+"""Films from bytes that anybody may have sent: limits and checks before they are decoded.
+
+The size of a film is read from its header, so that a small file that would unpack to gigabytes
+(a decompression bomb) is refused before it does. It knows no HTTP.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pydicom
+from PIL import Image
+
+from cephray.data import Original, read_film
+from cephray.data.dicom import is_dicom
+from cephray.errors import InputError
+
+KINDS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
+"""Kinds of image files that are taken, as Pillow calls them, besides DICOM."""
+
+_SMALLEST_PX = 32
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+
+
+class KindError(InputError):
+    """Raised if a file is no film of a kind that is taken."""
+
+
+class SizeError(InputError):
+    """Raised if a film is too large, in bytes or in pixels."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server takes.
+
+    Args:
+        megabytes: size of a file, 10⁶ bytes.
+        megapixels: size of a film, 10⁶ pixels.
+        seconds: time for a request, from its first byte to the answer.
+        waiting: number of films that are read or predicted at a time. More are refused.
+    """
+
+    megabytes: float = 100.0
+    megapixels: float = 60.0
+    seconds: float = 60.0
+    waiting: int = 64
+
+
+def film_of(content: bytes, limits: Limits) -> Original:
+    """Read a film from the content of a file.
+
+    Args:
+        content: of the file.
+        limits: of its size.
+
+    Raises:
+        KindError: it is no film of a known kind, or is damaged.
+        SizeError: it is too large, or too small to be a film.
+    """
+    if not content:
+        raise KindError("the film is empty (0 bytes); copy it again from its source")
+    if len(content) > limits.megabytes * 1e6:
+        raise too_many_bytes(limits)
+    with tempfile.TemporaryDirectory(prefix="cephray-") as folder:
+        # Of a fixed name: messages name the file, and the given name may be anything.
+        path = Path(folder) / "film"
+        path.write_bytes(content)
+        _require_size(_dicom_size(path) if is_dicom(content) else _image_size(path), limits)
+        try:
+            film = read_film(path)
+        except InputError as error:
+            raise KindError(str(error).replace(f"film {path}", "the film")) from None
+    _require_size((film.image.shape[1], film.image.shape[0]), limits)
+    return film
+
+
+def too_many_bytes(limits: Limits) -> SizeError:
+    """Return the error of a file that has too many bytes."""
+    return SizeError(f"the film has more than {limits.megabytes:g} MB; save it in fewer pixels")
+
+
+def _require_size(size_px: tuple[int, int], limits: Limits) -> None:
+    width, height = size_px
+    if width * height > limits.megapixels * 1e6:
+        raise SizeError(
+            f"the film has {width} × {height} pixels, and at most {limits.megapixels:g} million"
+            " are taken; save it in fewer pixels"
+        )
+    if min(size_px) < _SMALLEST_PX:
+        raise SizeError(
+            f"the film has {width} × {height} pixels; give a whole film, of at least"
+            f" {_SMALLEST_PX} × {_SMALLEST_PX}"
+        )
+
+
+def _image_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) by the header of an image file."""
+    try:
+        with Image.open(path, formats=KINDS) as image:
+            return image.size
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise SizeError("the film has far too many pixels; save it in fewer pixels") from None
+    except Exception:  # Pillow raises errors of any type for damaged files
+        pass
+    hint = ", but a zip archive: unpack it" if zipfile.is_zipfile(path) else ""
+    raise KindError(
+        f"the file is no film{hint}; films are {', '.join(KINDS)} or DICOM files, and not damaged"
+    )
+
+
+def _dicom_size(path: Path) -> tuple[int, int]:
+    """Return (width, height) by the elements of a DICOM file."""
+    try:
+        syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
+        if syntax != _DEFLATED:
+            elements = ["Rows", "Columns"]
+            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=elements)
+            return int(dataset.Columns), int(dataset.Rows)
+    except Exception:  # pydicom raises errors of any type for damaged files
+        raise KindError(
+            "the DICOM file is damaged or holds no picture; copy it again from its source, or"
+            " export it as PNG"
+        ) from None
+    raise KindError(
+        "the DICOM file is compressed as a whole (Deflated), so that its size is not known; export"
+        " it without compression"
+    )
