@@ -30,9 +30,14 @@ export function set(element, name, value) {
   }
 }
 
-/** Set a text if it changes. */
+/** Set a text if it changes. The text node stays, which is quicker than a new one. */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  const { firstChild } = element;
+  if (firstChild instanceof Text && element.childNodes.length === 1) {
+    if (firstChild.data !== text) firstChild.data = text;
+  } else if (element.textContent !== text) {
+    element.textContent = text;
+  }
 }
 
 export const byId = (id) => document.getElementById(id);

@@ -80,6 +80,8 @@ export class Markers {
     this.#drawOther(shown.lines);
     this.#drawRuler();
     set(this.layers.points, "class", `points ${shown.labels ? "" : "nameless"}`);
+    const focused = this.points.indexOf(document.activeElement);
+    if (focused >= 0 && !this.lens.hidden) this.#help(focused);
   }
 
   /** Put the markers into the order in which Tab goes through them. */
@@ -120,7 +122,8 @@ export class Markers {
   }
 
   #point(landmark, index) {
-    const marker = this.#movable(this.layers.points, landmark.name, landmark.abbreviation, {
+    const marker = this.#movable(this.layers.points, landmark.abbreviation, {
+      name: landmark.name,
       at: () => this.editing.now.points[index],
       move: (point, step) => this.editing.movePoint(index, point, step),
       key: (key) => this.#pointKey(key, index),
@@ -134,8 +137,8 @@ export class Markers {
   }
 
   #rulerEnd(number) {
-    const name = `Ruler, point ${number + 1}`;
-    return this.#movable(this.layers.ruler, name, `${number + 1}`, {
+    return this.#movable(this.layers.ruler, `${number + 1}`, {
+      name: `Ruler, point ${number + 1}`,
       at: () => this.calibrating?.[number],
       move: (point) => {
         this.calibrating = this.calibrating.with(number, point);
@@ -145,15 +148,16 @@ export class Markers {
     });
   }
 
-  /** Make a marker that is moved by pointer and arrow keys. A target has `at`, its place in pixels
-   *  of the film or null; `move`; and `key`, for other keys, which returns whether it took one. */
-  #movable(layer, name, text, target) {
+  /** Make a marker that is moved by pointer and arrow keys. A target has a `name`; `at`, its place
+   *  in pixels of the film or null; `move`; and `key`, for other keys, which returns whether it
+   *  took one. */
+  #movable(layer, text, target) {
     const marker = makeSvg("g", {
       class: "point", tabindex: 0, role: "button", "aria-roledescription": "movable point",
-      "aria-label": name,
+      "aria-label": target.name,
       onpointerdown: (event) => this.#grab(event, marker, target),
       onblur: () => this.#hideLens(),
-      onkeydown: (event) => this.#key(event, marker, target),
+      onkeydown: (event) => this.#key(event, target),
     },
     makeSvg("circle", { class: "reach", r: 16 }),
     makeSvg("circle", { class: "ring", r: RADIUS + 4 }),
@@ -192,14 +196,14 @@ export class Markers {
       apply();
       marker.classList.remove("dragged");
       this.#hideLens();
-      this.#announce(marker, target);
+      this.#announce(target);
     };
     marker.addEventListener("pointermove", move);
     marker.addEventListener("lostpointercapture", end, { once: true });
     this.#showLens(point);
   }
 
-  #key(event, marker, target) {
+  #key(event, target) {
     const point = target.at();
     if (!point || event.ctrlKey || event.metaKey || event.altKey) return;
     const far = event.shiftKey ? 10 : 1;
@@ -211,7 +215,7 @@ export class Markers {
       target.move([point[0] + dx, point[1] + dy]);
       this.film.reveal(target.at());
       this.#showLens(target.at());
-      this.#announce(marker, target);
+      this.#announce(target);
     } else if (!target.key(event.key)) {
       return;
     }
@@ -242,9 +246,9 @@ export class Markers {
     this.onfocus?.(index);
   }
 
-  #announce(marker, target) {
+  #announce(target) {
     const point = target.at();
-    if (point) announce(`${marker.ariaLabel} at ${point.map(Math.round).join(", ")}`);
+    if (point) announce(`${target.name} at ${point.map(Math.round).join(", ")}`);
   }
 
   /** Say what a landmark is, below the film. */

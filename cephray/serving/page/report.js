@@ -4,6 +4,7 @@ import { make } from "./elements.js";
 import { deviationText, digitsOf, normText, number } from "./tables.js";
 
 const HEIGHT = 1400; // of the picture, pixels
+const MOST_LARGE = 60; // lines of measures that fit in larger type
 
 /** Fill the report. `deviations` are those of the measures in order, or null. */
 export function fillReport(element, { editing, film, set, measured, deviations, version }) {
@@ -35,12 +36,13 @@ export function fillReport(element, { editing, film, set, measured, deviations, 
         make("td", {}, norm ? normText(norm) : ""),
         make("td", {}, norm ? deviationText(norm, one.unit) : one.meaning));
     }))));
+  const lines = measured.reduce((total, one) => total + one.measures.length + 1, 0);
   element.replaceChildren(
     make("h1", {}, title),
     make("div", { class: "top" }, drawPicture(editing, film, set),
       make("table", {}, make("tbody", {}, ...facts.map(([name, text]) =>
         make("tr", {}, make("th", { scope: "row" }, name), make("td", {}, text)))))),
-    make("div", { class: "sheet" }, ...tables),
+    make("div", { class: lines > MOST_LARGE ? "sheet dense" : "sheet" }, ...tables),
     make("p", { class: "soft" }, "Value, ± one standard deviation of the network's points (none where"
       + " a point was placed by hand), norm, deviation or class."
       + ` cephray ${version}. For research; no medical device.`));

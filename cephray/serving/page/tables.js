@@ -9,17 +9,25 @@ export const digitsOf = (unit) => (unit === "ratio" ? 3 : 1);
 
 export function number(value, unit, withUnit = false) {
   if (!Number.isFinite(value)) return "–";
-  const text = value.toFixed(digitsOf(unit)).replace("-", "−");
+  const text = fixed(value, digitsOf(unit));
   return withUnit ? `${text}${UNITS[unit]}` : text;
 }
 
 export function signed(value, digits) {
   if (!Number.isFinite(value)) return "";
-  return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(digits)}`;
+  const text = fixed(value, digits);
+  return text.startsWith("−") ? text : `+${text}`;
+}
+
+/** A number with so many digits, a real minus, and no minus before a zero. */
+function fixed(value, digits) {
+  const text = value.toFixed(digits);
+  return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
 }
 
 export function normText(norm) {
-  return `${norm.mean}${norm.sd === null ? "" : ` ± ${norm.sd}`}`;
+  const mean = String(norm.mean).replace("-", "−");
+  return norm.sd === null ? mean : `${mean} ± ${norm.sd}`;
 }
 
 export function deviationText(norm, unit) {
@@ -74,12 +82,12 @@ export class MeasureTable {
         : ["measure", "value", "±", "norm", "deviation"];
       const body = make("tbody");
       for (const one of analysis.measures) {
-        const row = {
-          value: make("td"), sd: make("td", { class: "sd" }),
-          deviation: make("td", { class: isChallenge ? "meaning" : "deviation" }),
-        };
+        // Boxes of fixed size: a new text within one lays out nothing else.
+        const [value, sd, deviation] = [0, 1, 2].map(() => make("div", { class: "now" }));
+        const row = { value, sd, deviation };
         const [norm] = one.norms, explained = one.sign ? `${one.title}; ${one.sign}` : one.title;
-        const cells = [row.value, row.sd, row.deviation];
+        const cells = [make("td", {}, value), make("td", { class: "sd" }, sd),
+          make("td", { class: isChallenge ? "meaning" : "deviation" }, deviation)];
         if (!isChallenge) {
           const whom = norm && [norm.for, norm.source].filter(Boolean).join("; ");
           cells.splice(2, 0, make("td", { title: whom ?? null }, norm ? normText(norm) : ""));
@@ -88,10 +96,11 @@ export class MeasureTable {
         this.rows.push(row);
         body.append(row.line);
       }
-      return make("table", { "data-analysis": analysis.name },
-        make("caption", {}, analysis.title),
-        make("thead", {}, make("tr", {}, ...head.map((text) => make("th", { scope: "col" }, text)))),
-        body);
+      // Of its own box, so that a drag lays out only the tables that are seen.
+      return make("div", { class: "analysis" },
+        make("table", { "data-analysis": analysis.name, class: isChallenge ? "classes" : "norms" },
+          make("caption", {}, analysis.title), make("thead", {}, make("tr", {},
+            ...head.map((text) => make("th", { scope: "col" }, text)))), body));
     }));
   }
 }
