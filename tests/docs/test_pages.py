@@ -24,7 +24,7 @@ from tune.search import _parser as search_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
-OTHERS = ("export", "ray", "pip", "pytest", ".venv/bin/pytest", "aws", "docker", "kubectl")
+OTHERS = ("curl", "export", "ray", "pip", "pytest", ".venv/bin/pytest", "aws", "docker", "kubectl")
 SLOW = ("docs/predict.md", "docs/train.md", "docs/search.md")  # a minute or more each
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```",

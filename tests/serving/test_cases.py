@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cephray.data import read_pixels
+from cephray.config import load_config
+from cephray.data import read_dataset, read_pixels
 from cephray.data.synthetic.draw import draw_film
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, landmark_set
@@ -229,6 +230,10 @@ def test_other_commands_read_a_folder_of_cases(
     assert film["film"] == "one"
     fma = film["analyses"][0]["measures"][0]
     assert (fma["name"], fma["value"] is not None) == ("FMA", True)
+    [record] = read_dataset(folder.folder, "all", load_config().data)
+    assert record.image_path == folder.film("one")
+    assert np.array_equal(record.landmarks_px, points_of(folder.read("one")), equal_nan=True)
+    assert record.spacing_mm == pytest.approx(case["spacing_mm"])
 
 
 def test_a_removed_case_is_gone_with_its_film(folder: CaseFolder, case: dict[str, Any]) -> None:

@@ -627,6 +627,19 @@ def test_nothing_overlaps_or_scrolls_sideways(opened: Desk, size: tuple[int, int
     assert stage["height"] >= 0.5 * size[1]
 
 
+def test_the_page_of_the_api_lists_the_routes_and_predicts(desk: Desk, tmp_path: Path) -> None:
+    desk.page.goto(f"{desk.address}/docs")
+    desk.page.get_by_role("heading", name="POST /predict").wait_for()
+    assert "spacing_mm (query): millimetres per pixel" in desk.page.locator("#routes").inner_text()
+    (tmp_path / "one.png").write_bytes(FILM)
+    desk.page.set_input_files("#film", tmp_path / "one.png")
+    desk.page.get_by_label("Millimetres per pixel").fill("0.25")
+    desk.page.get_by_role("button", name="POST /predict").click()
+    desk.page.get_by_text('"spacing_mm": 0.25').wait_for()
+    answer = json.loads(desk.page.locator("#answer").inner_text())
+    assert (answer["film"], len(answer["landmarks"])) == ("one.png", 19)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("path", ["/#one", "/docs"])
 def test_axe_finds_no_serious_fault(
