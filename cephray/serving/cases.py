@@ -166,8 +166,7 @@ class CaseFolder:
             shown.append(
                 {key: case.get(key) for key in keys}
                 | {
-                    "corrected": sum(bool(one.get("corrected")) for one in case["landmarks"]),
-                    "landmark_set": case["landmark_set"],
+                    "corrected": sum(one["corrected"] for one in case["landmarks"]),
                 }
             )
         return shown, damaged

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 COOKIE = "cephray_token"
 
-_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _HEADERS: Mapping[str, str] = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self';"
@@ -75,7 +74,7 @@ class Guard:
     def _answer(self, scope: Scope, headers: Headers) -> Response | None:
         """Return why a request is refused, or the page's cookie, or None if it may go on."""
         host = _name_of(headers.get("host", ""))
-        if self._token is None and host not in _LOOPBACK_NAMES:
+        if self._token is None and not is_loopback(host):
             return _refusal(421, "this server answers to 127.0.0.1 and localhost alone")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != headers.get("host"):

@@ -20,7 +20,7 @@ from cephray.data import Original
 from cephray.errors import InputError, RunError
 from cephray.serving.replica import BATCH_SIZE, Network, Replica
 
-APPLICATION = "cephray"
+_APPLICATION = "cephray"
 
 _START_S = 300.0  # TensorFlow, the network and a first film, on a busy machine
 _MOST_CPUS = 4
@@ -36,19 +36,18 @@ class Pool:
 
     Args:
         replicas: number of replicas.
-        application: name of the application in Ray Serve.
     """
 
-    def __init__(self, replicas: int, application: str = APPLICATION) -> None:
+    def __init__(self, replicas: int) -> None:
         self.replicas = replicas
         self.network: Network | None = None
-        self._application = application
         self._handle: DeploymentHandle[Any] | None = None
 
     def start(self, network: Network) -> None:
         """Start the replicas, or give them another network.
 
-        Replicas that run keep running, and finish the films that they have.
+        Ray Serve replaces replicas that run, one after the other. Each finishes the films that it
+        has, and others wait meanwhile.
 
         Args:
             network: that they are to load.
@@ -72,7 +71,7 @@ class Pool:
             user_config=network,
             health_check_period_s=5,
             health_check_timeout_s=60,
-            graceful_shutdown_timeout_s=5,
+            graceful_shutdown_timeout_s=30,
             ray_actor_options={
                 "num_cpus": min(_MOST_CPUS, cpus // self.replicas),
                 "num_gpus": 1 if on_gpu else 0,
@@ -81,7 +80,7 @@ class Pool:
         )(Replica)
         application = deployment.bind(network_environment(on_gpu))
         self._handle = _within(
-            lambda: serve.run(application, name=self._application, route_prefix=None),
+            lambda: serve.run(application, name=_APPLICATION, route_prefix=None),
             _START_S,
             "the replicas",
         )
@@ -133,16 +132,11 @@ class Pool:
 
     def running(self) -> int:
         """Return the number of replicas that run."""
-        application = serve.status().applications.get(self._application)
+        application = serve.status().applications.get(_APPLICATION)
         if application is None or "Replica" not in application.deployments:
             return 0
         states = application.deployments["Replica"].replica_states
         return sum(count for state, count in states.items() if str(state).endswith("RUNNING"))
-
-    def stop(self) -> None:
-        """Stop the replicas."""
-        self._handle = None
-        _within(lambda: serve.delete(self._application), 30.0, "the end of the replicas")
 
 
 def start_serve() -> None:

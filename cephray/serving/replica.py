@@ -6,7 +6,6 @@ It is a deployment of Ray Serve. It knows no cases and no HTTP.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,22 +62,15 @@ class Replica:
 
         Returns:
             `facts` of each film, as `FilmResult.to_dict` returns them, the name of the
-            `checkpoint`, the `seconds` that the batch took, and its number of `films`.
+            `checkpoint`, and the number of `films` that the network saw together.
         """
         assert self._network is not None
-        begun = time.perf_counter()
         found = self._predictor.predict(films, spacings_mm)
-        seconds = time.perf_counter() - begun
         return [
             {
                 "facts": one.to_dict(),
                 "checkpoint": self._network["name"],
-                "seconds": seconds,
                 "films": len(films),
             }
             for one in found
         ]
-
-    def process(self) -> int:
-        """Return the number of the process."""
-        return os.getpid()

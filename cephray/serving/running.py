@@ -68,17 +68,23 @@ def serve_cases(
     found = open_checkpoints(list(checkpoints) or None, overrides)
     cases = CaseFolder(folder, landmark_set(found[0].config.data.landmarks))
     try:
-        with socket.create_server((host, port), family=_family(host, port)) as listener:
+        with _listen(host, port) as listener:
             _serve(
                 cases, listener, host, checkpoints, overrides, replicas, spacing_mm, limits, show
             )
+    finally:
+        cases.close()
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
     except OSError as error:
         raise RunError(
             f"--host {host} --port {port}: cannot listen there ({error.strerror}); give another"
             " --port, or 0 for a free one"
         ) from None
-    finally:
-        cases.close()
 
 
 def _serve(
@@ -159,10 +165,6 @@ def _token() -> str:
             " leave it out for a random token"
         )
     return given
-
-
-def _family(host: str, port: int) -> socket.AddressFamily:
-    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
 
 
 def _in_address(host: str) -> str:

@@ -64,7 +64,7 @@ def film_of(content: bytes, limits: Limits) -> Original:
     if not content:
         raise KindError("the film is empty (0 bytes); copy it again from its source")
     if len(content) > limits.megabytes * 1e6:
-        raise too_many_bytes(limits)
+        raise SizeError(f"the film has more than {limits.megabytes:g} MB; save it in fewer pixels")
     with tempfile.TemporaryDirectory(prefix="cephray-") as folder:
         # Of a fixed name: messages name the file, and the given name may be anything.
         path = Path(folder) / "film"
@@ -76,11 +76,6 @@ def film_of(content: bytes, limits: Limits) -> Original:
             raise KindError(str(error).replace(f"film {path}", "the film")) from None
     _require_size((film.image.shape[1], film.image.shape[0]), limits)
     return film
-
-
-def too_many_bytes(limits: Limits) -> SizeError:
-    """Return the error of a file that has too many bytes."""
-    return SizeError(f"the film has more than {limits.megabytes:g} MB; save it in fewer pixels")
 
 
 def _require_size(size_px: tuple[int, int], limits: Limits) -> None:

@@ -6,6 +6,7 @@ import io
 import struct
 import zipfile
 import zlib
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -34,7 +35,11 @@ def png(width: int, height: int, rows: int = 1) -> bytes:
 
 
 def dicom(
-    rows: int, columns: int, syntax: str = ExplicitVRLittleEndian, pixels: int = 64
+    rows: int,
+    columns: int,
+    syntax: str = ExplicitVRLittleEndian,
+    pixels: int = 64,
+    **elements: Any,
 ) -> bytes:
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.UID(syntax)
@@ -46,7 +51,9 @@ def dicom(
     dataset.HighBit, dataset.PixelRepresentation, dataset.SamplesPerPixel = 7, 0, 1
     dataset.PhotometricInterpretation = "MONOCHROME2"
     dataset.PatientName = "Secret^Name"
-    dataset.PixelData = bytes(pixels)
+    dataset.PixelData = bytes(range(256)) * (pixels // 256) + bytes(pixels % 256)
+    for name, value in elements.items():
+        setattr(dataset, name, value)
     file = io.BytesIO()
     dataset.save_as(file, enforce_file_format=True)
     return file.getvalue()

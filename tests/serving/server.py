@@ -104,7 +104,6 @@ class KnowingPool(Pool):
         return {
             "facts": facts(points, spacing, (width, height)),
             "checkpoint": self.network["name"],
-            "seconds": 0.0,
             "films": 1,
         }
 

@@ -15,7 +15,7 @@ from cephray.serving.app import Server, build_app
 from cephray.serving.cases import points_of
 from cephray.serving.pool import BusyError
 from cephray.serving.uploads import Limits
-from tests.serving.hostile import HOSTILE, LIMIT_MB
+from tests.serving.hostile import HOSTILE, LIMIT_MB, dicom
 from tests.serving.server import KnowingPool, draw, make_server
 
 FILM, POINTS = draw(1)
@@ -176,6 +176,18 @@ def test_an_unknown_mistake_is_a_sentence_without_details(
     answer = client.get("/api/export?to=csv")
     assert answer.status_code == 500
     assert answer.json() == {"error": "the server made a mistake, which its terminal shows"}
+
+
+def test_a_dicom_film_keeps_its_spacing_and_loses_its_names(
+    client: TestClient, server: Server
+) -> None:
+    content = dicom(600, 484, pixels=600 * 484, PixelSpacing=[0.35, 0.35])
+    assert b"Secret^Name" in content
+    case = client.post("/api/cases?name=one.dcm", content=content).json()
+    assert case["spacing_mm"] == pytest.approx(0.35)
+    files = [path for path in server.cases.folder.rglob("*") if path.is_file()]
+    assert len(files) >= 3
+    assert not any(b"Secret" in path.read_bytes() for path in files)
 
 
 def test_health_and_metrics_count(client: TestClient) -> None:

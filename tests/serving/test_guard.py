@@ -18,7 +18,7 @@ def client(token: str | None, address: str = "http://127.0.0.1:8000") -> TestCli
     return TestClient(Guard(answer, token), base_url=address, follow_redirects=False)
 
 
-@pytest.mark.parametrize("name", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000"])
+@pytest.mark.parametrize("name", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "127.0.0.2"])
 def test_a_local_server_answers_to_local_names(name: str) -> None:
     assert client(None, f"http://{name}").get("/").text == "film"
 

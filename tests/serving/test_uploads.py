@@ -36,7 +36,7 @@ def test_films_are_read() -> None:
     assert film_of(JPEG, LIMITS).image.shape == (64, 64)
     film = film_of(dicom(48, 40, pixels=48 * 40), LIMITS)
     assert film.image.shape == (48, 40)
-    assert np.ptp(film.image) == 0
+    assert np.ptp(film.image) > 200
 
 
 def test_the_limits_are_those_given() -> None:

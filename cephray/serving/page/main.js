@@ -134,6 +134,7 @@ function changedAndPaused() {
   say(byId("spacing"), spacing === null ? "Spacing not known: lengths need a calibration."
     : `${spacing.toFixed(4)} mm per pixel (${editing.spacingSource})`);
   byId("ruler-remove").hidden = !now.ruler || markers.calibrating !== null;
+  byId("notes").replaceChildren(...editing.case.notes.map((note) => make("li", {}, note)));
   byId("doubts").replaceChildren(...editing.doubtful.map((reason) =>
     make("li", {}, `Doubtful: ${reason}`)));
   compare();
