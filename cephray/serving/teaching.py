@@ -175,22 +175,24 @@ class Teaching:
         assert process.stdout is not None
         assert process.stderr is not None
         errors: list[str] = []
-        reading = threading.Thread(target=lambda: errors.extend(process.stderr or ()), daemon=True)
-        reading.start()
-        for line in process.stdout:
-            try:
-                self._state = {**self._state, **json.loads(line)}
-            except ValueError:
-                continue  # of a library
-        code = process.wait()
-        reading.join()
+        with process:  # closes its pipes
+            stderr = process.stderr
+            reading = threading.Thread(target=lambda: errors.extend(stderr), daemon=True)
+            reading.start()
+            for line in process.stdout:
+                try:
+                    self._state = {**self._state, **json.loads(line)}
+                except ValueError:
+                    continue  # of a library
+            code = process.wait()
+            reading.join()
+        shutil.rmtree(work, ignore_errors=True)
         if code == 0:
             self._state = {**self._state, "state": "done"}
         else:
             said = self._state.get("error") or (errors[-1].strip()[:300] if errors else "")
             error = said or f"the process ended with code {code}"
             self._state = {**self._state, "state": "failed", "error": error}
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def teach(work: Path) -> None:

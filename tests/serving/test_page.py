@@ -609,10 +609,17 @@ OVERLAPS = """() => {
 }"""
 
 
+CLIPPED = """() => [...document.querySelectorAll(".now, th, button, #help")]
+  .filter((one) => one.scrollWidth > one.clientWidth && one.clientWidth)
+  .map((one) => one.textContent)"""
+
+
 @pytest.mark.parametrize("size", [(1440, 900), (1024, 768), (390, 844)])
 def test_nothing_overlaps_or_scrolls_sideways(opened: Desk, size: tuple[int, int]) -> None:
     opened.page.set_viewport_size({"width": size[0], "height": size[1]})
     opened.page.get_by_text("Analyses", exact=True).click()
+    for box in opened.page.locator("#analyses input").all():
+        box.check()
     opened.page.get_by_role("button", name="Calibrate").click()
     opened.page.wait_for_timeout(150)
     width = opened.page.evaluate("document.documentElement.scrollWidth")
@@ -621,6 +628,7 @@ def test_nothing_overlaps_or_scrolls_sideways(opened: Desk, size: tuple[int, int
         inner = opened.page.locator(part).evaluate("(one) => one.scrollWidth - one.clientWidth")
         assert inner <= 0, part
     assert opened.page.evaluate(OVERLAPS) == []
+    assert opened.page.evaluate(CLIPPED) == []
     stage = opened.page.locator("#stage").bounding_box()
     assert stage is not None
     assert stage["width"] >= 0.35 * size[0]
