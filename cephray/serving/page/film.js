@@ -15,8 +15,9 @@ export class Film extends EventTarget {
     new ResizeObserver(() => this.#resize()).observe(canvas);
   }
 
-  /** Show an image, in whole. */
+  /** Show an ImageBitmap, in whole. */
   show(image) {
+    this.image?.close();
     this.width = image.width;
     this.height = image.height;
     this.image = this.shown = image;

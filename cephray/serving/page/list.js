@@ -6,7 +6,8 @@ import { byId, make, say, set } from "./elements.js";
 const SUFFIX = /\.(png|jpe?g|bmp|tiff?|webp|dcm|dic)$/i;
 
 export class CaseList {
-  /** `onopen` takes the name of a case that is to be shown; `onfault` a sentence. */
+  /** `onopen` takes the name of a case that is to be shown, and the case if it is known; `onfault`
+   *  a sentence. */
   constructor({ onopen, onfault }) {
     this.onopen = onopen;
     this.onfault = onfault;
@@ -41,7 +42,7 @@ export class CaseList {
       say(byId("opening"), `Opening ${number + 1} of ${files.length}: ${file.name}`);
       try {
         const opened = await api.openFilm(file);
-        if (isFirst) this.onopen(opened.film);
+        if (isFirst) this.onopen(opened.film, opened);
         isFirst = false;
         await this.load();
       } catch (error) {

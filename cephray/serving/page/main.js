@@ -52,11 +52,11 @@ function fault(text, ...buttons) {
 
 // Cases
 
-async function show(name) {
+async function show(name, known = null) {
   await editing?.save();
   if (editing?.status === "conflict" || editing?.status === "failed") return; // the message says why
   try {
-    const [content, image] = await Promise.all([api.readCase(name), loadImage(name)]);
+    const [content, image] = await Promise.all([known ?? api.readCase(name), loadImage(name)]);
     fault(null);
     other = null;
     editing = new Editing(content);
