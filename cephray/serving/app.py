@@ -159,7 +159,7 @@ class Server:
         network = self.given
         if name is not None:
             folder = str(self.teaching.path(name).resolve())
-            network = {"name": name, "checkpoints": [folder], "overrides": []}
+            network = {**self.given, "name": name, "checkpoints": [folder]}
         if self.changing.locked():
             raise BusyError("another network is being loaded; try again in a minute")
         async with self.changing:

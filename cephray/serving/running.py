@@ -103,12 +103,11 @@ def _serve(
         "checkpoints": list(checkpoints) or None,
         "overrides": list(overrides),
     }
-    base = None if not checkpoints else checkpoints[0]
-    teaching = Teaching(cases, base if len(checkpoints) < 2 else None)
+    teaching = Teaching(cases, checkpoints)
     network, chosen = given, None if checkpoints else teaching.chosen
     if chosen is not None:
         path = str(teaching.path(chosen).resolve())
-        network = {"name": chosen, "checkpoints": [path], "overrides": list(overrides)}
+        network = {**given, "name": chosen, "checkpoints": [path]}
     token = None if is_loopback(host) else _token()
     pool = Pool(replicas)
     with connected(verbose=False, show=show, dashboard=False), stop_signals() as request:

@@ -37,12 +37,13 @@ class Teaching:
 
     Args:
         folder: of the cases.
-        checkpoint: path or URI of the checkpoint that is adapted; None if it is the included one.
+        checkpoints: path or URI of the checkpoint that is adapted. If empty, it is the included
+            one. An ensemble, of several, is not taught.
     """
 
-    def __init__(self, folder: CaseFolder, checkpoint: str | None) -> None:
+    def __init__(self, folder: CaseFolder, checkpoints: Sequence[str] = ()) -> None:
         self._cases = folder
-        self._checkpoint = checkpoint
+        self._checkpoints = tuple(checkpoints)
         self._process: subprocess.Popen[str] | None = None
         self._state: dict[str, Any] = {"state": "idle"}
         self._lock = threading.Lock()
@@ -103,9 +104,14 @@ class Teaching:
             The state.
 
         Raises:
-            InputError: there are too few cases, one is not checked or has no spacing, or another
-                checkpoint is being taught.
+            InputError: there are too few cases, one is not checked or has no spacing, another
+                checkpoint is being taught, or the network is an ensemble.
         """
+        if len(self._checkpoints) > 1:
+            raise InputError(
+                f"an ensemble of {len(self._checkpoints)} networks cannot be taught; serve one"
+                " --checkpoint"
+            )
         cases = [self._cases.read(name) for name in dict.fromkeys(names)]
         if len(cases) < FEWEST_FILMS:
             raise InputError(
@@ -163,7 +169,7 @@ class Teaching:
             content = export(self._cases, [case["film"]], "cephray").content
             (annotations / f"{case['film']}.json").write_bytes(content)
         job = {
-            "checkpoint": self._checkpoint,
+            "checkpoint": next(iter(self._checkpoints), None),
             "output": str((self._folder / name).resolve()),
         }
         (work / _JOB).write_text(json.dumps(job), encoding="utf-8")

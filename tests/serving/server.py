@@ -115,7 +115,7 @@ def make_server(
     folder: Path, limits: Limits | None = None, spacing: float | None = None
 ) -> Server:
     cases = CaseFolder(folder, ISBI2015)
-    teaching = Teaching(cases, None)
+    teaching = Teaching(cases)
     return Server(cases, KnowingPool(), teaching, NETWORK, limits or Limits(), spacing)
 
 

@@ -40,7 +40,7 @@ def ended(teaching: Teaching) -> dict[str, object]:
 
 
 def test_too_few_films_are_refused(folder: CaseFolder) -> None:
-    teaching = Teaching(folder, None)
+    teaching = Teaching(folder)
     with pytest.raises(InputError, match="2 films were given; at least 3"):
         teaching.start(["one", "two", "two"])
     assert teaching.state == {"state": "idle"}
@@ -49,7 +49,7 @@ def test_too_few_films_are_refused(folder: CaseFolder) -> None:
 def test_a_film_that_is_not_checked_is_named(folder: CaseFolder) -> None:
     folder.change("two", 2, {"checked": False})
     with pytest.raises(InputError, match="case two: not marked as checked"):
-        Teaching(folder, None).start(NAMES)
+        Teaching(folder).start(NAMES)
 
 
 def test_a_film_without_spacing_is_named(folder: CaseFolder) -> None:
@@ -57,13 +57,18 @@ def test_a_film_without_spacing_is_named(folder: CaseFolder) -> None:
     folder.add("four.png", Pictures.of(image), Found(facts(np.ones((19, 2)), None), "included"))
     folder.change("four", 1, {"checked": True})
     with pytest.raises(InputError, match="case four: has no spacing; calibrate it"):
-        Teaching(folder, None).start([*NAMES, "four"])
+        Teaching(folder).start([*NAMES, "four"])
+
+
+def test_an_ensemble_is_not_taught(folder: CaseFolder) -> None:
+    with pytest.raises(InputError, match="ensemble of 2 networks cannot be taught; serve one"):
+        Teaching(folder, ["run-1", "run-2"]).start(NAMES)
 
 
 def test_what_is_taught_is_the_marks_of_the_cases(
     folder: CaseFolder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    teaching = Teaching(folder, None)
+    teaching = Teaching(folder)
     teaching._write(tmp_path / "work", [folder.read(name) for name in NAMES], "taught")
     records = read_dataset(tmp_path / "work", "all", load_config().data)
     assert sorted(record.film for record in records) == sorted(NAMES)
@@ -75,7 +80,7 @@ def test_what_is_taught_is_the_marks_of_the_cases(
 
 
 def test_a_process_that_fails_says_why_and_leaves_nothing(folder: CaseFolder) -> None:
-    teaching = Teaching(folder, str(folder.folder / "nothing"))
+    teaching = Teaching(folder, [str(folder.folder / "nothing")])
     begun = teaching.start(NAMES)
     assert (begun["state"], begun["done"], begun["total"]) == ("running", 0, 6)
     with pytest.raises(InputError, match="is being taught; wait"):
@@ -88,7 +93,7 @@ def test_a_process_that_fails_says_why_and_leaves_nothing(folder: CaseFolder) ->
 
 
 def test_a_process_that_is_stopped_leaves_nothing(folder: CaseFolder) -> None:
-    teaching = Teaching(folder, None)
+    teaching = Teaching(folder)
     teaching.start(NAMES)
     teaching.stop()
     assert ended(teaching)["state"] == "failed"
@@ -97,13 +102,13 @@ def test_a_process_that_is_stopped_leaves_nothing(folder: CaseFolder) -> None:
 
 
 def test_a_choice_holds_for_the_next_start(folder: CaseFolder) -> None:
-    teaching = Teaching(folder, None)
+    teaching = Teaching(folder)
     assert teaching.chosen is None
     checkpoint = folder.folder / "checkpoints" / "taught-1"
     checkpoint.mkdir(parents=True)
     (checkpoint / "adaptation.json").write_text(json.dumps({"films": []}), encoding="utf-8")
     teaching.choose("taught-1")
-    assert Teaching(folder, None).chosen == "taught-1"
+    assert Teaching(folder).chosen == "taught-1"
     assert teaching.path("taught-1") == checkpoint
     (checkpoint / "adaptation.json").unlink()
     assert teaching.chosen is None
