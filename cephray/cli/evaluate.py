@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cephray.cli.checkpoint_options import (
     FOR_ENSEMBLE,
     add_checkpoint_options,
@@ -116,6 +114,8 @@ def run_robustness(options: argparse.Namespace) -> None:
 
 def run_calibrate(options: argparse.Namespace) -> None:
     """Learn the confidence and the regions of a network, or of networks of several folds."""
+    import numpy as np
+
     from cephray.evaluation import read_records
 
     checkpoints = checkpoints_of(options)

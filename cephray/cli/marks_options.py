@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cephray.cli.command import Parser
-from cephray.config import DataConfig, load_config, override
 from cephray.landmarks import landmark_set_names
+
+if TYPE_CHECKING:
+    from cephray.config import DataConfig
 
 LANDMARKS_HELP = f"{', '.join(landmark_set_names())}, or a YAML file"
 
@@ -41,6 +43,8 @@ def marks_config(options: argparse.Namespace, **others: Any) -> DataConfig:
         options: with those of `add_marks_options`.
         others: further keys of the section `data`.
     """
+    from cephray.config import load_config, override
+
     values = {
         "landmarks": options.landmarks,
         "spacing_mm": options.spacing,
