@@ -317,6 +317,8 @@ def test_a_ruler_gives_millimetres(opened: Desk) -> None:
 
 
 def test_what_is_changed_is_there_after_a_reload(opened: Desk) -> None:
+    from playwright.sync_api import expect
+
     opened.drag(SELLA, -12, 9)
     opened.page.get_by_label("Patient", exact=True).fill("P 17")
     opened.page.get_by_label("Remarks").fill("line one\nline two")
@@ -324,9 +326,9 @@ def test_what_is_changed_is_there_after_a_reload(opened: Desk) -> None:
     kept = opened.case()
     opened.load("one")
     opened.point(0).wait_for()
-    assert opened.page.get_by_label("Patient", exact=True).input_value() == "P 17"
-    assert opened.page.get_by_label("Remarks").input_value() == "line one\nline two"
-    assert opened.page.get_by_label("I have checked all points").is_checked()
+    expect(opened.page.get_by_label("Patient", exact=True)).to_have_value("P 17")
+    expect(opened.page.get_by_label("Remarks")).to_have_value("line one\nline two")
+    expect(opened.page.get_by_label("I have checked all points")).to_be_checked()
     assert opened.case() == kept
     assert kept["landmarks"][SELLA]["corrected"]
 

@@ -119,6 +119,7 @@ function changed() {
   measureTable.fill(measured);
   byId("undo").disabled = !editing.past.length;
   byId("redo").disabled = !editing.future.length;
+  byId("checked").checked = now.checked;
   clearTimeout(pause);
   pause = setTimeout(changedAndPaused, PAUSE_MS);
 }
@@ -130,7 +131,6 @@ function changedAndPaused() {
   deviations = deviationsOf(setup, chosen, now.points, spacing, errors);
   measureTable.fillDeviations(deviations, measured);
   pointTable.fill(editing, markers.order);
-  byId("checked").checked = now.checked;
   say(byId("spacing"), spacing === null ? "Spacing not known: lengths need a calibration."
     : `${spacing.toFixed(4)} mm per pixel (${editing.spacingSource})`);
   byId("ruler-remove").hidden = !now.ruler || markers.calibrating !== null;
