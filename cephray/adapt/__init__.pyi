@@ -1,4 +1,3 @@
-from .adaptation import FEWEST_FILMS as FEWEST_FILMS
 from .adaptation import Adaptation as Adaptation
 from .adaptation import adapt as adapt
 from .adaptation import write_adapted as write_adapted
@@ -6,5 +5,9 @@ from .choose import CANDIDATES as CANDIDATES
 from .figures import Figures as Figures
 from .figures import Mean as Mean
 from .figures import figures_of as figures_of
+from .files import FACTS_FILE as FACTS_FILE
+from .files import FEWEST_FILMS as FEWEST_FILMS
+from .files import read_marked as read_marked
+from .files import write_facts as write_facts
 from .text import adaptation_json as adaptation_json
 from .text import format_adaptation as format_adaptation

@@ -13,19 +13,18 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, Validation, choose
+from cephray.adapt.files import FEWEST_FILMS
 from cephray.adapt.frozen import FrozenNetwork, LastLayer
 from cephray.adapt.righting import frame_by_marks, right_by_marks
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
 from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
 from cephray.errors import InputError, RunError
-from cephray.metrics import Calibration, calibrate, conformal_factor
-from cephray.metrics import radius_factor as radius_factor_of
+from cephray.metrics import Calibration, calibrate, conformal_factor, known_factor
 from cephray.storage import is_free
 
 FloatArray = NDArray[np.floating[Any]]
 
-FEWEST_FILMS = 3
 _FEWEST_FOR_HALF = 6  # films from which the value of more films is estimated
 
 
@@ -130,7 +129,7 @@ def _calibrate(
     if chosen.spreads_mm is None:
         return None, None
     known = Calibration(*inference.confidence) if inference.confidence is not None else None
-    factor = inference.radius_factor or (radius_factor_of(known) if known is not None else None)
+    factor = known_factor(inference.radius_factor, known)
     calibration = None
     with suppress(InputError):
         calibration = calibrate(chosen.spreads_mm, chosen.errors_mm, known)

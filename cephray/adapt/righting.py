@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.data import ORIENTATIONS, UPRIGHT, Film, Orientation, View, view_film
+from cephray.data import ORIENTATIONS, UPRIGHT, Film, Orientation, View
 from cephray.plausibility import (
     FEWEST_POINTS,
     ShapeStatistics,
@@ -17,7 +17,7 @@ from cephray.plausibility import (
     shape_size,
     strangeness,
 )
-from cephray.prediction import frame_like, show_frame, strays
+from cephray.prediction import frame_like, right_film, show_frame, strays
 
 
 def frame_by_marks(film: Film, view: View, shape_norm: NDArray[np.floating[Any]]) -> Film:
@@ -49,10 +49,10 @@ def right_by_marks(film: Film, view: View, statistics: ShapeStatistics | None) -
         return film
     marks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
     orientation = _orientation(marks_px, film.size_px, statistics)
-    righted = _righted(film, marks_px, orientation, view)
+    righted = film if orientation == UPRIGHT else right_film(film, view, orientation)
     points_px = geometry.to_pixels(righted.landmarks_norm.astype(np.float64), righted.frame)
     if is_negative(righted.image, righted.frame, points_px, statistics):
-        return _righted(film, marks_px, orientation._replace(inverted=True), view)
+        return right_film(film, view, orientation._replace(inverted=True))
     return righted
 
 
@@ -71,18 +71,3 @@ def _orientation(
         for orientation in ORIENTATIONS
     ]
     return ORIENTATIONS[int(np.argmin(strange))] if min(strange) <= 1 else UPRIGHT
-
-
-def _righted(
-    film: Film, marks_px: NDArray[np.floating[Any]], orientation: Orientation, view: View
-) -> Film:
-    if orientation == UPRIGHT:
-        return film
-    assert film.pixels is not None
-    return view_film(
-        film.film,
-        orientation.right(film.pixels),
-        orientation.to_upright(marks_px, film.size_px),
-        film.spacing_mm,
-        view,
-    )

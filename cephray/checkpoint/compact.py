@@ -10,13 +10,12 @@ from pathlib import Path
 
 import numpy as np
 
-from cephray import geometry
 from cephray.checkpoint.store import Checkpoint
 from cephray.checkpoint.writing import save_compact
 from cephray.config import Config
 from cephray.data import View, choose_films, decode
 from cephray.errors import InputError, RunError
-from cephray.plausibility import ShapeStatistics, shape_statistics, with_mean_film
+from cephray.plausibility import ShapeStatistics, film_statistics
 from cephray.storage import Place, is_free
 
 
@@ -48,17 +47,9 @@ def _shapes(config: Config, data: Place) -> ShapeStatistics | None:
     """Compute the statistics of the films that the checkpoint's run trained on."""
     training, _ = choose_films(data, config)
     films = [replace(film, pixels=None) for film in decode(training, View.of(config.data))]
-    points_px = [
-        geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame) for film in films
-    ]
-    found = shape_statistics(
-        np.array(points_px),
-        np.array([film.frame.height for film in films]),
+    return film_statistics(
+        (film.image for film in films),
+        [film.frame for film in films],
+        np.array([film.landmarks_norm for film in films]),
         np.array([film.spacing_mm for film in films]),
-    )
-    if found is None:
-        return None
-    frames = ((film.image, film.frame) for film in films)
-    return with_mean_film(
-        found, ((*frame, points) for frame, points in zip(frames, points_px, strict=True))
     )

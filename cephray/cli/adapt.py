@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from cephray.cli.checkpoint_options import checkpoint_of
@@ -12,7 +11,7 @@ from cephray.errors import InputError
 from cephray.progress import import_tensorflow
 from cephray.storage import place
 
-FACTS, REPORT = "adaptation.json", "report.html"
+REPORT = "report.html"
 
 
 def add_commands(commands: Commands) -> None:
@@ -48,11 +47,11 @@ def add_commands(commands: Commands) -> None:
 
 def run_adapt(options: argparse.Namespace) -> None:
     """Adapt a checkpoint."""
-    from cephray.config import override, parse_overrides
-    from cephray.data import MEAN, read_dataset
+    from cephray.adapt import read_marked
+    from cephray.config import parse_overrides
     from cephray.landmarks import landmark_set
     from cephray.progress import progress
-    from cephray.storage import is_free, replace_text
+    from cephray.storage import is_free
 
     if not is_free(options.output):
         raise InputError(f"output {options.output}: not an empty folder; give another")
@@ -62,27 +61,23 @@ def run_adapt(options: argparse.Namespace) -> None:
     for key in given:
         if key not in _KEYS:
             raise InputError(f"--set {key}: only {', '.join(_KEYS)} can be set here")
-    # The marks are those of the new films, whatever the checkpoint was trained on.
-    values = {"data.reader": MEAN, "data.spacing_mm": None, "data.ruler_mm": None} | given
-    data = override(checkpoint.config, values).data
-    records = read_dataset(options.data, options.split, data)
+    records = read_marked(checkpoint, options.data, options.split, given)
     import_tensorflow()
     from cephray.adapt import (
         adapt,
-        adaptation_json,
         figures_of,
         format_adaptation,
         write_adapted,
+        write_facts,
     )
     from cephray.report import write_adaptation_report
 
     with progress("adapting", 2 * len(records)) as advance:
         adaptation = adapt(checkpoint, records, advance)
     write_adapted(checkpoint, adaptation, options.output)
-    landmarks = landmark_set(data.landmarks)
+    landmarks = landmark_set(checkpoint.config.data.landmarks)
     figures = figures_of(adaptation, landmarks)
-    facts = json.dumps(adaptation_json(adaptation, figures), indent=1)
-    replace_text(options.output / FACTS, facts)
+    write_facts(options.output, adaptation, figures)
     write_adaptation_report(options.output / REPORT, adaptation, figures, landmarks)
     print(format_adaptation(adaptation, figures))
     print(f"\ncheckpoint in {options.output}, report in {options.output / REPORT}")

@@ -45,6 +45,16 @@ def add_checkpoint_options(command: Parser, repeated: str | None = None) -> None
     )
 
 
+def add_spacing_option(command: Parser) -> None:
+    """Add `--spacing` to a command that finds landmarks on films."""
+    command.add_argument(
+        "--spacing",
+        type=float,
+        metavar="MM",
+        help="millimetres per pixel of films that do not know their own",
+    )
+
+
 def add_split_option(command: Parser, default: str | None = None) -> None:
     """Add `--split`, required if there is no default."""
     command.add_argument(

@@ -10,6 +10,7 @@ from pathlib import Path
 from cephray.cli.checkpoint_options import (
     FOR_ENSEMBLE,
     add_checkpoint_options,
+    add_spacing_option,
     checkpoints_of,
 )
 from cephray.cli.command import Commands
@@ -29,12 +30,7 @@ def add_commands(commands: Commands) -> None:
         metavar="DIR|URI",
         help="folder for the results; default: %(default)s",
     )
-    predict.add_argument(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        help="millimetres per pixel of films that do not know their own",
-    )
+    add_spacing_option(predict)
     predict.add_argument(
         "--blank-corners",
         action="store_true",

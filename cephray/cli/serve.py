@@ -6,7 +6,11 @@ import argparse
 from importlib.util import find_spec
 from pathlib import Path
 
-from cephray.cli.checkpoint_options import FOR_ENSEMBLE, add_checkpoint_options
+from cephray.cli.checkpoint_options import (
+    FOR_ENSEMBLE,
+    add_checkpoint_options,
+    add_spacing_option,
+)
 from cephray.cli.command import Commands
 from cephray.errors import InputError
 
@@ -39,12 +43,7 @@ def add_commands(commands: Commands) -> None:
     serve.add_argument(
         "--replicas", type=int, default=1, metavar="N", help="number of networks; default: 1"
     )
-    serve.add_argument(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        help="millimetres per pixel of films that do not know their own",
-    )
+    add_spacing_option(serve)
     serve.add_argument(
         "--max-megabytes",
         type=float,

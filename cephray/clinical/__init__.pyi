@@ -29,3 +29,4 @@ from .text import format_measures as format_measures
 from .uncertainty import class_probabilities as class_probabilities
 from .uncertainty import error_of_radius as error_of_radius
 from .uncertainty import standard_deviations as standard_deviations
+from .upright import UPRIGHT_BY as UPRIGHT_BY

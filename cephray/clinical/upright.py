@@ -11,7 +11,8 @@ from cephray.landmarks import LandmarkSet
 
 FloatArray = NDArray[np.floating[Any]]
 
-_SELLA, _NASION, _MENTON = "S", "N", "Me"
+UPRIGHT_BY = ("S", "N", "Me")
+"""Abbreviations of sella, nasion and menton, which tell how a film lies."""
 
 
 def upright(points_px: FloatArray, landmarks: LandmarkSet) -> FloatArray:
@@ -29,7 +30,7 @@ def upright(points_px: FloatArray, landmarks: LandmarkSet) -> FloatArray:
         [..., K, 2], pixels from another origin. Where one of the three landmarks is missing, the
         film is taken for upright.
     """
-    indices = [landmarks.find(name) for name in (_SELLA, _NASION, _MENTON)]
+    indices = [landmarks.find(name) for name in UPRIGHT_BY]
     if None in indices:
         return points_px
     sella, nasion, menton = (points_px[..., index, :] for index in indices)

@@ -14,6 +14,7 @@ from .augment import UnsharpMaskConfig as UnsharpMaskConfig
 from .augment import WindowNoiseConfig as WindowNoiseConfig
 from .config import Config as Config
 from .data import DataConfig as DataConfig
+from .data import fold_count as fold_count
 from .files import dump_config as dump_config
 from .files import flatten as flatten
 from .files import load_config as load_config

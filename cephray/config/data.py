@@ -11,6 +11,11 @@ from cephray.errors import InputError
 from cephray.landmarks import landmark_set, landmark_set_names
 
 
+def fold_count(fraction: float) -> int:
+    """Return the number of folds of which each holds out a fraction of the films."""
+    return max(1, round(1 / fraction))
+
+
 class DataConfig(Section):
     """Which films are read, and how they are fitted to the network's input."""
 
@@ -74,7 +79,7 @@ class DataConfig(Section):
 
     @model_validator(mode="after")
     def _check_fold(self) -> DataConfig:
-        folds = max(1, round(1 / self.holdout_fraction))
+        folds = fold_count(self.holdout_fraction)
         if self.fold >= folds:
             raise ValueError(
                 f"fold must be below {folds}, the number of folds with holdout_fraction="

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from cephray.config import AugmentConfig
+from cephray.config import AugmentConfig, fold_count
 from cephray.data.augmentation import augment
 from cephray.data.films import GrayImage
 from cephray.data.first_points import draw_first_points
@@ -89,11 +89,6 @@ def holdout(
     numbers = np.arange(count)
     is_held_out = np.isin(numbers, list(held_out))
     return numbers[~is_held_out], numbers[is_held_out]
-
-
-def fold_count(fraction: float) -> int:
-    """Return the number of folds of which each holds out a fraction of the films."""
-    return max(1, round(1 / fraction))
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> NDArray[np.int64]:

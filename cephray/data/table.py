@@ -19,7 +19,7 @@ from cephray import geometry
 from cephray.data.dataset import Record
 from cephray.data.films import Film, GrayImage, View, load_film
 from cephray.errors import InputError, RunError
-from cephray.plausibility import ShapeStatistics, shape_statistics, with_mean_film
+from cephray.plausibility import ShapeStatistics, film_statistics
 
 FloatArray = NDArray[np.float32]
 
@@ -72,17 +72,11 @@ class FilmTable:
     @cached_property
     def shapes(self) -> ShapeStatistics | None:
         """Statistics of the films and their landmarks, or None if there are too few films."""
-        landmarks_px = self.landmarks_norm * self.frame_px[:, None, :]
-        found = shape_statistics(landmarks_px, self.frame_px[:, 1], self.spacing_mm)
-        if found is None:
-            return None
-        return with_mean_film(
-            found,
-            (
-                (self.fetch([index])[0], frame, geometry.to_pixels(landmarks, frame))
-                for index, landmarks in enumerate(self.landmarks_norm.astype(np.float64))
-                for frame in [geometry.Frame(0, 0, *self.frame_px[index].tolist())]
-            ),
+        return film_statistics(
+            (self.fetch([index])[0] for index in range(len(self))),
+            [geometry.Frame(0, 0, *size) for size in self.frame_px.tolist()],
+            self.landmarks_norm,
+            self.spacing_mm,
         )
 
     @property

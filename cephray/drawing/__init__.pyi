@@ -1,6 +1,7 @@
 from .overlay import crop_around as crop_around
 from .overlay import draw_overlay as draw_overlay
 from .overlay import encode_jpeg as encode_jpeg
+from .overlay import encode_png as encode_png
 from .overlay import save_picture as save_picture
 from .plots import draw_agreement as draw_agreement
 from .plots import draw_history as draw_history

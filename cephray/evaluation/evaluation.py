@@ -285,6 +285,6 @@ def draw_overlays(evaluation: Evaluation, records: list[Record], folder: Path) -
             evaluation.landmarks.abbreviations,
             truth_px=record.landmarks_px,
             height=OVERLAY_HEIGHT,
-            warnings=[f"DOUBTFUL: {reason}" for reason in detection.doubts],
+            doubts=detection.doubts,
         )
         save_picture(folder / f"{record.film}.png", picture)

@@ -6,13 +6,13 @@ from .calibration import bands as bands
 from .calibration import calibrate as calibrate
 from .calibration import confidence as confidence
 from .calibration import format_bands as format_bands
-from .calibration import radius_factor as radius_factor
 from .intervals import LEVEL_PERCENT as LEVEL_PERCENT
 from .intervals import RESAMPLES as RESAMPLES
 from .intervals import SEED as SEED
 from .intervals import Estimate as Estimate
 from .intervals import Interval as Interval
 from .intervals import estimate as estimate
+from .intervals import resampled_sums as resampled_sums
 from .radial_error import SDR_RANGES_MM as SDR_RANGES_MM
 from .radial_error import Summary as Summary
 from .radial_error import format_table as format_table
@@ -21,4 +21,5 @@ from .radial_error import summarise_landmarks as summarise_landmarks
 from .regions import Regions as Regions
 from .regions import conformal_factor as conformal_factor
 from .regions import format_regions as format_regions
+from .regions import known_factor as known_factor
 from .regions import measure_regions as measure_regions

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.errors import InputError
-from cephray.metrics.calibration import RADIUS_PROBABILITY
+from cephray.metrics.calibration import RADIUS_PROBABILITY, Calibration, radius_factor
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -69,6 +69,19 @@ def conformal_factor(
         return found
     weight = len(films) / (len(films) + PRIOR_FILMS)
     return float(np.exp(weight * np.log(found) + (1 - weight) * np.log(prior)))
+
+
+def known_factor(factor: float | None, calibration: Calibration | None) -> float | None:
+    """Return the factor from spreads to radii that a network has.
+
+    Args:
+        factor: by `conformal_factor`, or None.
+        calibration: of the confidence, from which the factor follows if there is no other; None
+            if the network is not calibrated.
+    """
+    if factor is not None or calibration is None:
+        return factor
+    return radius_factor(calibration)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 from .alignment import FEWEST_POINTS as FEWEST_POINTS
 from .alignment import ComplexArray as ComplexArray
 from .alignment import FloatArray as FloatArray
-from .appearance import with_mean_film as with_mean_film
+from .appearance import film_statistics as film_statistics
 from .contrast import FEWEST_GREYS as FEWEST_GREYS
 from .contrast import grey_values as grey_values
 from .result import doubts as doubts
@@ -10,4 +10,3 @@ from .result import strangeness as strangeness
 from .spacing import spacing_fault as spacing_fault
 from .statistics import ShapeStatistics as ShapeStatistics
 from .statistics import shape_size as shape_size
-from .statistics import shape_statistics as shape_statistics

@@ -6,7 +6,7 @@ be recovered from it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,14 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from cephray import geometry
-from cephray.plausibility.statistics import ShapeStatistics, compare, shape_size, unit_shape
+from cephray.plausibility.alignment import to_complex
+from cephray.plausibility.statistics import (
+    ShapeStatistics,
+    compare,
+    shape_size,
+    shape_statistics,
+    unit_shape,
+)
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -44,8 +51,7 @@ def sample_patch(
     size_px = shape_size(points_px)
     if not (np.isfinite(points_px).all() and size_px > 0):
         return None
-    mean = mean_shape[:, 0] + 1j * mean_shape[:, 1]
-    _, turn_deg = compare(unit_shape(points_px), mean)
+    _, turn_deg = compare(unit_shape(points_px), to_complex(mean_shape))
     axis = np.linspace(-_EXTENT, _EXTENT, SIDE)
     grid = (axis[None, :] + 1j * axis[:, None]) * size_px * np.exp(1j * np.radians(turn_deg))
     grid_px = points_px.mean(axis=0) + np.stack([grid.real, grid.imag], axis=-1)
@@ -66,6 +72,38 @@ def mean_patch(patches: Iterable[FloatArray | None]) -> tuple[tuple[float, ...],
     if mean is None:
         return None
     return tuple(tuple(round(float(value), 2) for value in row) for row in mean)
+
+
+def film_statistics(
+    images: Iterable[NDArray[np.uint8]],
+    frames: Sequence[geometry.Frame],
+    landmarks_norm: FloatArray,
+    spacing_mm: FloatArray,
+) -> ShapeStatistics | None:
+    """Compute the statistics of training films: of their landmarks and of their appearance.
+
+    Args:
+        images: N, the parts of the films within their frames, uint8 [H, W]. They are taken one
+            after the other.
+        frames: N, pixels of the films.
+        landmarks_norm: [N, K, 2], normalised; NaN where missing.
+        spacing_mm: [N], millimetres per pixel.
+
+    Returns:
+        The statistics, or None where `shape_statistics` returns None.
+    """
+    points_px = np.array(
+        [
+            geometry.to_pixels(points.astype(np.float64), frame)
+            for points, frame in zip(landmarks_norm, frames, strict=True)
+        ]
+    ).reshape(landmarks_norm.shape)
+    heights_px = np.array([frame.height for frame in frames])
+    statistics = shape_statistics(points_px, heights_px, spacing_mm)
+    if statistics is None:
+        return None
+    films = zip(images, frames, points_px, strict=True)
+    return with_mean_film(statistics, films)
 
 
 def with_mean_film(

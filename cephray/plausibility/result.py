@@ -65,7 +65,7 @@ def strangeness(
     if radius_px is not None:
         found.append(float(np.median(radius_px)) / (LARGEST_RADIUS * size_px))
     if statistics is not None:
-        distance, turn_deg = compare(unit_shape(landmarks_px), _complex(statistics))
+        distance, turn_deg = compare(unit_shape(landmarks_px), statistics.mean)
         found.append(distance / (_DISTANCE_MARGIN * statistics.largest_distance))
         if abs(turn_deg) > _LARGEST_TURN_DEG:
             found.append(math.inf)
@@ -142,7 +142,7 @@ def _shape_doubts(
     size_px = shape_size(landmarks_px)
     if not size_px:
         return ["all landmarks lie at one place"]
-    mean = _complex(statistics)
+    mean = statistics.mean
     shape = unit_shape(landmarks_px)
     distance, turn_deg = compare(shape, mean)
     found = []
@@ -164,10 +164,6 @@ def _shape_doubts(
             " films: is the spacing right?"
         )
     return found
-
-
-def _complex(statistics: ShapeStatistics) -> NDArray[np.complex128]:
-    return np.array([complex(x, y) for x, y in statistics.mean_shape])
 
 
 def _within(value: float, limits: Range) -> bool:

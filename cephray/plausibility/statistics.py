@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cephray.plausibility.alignment import ComplexArray, to_complex
+
 FloatArray = NDArray[np.floating[Any]]
-Complex = NDArray[np.complex128]  # points as x + iy, so that a rotation is a factor
 
 Range = tuple[float, float]
 
@@ -50,6 +51,11 @@ class ShapeStatistics:
     size_of_film: Range
     size_mm: Range
     mean_film: tuple[tuple[float, ...], ...] | None = None
+
+    @property
+    def mean(self) -> ComplexArray:
+        """The mean shape as complex numbers [K]."""
+        return to_complex(np.array(self.mean_shape))
 
     def to_json(self) -> str:
         """Return the statistics as JSON text."""
@@ -114,14 +120,14 @@ def shape_size(points: FloatArray) -> float:
     return float(np.sqrt(np.square(points - points.mean(axis=0)).sum(axis=-1).mean()))
 
 
-def unit_shape(points: FloatArray) -> Complex:
+def unit_shape(points: FloatArray) -> ComplexArray:
     """Return points [K, 2] as complex numbers [K], shifted to centre 0 and scaled to size 1."""
     centred = (points - points.mean(axis=0)) / shape_size(points)
-    unit: Complex = centred[:, 0] + 1j * centred[:, 1]
+    unit: ComplexArray = centred[:, 0] + 1j * centred[:, 1]
     return unit
 
 
-def compare(shape: Complex, mean: Complex) -> tuple[float, float]:
+def compare(shape: ComplexArray, mean: ComplexArray) -> tuple[float, float]:
     """Compare two unit shapes [K].
 
     Returns:
@@ -132,7 +138,7 @@ def compare(shape: Complex, mean: Complex) -> tuple[float, float]:
     return distance, float(np.degrees(np.angle(product)))
 
 
-def _mean_shape(shapes: Complex) -> Complex:
+def _mean_shape(shapes: ComplexArray) -> ComplexArray:
     """Return the Procrustes mean of unit shapes [N, K], in their average orientation."""
     average = shapes.mean(axis=0)
     mean = average
@@ -141,5 +147,5 @@ def _mean_shape(shapes: Complex) -> Complex:
         mean = (shapes * (products.conj() / np.abs(products))[:, None]).mean(axis=0)
     turn = np.vdot(mean, average)
     mean = mean * turn / abs(turn)
-    unit: Complex = mean / np.sqrt((mean.real**2 + mean.imag**2).mean())
+    unit: ComplexArray = mean / np.sqrt((mean.real**2 + mean.imag**2).mean())
     return unit

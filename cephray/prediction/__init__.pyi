@@ -8,6 +8,7 @@ from .films import output_of as output_of
 from .films import predict_here as predict_here
 from .films import read as read
 from .framing import frame_like as frame_like
+from .framing import right_film as right_film
 from .framing import show_frame as show_frame
 from .framing import strays as strays
 from .on_cluster import predict_on_cluster as predict_on_cluster

@@ -25,12 +25,11 @@ from cephray.data import (
     View,
     prefetch,
     stack_films,
-    view_film,
 )
 from cephray.errors import InputError
-from cephray.metrics import Calibration, confidence, radius_factor
+from cephray.metrics import Calibration, confidence, known_factor
 from cephray.plausibility import doubts, is_negative, strangeness
-from cephray.prediction.framing import frame_like, show_frame, strays, zoomed
+from cephray.prediction.framing import frame_like, right_film, show_frame, strays, zoomed
 
 BATCH_SIZE = 4
 
@@ -121,9 +120,7 @@ class Detector:
         numbers = config.inference.confidence
         self.shapes = checkpoint.shapes
         self._calibration = Calibration(*numbers) if numbers is not None else None
-        self._radius_factor = config.inference.radius_factor
-        if self._radius_factor is None and self._calibration is not None:
-            self._radius_factor = radius_factor(self._calibration)
+        self._radius_factor = known_factor(config.inference.radius_factor, self._calibration)
 
     def detect(
         self, films: Iterable[Film], progress: Callable[[int], None] = lambda films: None
@@ -158,7 +155,10 @@ class Detector:
     def _reframed(self, found: list[Detection]) -> list[Detection]:
         """Look again at films on which the head is not as large, or not where, it usually is."""
         again = [
-            n for n, one in enumerate(found) if one.film.pixels is not None and self._strays(one)
+            n
+            for n, one in enumerate(found)
+            if one.film.pixels is not None
+            and strays(one.refined_norm, self._mean_shape, self._aspect)
         ]
         if not again:
             return found
@@ -169,10 +169,6 @@ class Detector:
             if self._strangeness(second) <= max(1.0, self._strangeness(found[n])):
                 result[n] = second
         return result
-
-    def _strays(self, detection: Detection) -> bool:
-        points = geometry.normalise(detection.refined_px.astype(np.float64), detection.film.frame)
-        return strays(points, self._mean_shape, self._aspect)
 
     def _right(self, film: Film, found: Detection) -> Detection:
         """Return what is found on the film when it is righted, or as it lies.
@@ -186,7 +182,7 @@ class Detector:
         if least > 1:
             tried = [least]
             for orientations in _ATTEMPTS:
-                righted = self._find([_righted(film, o, self.view) for o in orientations])
+                righted = self._find([right_film(film, self.view, o) for o in orientations])
                 strange = [self._strangeness(one) for one in righted]
                 tried += strange
                 number = int(np.argmin(strange))
@@ -199,7 +195,7 @@ class Detector:
                 return found
         if is_negative(best.film.image, best.film.frame, best.refined_px, self.shapes):
             orientation = best.orientation._replace(inverted=True)
-            (positive,) = self._find([_righted(film, orientation, self.view)])
+            (positive,) = self._find([right_film(film, self.view, orientation)])
             if self._strangeness(positive) <= 1:
                 return replace(positive, orientation=orientation)
         return best
@@ -288,13 +284,6 @@ class Detector:
         frame = detection.film.frame
         closer = frame_like(self._mean_shape, detection.refined_px, frame, self._aspect)
         return show_frame(detection.film, self.view, closer)
-
-
-def _righted(film: Film, orientation: Orientation, view: View) -> Film:
-    """Return the upright film of a film that lies in an orientation, without its truth."""
-    assert film.pixels is not None
-    unknown = np.full_like(film.landmarks_norm, np.nan)
-    return view_film(film.film, orientation.right(film.pixels), unknown, film.spacing_mm, view)
 
 
 def _on_film(found: Detection, film: Film) -> Detection:

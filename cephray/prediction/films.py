@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from cephray.data import FilmFile, Original, View, blank_corners, cv2, read_film, work_ahead
+from cephray.drawing import encode_png
 from cephray.errors import InputError
 from cephray.landmarks import LandmarkSet
 from cephray.plausibility import spacing_fault
@@ -22,9 +23,6 @@ from cephray.prediction.detector import Detection, Detector
 from cephray.prediction.result import ReadFilm, result_of
 
 GIVEN = "--spacing"  # source of a spacing that is the user's
-
-# Two thirds of the bytes of OpenCV's own choice for a film, in the same time.
-_PNG = (cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP, cv2.IMWRITE_PNG_COMPRESSION, 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +124,8 @@ def output_of(detection: Detection, landmarks: LandmarkSet) -> Outcome:
     number = detection.film.number  # type: ignore[attr-defined]
     try:
         picture = cv2.cvtColor(result.draw(), cv2.COLOR_RGB2BGR)
-        content = cv2.imencode(".png", picture, _PNG)[1].tobytes()
-    except cv2.error:
+        content = encode_png(picture)
+    except (cv2.error, OSError):
         width, height = result.size_px
         return number, InputError(
             f"film {result.film} of {width} × {height} pixels cannot be drawn; is it a whole film?"

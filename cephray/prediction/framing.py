@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray import geometry
-from cephray.data import Film, View
+from cephray.data import Film, Orientation, View, view_film
 from cephray.plausibility import shape_size
 
 # A second look changes the scale by this much at most: landmarks found amiss ask for odd frames.
@@ -74,6 +74,21 @@ def zoomed(frame: geometry.Frame, zoom: float) -> geometry.Frame:
         width,
         height,
     )
+
+
+def right_film(film: Film, view: View, orientation: Orientation) -> Film:
+    """Return the upright film of a film that lies in an orientation, with its landmarks.
+
+    Args:
+        film: with its pixels.
+        view: how the upright film becomes an image of the network's size.
+        orientation: how the film lies.
+    """
+    if film.pixels is None:
+        raise ValueError(f"film {film.film} is not there as a whole, to be righted")
+    landmarks_px = geometry.to_pixels(film.landmarks_norm.astype(np.float64), film.frame)
+    upright_px = orientation.to_upright(landmarks_px, film.size_px)
+    return view_film(film.film, orientation.right(film.pixels), upright_px, film.spacing_mm, view)
 
 
 def show_frame(film: Film, view: View, frame: geometry.Frame) -> Film:

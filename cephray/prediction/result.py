@@ -135,7 +135,7 @@ class FilmResult:
                 self.landmarks.abbreviations,
                 height=height,
                 lines=self.landmarks.lines,
-                warnings=[f"DOUBTFUL: {reason}" for reason in self.doubtful],
+                doubts=self.doubtful,
             )[..., ::-1]
         )
         return picture

@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cephray.clinical import choose_analyses, error_of_radius
-from cephray.data import cv2, format_named, read_pixels
+from cephray.data import format_named, read_pixels
 from cephray.data.convert import Labels, MarkedFilm
-from cephray.drawing import draw_overlay
+from cephray.drawing import draw_overlay, encode_png
 from cephray.errors import InputError
-from cephray.serving.cases import CaseFolder, points_of, radii_of
+from cephray.serving.case import points_of, radii_of
+from cephray.serving.cases import CaseFolder
 
 ANNOTATIONS = ("csv", "cephray", "labelme", "coco")
 MEASURES, PICTURE = "measures", "png"
@@ -127,15 +128,15 @@ def _measures(
 
 
 def _picture(folder: CaseFolder, case: dict[str, Any]) -> bytes:
-    picture = draw_overlay(
-        read_pixels(folder.film(case["film"])),
-        points_of(case),
-        folder.landmarks.abbreviations,
-        lines=folder.landmarks.lines,
-        warnings=[f"DOUBTFUL: {reason}" for reason in case["doubtful"]],
+    return encode_png(
+        draw_overlay(
+            read_pixels(folder.film(case["film"])),
+            points_of(case),
+            folder.landmarks.abbreviations,
+            lines=folder.landmarks.lines,
+            doubts=case["doubtful"],
+        )
     )
-    content: bytes = cv2.imencode(".png", picture)[1].tobytes()
-    return content
 
 
 def _file(name: str, content: bytes) -> Exported:

@@ -20,11 +20,12 @@ from cephray.cluster import connected, stop_signals
 from cephray.errors import InputError, RunError
 from cephray.landmarks import landmark_set
 from cephray.progress import quiet_stderr
-from cephray.serving.app import Server, build_app
+from cephray.serving.app import build_app
 from cephray.serving.cases import CaseFolder
 from cephray.serving.guard import Guard, is_loopback
 from cephray.serving.pool import Pool, start_serve, stop_serve
 from cephray.serving.replica import Network
+from cephray.serving.server import Server
 from cephray.serving.teaching import Teaching
 from cephray.serving.uploads import Limits
 

@@ -15,14 +15,13 @@ from cephray.clinical import (
     GRID_MM,
     LANDMARKS,
     MEASUREMENTS,
+    UPRIGHT_BY,
     Analysis,
     analysis_named,
     analysis_names,
     measurable,
 )
 from cephray.landmarks import LandmarkSet
-
-_UPRIGHT = ("S", "N", "Me")
 
 
 def describe(landmarks: LandmarkSet) -> dict[str, Any]:
@@ -35,7 +34,7 @@ def describe(landmarks: LandmarkSet) -> dict[str, Any]:
         `version`; `landmark_set` with its landmarks and lines; `upright`, the indices of sella,
         nasion and menton, or None; `challenge`, the eight measurements, or None; and `analyses`.
     """
-    upright = [landmarks.find(name) for name in _UPRIGHT]
+    upright = [landmarks.find(name) for name in UPRIGHT_BY]
     analyses = [analysis_named(name).of_set(landmarks) for name in analysis_names()]
     return {
         "version": __version__,

@@ -19,6 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from cephray.adapt import FACTS_FILE, FEWEST_FILMS
 from cephray.cluster import network_environment
 from cephray.errors import InputError
 from cephray.serving.cases import CaseFolder
@@ -26,9 +27,8 @@ from cephray.serving.exports import export
 from cephray.storage import replace_text
 
 CHECKPOINTS = "checkpoints"
-FEWEST_FILMS = 3
 
-_JOB, _FACTS, _CHOSEN, _WORK = "job.json", "adaptation.json", "chosen.json", ".teaching"
+_JOB, _CHOSEN, _WORK = "job.json", "chosen.json", ".teaching"
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -60,7 +60,7 @@ class Teaching:
         fitted to other films.
         """
         found = []
-        for path in sorted(self._folder.glob(f"*/{_FACTS}")):
+        for path in sorted(self._folder.glob(f"*/{FACTS_FILE}")):
             try:
                 figures = json.loads(path.read_text(encoding="utf-8"))
             except ValueError:
@@ -75,7 +75,7 @@ class Teaching:
             InputError: there is no checkpoint of this name.
         """
         folder = self._folder / name
-        if not _NAME.fullmatch(name) or not (folder / _FACTS).is_file():
+        if not _NAME.fullmatch(name) or not (folder / FACTS_FILE).is_file():
             raise InputError(f"there is no checkpoint {name[:80]!r}")
         return folder
 
@@ -207,18 +207,15 @@ def teach(work: Path) -> None:
     Raises:
         InputError: the films or the checkpoint cannot be used.
     """
+    from cephray.adapt import read_marked
     from cephray.checkpoint import open_checkpoints
-    from cephray.config import override
-    from cephray.data import MEAN, read_dataset
     from cephray.progress import import_tensorflow
 
     job = json.loads((work / _JOB).read_text(encoding="utf-8"))
     checkpoint = open_checkpoints(job["checkpoint"])[0]
-    values = {"data.reader": MEAN, "data.spacing_mm": None, "data.ruler_mm": None}
-    data = override(checkpoint.config, values).data
-    records = read_dataset(work, "all", data)
+    records = read_marked(checkpoint, work)
     import_tensorflow()
-    from cephray.adapt import adapt, adaptation_json, figures_of, write_adapted
+    from cephray.adapt import adapt, figures_of, write_adapted, write_facts
     from cephray.landmarks import landmark_set
 
     done = 0
@@ -232,9 +229,9 @@ def teach(work: Path) -> None:
     output = Path(job["output"])
     output.parent.mkdir(exist_ok=True)
     write_adapted(checkpoint, adaptation, output)
-    figures = figures_of(adaptation, landmark_set(data.landmarks))
+    figures = figures_of(adaptation, landmark_set(checkpoint.config.data.landmarks))
     # Last: a checkpoint without its figures is not shown.
-    replace_text(output / _FACTS, json.dumps(adaptation_json(adaptation, figures), indent=1))
+    write_facts(output, adaptation, figures)
 
 
 if __name__ == "__main__":

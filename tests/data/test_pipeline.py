@@ -8,12 +8,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cephray.config import AugmentConfig, load_config
+from cephray.config import AugmentConfig, fold_count, load_config
 from cephray.data.pipeline import (
     Batch,
     epoch_batches,
     evaluation_batches,
-    fold_count,
     holdout,
     stack_films,
     training_batches,

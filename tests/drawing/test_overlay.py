@@ -112,7 +112,7 @@ def test_a_line_to_a_distant_landmark_is_accepted() -> None:
 def test_warnings_are_added_above_the_film(width: int) -> None:
     image, points = np.full((400, width), 90, np.uint8), np.array([[20.0, 30.0]])
     plain = draw_overlay(image, points, ["S"], height=400)
-    warned = draw_overlay(image, points, ["S"], height=400, warnings=["the head is turned " * 6])
+    warned = draw_overlay(image, points, ["S"], height=400, doubts=["the head is turned " * 6])
     np.testing.assert_array_equal(warned[-400:], plain)
     strip = warned[:-400]
     assert (strip == 255).all(axis=-1).any()

@@ -11,8 +11,14 @@ from numpy.typing import NDArray
 from cephray import geometry
 from cephray.checkpoint import shipped_checkpoint
 from cephray.data import GrayImage, Orientation, View, decode, read_dataset, write_dataset
-from cephray.plausibility import is_negative, with_mean_film
-from cephray.plausibility.appearance import SIDE, likeness, mean_patch, sample_patch
+from cephray.plausibility import is_negative
+from cephray.plausibility.appearance import (
+    SIDE,
+    likeness,
+    mean_patch,
+    sample_patch,
+    with_mean_film,
+)
 
 FRAME = geometry.Frame(0, 0, 400, 500)
 SHAPE_PX = np.array([[150.0, 150], [250, 140], [270, 260], [180, 330], [140, 220]])

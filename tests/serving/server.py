@@ -20,11 +20,12 @@ from numpy.typing import NDArray
 from cephray.data import Original, cv2
 from cephray.data.synthetic.draw import draw_film, spacing_mm
 from cephray.landmarks import ISBI2015
-from cephray.serving.app import Server, build_app
+from cephray.serving.app import build_app
 from cephray.serving.cases import CaseFolder
 from cephray.serving.guard import Guard
 from cephray.serving.pool import Pool
 from cephray.serving.replica import Network
+from cephray.serving.server import Server
 from cephray.serving.teaching import Teaching
 from cephray.serving.uploads import Limits
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from cephray.serving.app import Server, build_app
-from cephray.serving.cases import points_of
+from cephray.serving.app import build_app
+from cephray.serving.case import points_of
 from cephray.serving.pool import BusyError
+from cephray.serving.server import Server
 from cephray.serving.uploads import Limits
 from tests.serving.hostile import HOSTILE, LIMIT_MB, dicom
 from tests.serving.server import KnowingPool, draw, make_server

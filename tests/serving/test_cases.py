@@ -14,17 +14,8 @@ from cephray.data import read_dataset, read_pixels
 from cephray.data.synthetic.draw import draw_film
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, landmark_set
-from cephray.serving.cases import (
-    CaseFolder,
-    ConflictError,
-    Found,
-    NoCaseError,
-    Pictures,
-    points_of,
-    radii_of,
-    safe_name,
-    shown_name,
-)
+from cephray.serving.case import Found, points_of, radii_of, safe_name, shown_name
+from cephray.serving.cases import CaseFolder, ConflictError, NoCaseError, Pictures
 from tests.serving.server import SIZE_PX, facts
 
 IMAGE, POINTS = draw_film(np.random.default_rng(0), SIZE_PX)

@@ -14,7 +14,8 @@ from cephray.data.convert import Labels
 from cephray.data.synthetic.draw import draw_film
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015
-from cephray.serving.cases import CaseFolder, Found, NoCaseError, Pictures, points_of
+from cephray.serving.case import Found, points_of
+from cephray.serving.cases import CaseFolder, NoCaseError, Pictures
 from cephray.serving.exports import FORMATS, export
 from tests.serving.server import SIZE_PX, SPACING_MM, facts
 

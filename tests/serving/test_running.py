@@ -218,7 +218,7 @@ def test_in_the_browser_five_films_teach_a_network_that_is_chosen(
     server: Served, browser: Browser, tmp_path: Path
 ) -> None:
     """The whole way: open, look, correct, check, teach, compare, choose, predict again."""
-    from cephray.serving.cases import points_of
+    from cephray.serving.case import points_of
 
     films, truths = zip(*(draw(40 + number, (1935, 2400)) for number in range(6)), strict=True)
     page = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -292,7 +292,8 @@ def test_a_server_that_is_killed_while_saving_leaves_whole_cases(tmp_path: Path)
     import multiprocessing
 
     from cephray.landmarks import ISBI2015
-    from cephray.serving.cases import CaseFolder, Found, Pictures
+    from cephray.serving.case import Found
+    from cephray.serving.cases import CaseFolder, Pictures
     from tests.serving.server import facts
 
     folder = CaseFolder(tmp_path / "cases", ISBI2015)

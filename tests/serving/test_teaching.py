@@ -11,7 +11,8 @@ from cephray.config import load_config
 from cephray.data import read_dataset
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015
-from cephray.serving.cases import CaseFolder, Found, Pictures, points_of
+from cephray.serving.case import Found, points_of
+from cephray.serving.cases import CaseFolder, Pictures
 from cephray.serving.teaching import Teaching
 from tests.serving.server import SPACING_MM, facts
 

@@ -1,0 +1,127 @@
+"""The page in a real browser: measures, superimposition, print and files to take away."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cephray.clinical import analysis_named, measure
+from cephray.landmarks import ISBI2015
+from cephray.serving.case import points_of
+from tests.serving.server import (
+    SIZE_PX,
+    SPACING_MM,
+)
+
+if TYPE_CHECKING:
+    pass
+
+from tests.serving.desk import OTHER, OTHER_POINTS, POINTS, SELLA, Desk
+
+
+def test_analyses_are_chosen_and_the_choice_is_kept(opened: Desk) -> None:
+    opened.page.get_by_text("Analyses", exact=True).click()
+    opened.page.get_by_label("Tweed").check()
+    opened.page.get_by_label("Steiner").uncheck()
+    tweed = analysis_named("tweed").of_set(ISBI2015)
+    expected = dict(
+        zip([one.name for one in tweed.measures], tweed.values(POINTS, SPACING_MM), strict=True)
+    )
+    assert opened.value("FMA", "tweed") == pytest.approx(expected["FMA"], abs=0.051)
+    assert opened.page.locator("table[data-analysis='steiner']").count() == 0
+    opened.load("one")
+    opened.page.locator("table[data-analysis='tweed']").wait_for()
+    assert opened.page.locator("table[data-analysis='steiner']").count() == 0
+
+
+def test_two_films_are_superimposed_on_sella_and_nasion(
+    opened: Desk, add: Callable[..., dict[str, Any]]
+) -> None:
+    # The same head on a film that is turned, moved, smaller and mirrored; one point has grown.
+    angle = np.radians(8)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = (POINTS @ turn.T) * 0.8 + [40, 30]
+    moved[:, 0] = SIZE_PX[0] - 1 - moved[:, 0]
+    grown = 7  # menton
+    moved[grown] += 0.8 * np.array([-6.0, 9.0])
+    add("two.png", OTHER, moved, spacing=SPACING_MM / 0.8)
+    opened.load("one")
+    opened.point(0).wait_for()
+    opened.page.get_by_label("An earlier or later film").select_option("two")
+    circles = opened.page.locator("#marks .other circle")
+    circles.first.wait_for()
+    boxes = [circles.nth(k).bounding_box() for k in range(19)]
+    drawn = [(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2) for box in boxes if box]
+    for index in range(19):
+        distance = np.linalg.norm(np.subtract(drawn[index], opened.place(index)))
+        assert distance > 5 if index == grown else distance < 1.0, index
+    rows = opened.page.locator("#differences tbody tr")
+    cells = {rows.nth(k).locator("th").inner_text(): rows.nth(k).locator("td").all_inner_texts()
+             for k in range(rows.count())}  # fmt: skip
+    before, now = measure(moved, SPACING_MM / 0.8), measure(POINTS, SPACING_MM)
+    fhi = [float(text.replace("−", "-")) for text in cells["FHI"]]
+    assert fhi == pytest.approx([before[5], now[5], now[5] - before[5]], abs=0.0011)
+    assert abs(fhi[2]) > 0.005
+    opened.page.get_by_label("An earlier or later film").select_option("")
+    assert circles.count() == 0
+
+
+def test_the_print_is_one_page_with_all_measures(opened: Desk) -> None:
+    from pypdf import PdfReader
+
+    opened.page.get_by_label("Patient", exact=True).fill("P 17")
+    opened.page.get_by_text("Analyses", exact=True).click()
+    for box in opened.page.locator("#analyses input").all():
+        box.check()
+    opened.saved()
+    pdf = PdfReader(io.BytesIO(opened.page.pdf(prefer_css_page_size=True)))
+    assert len(pdf.pages) == 1
+    assert [round(float(side)) for side in pdf.pages[0].mediabox[2:]] == pytest.approx(
+        [595, 842], abs=2
+    )
+    text = pdf.pages[0].extract_text()
+    assert text.startswith("P 17")
+    for wanted in ("Steiner", "Jarabak", "Wits", "no medical device", "one.png"):
+        assert wanted in text
+    sna = f"{measure(POINTS)[2]:.1f}°"
+    assert sna in text
+    assert len(pdf.pages[0].images) == 1
+    assert "Undo" not in text  # of the page itself
+
+
+@pytest.mark.parametrize(
+    "to", ["Points, CSV", "Measures, CSV", "JSON", "labelme", "COCO", "PNG with lines"]
+)
+def test_what_is_taken_away_is_what_is_shown(opened: Desk, to: str) -> None:
+    opened.drag(SELLA, 12, 0)
+    with opened.page.expect_download() as waiting:
+        opened.page.get_by_role("button", name=to, exact=True).click()
+    content = Path(waiting.value.path()).read_bytes()
+    sella = points_of(opened.case())[SELLA]
+    assert sella[0] > POINTS[SELLA][0] + 5
+    if to == "PNG with lines":
+        assert content.startswith(b"\x89PNG")
+    elif to == "Measures, CSV":
+        assert b"one,isbi2015,SNA," in content
+    else:
+        assert f"{sella[0]:g}" in content.decode()
+
+
+def test_all_films_are_taken_away_in_an_archive(
+    opened: Desk, add: Callable[..., dict[str, Any]]
+) -> None:
+    add("two.png", OTHER, OTHER_POINTS)
+    opened.page.locator("#export-films").select_option("all")
+    with opened.page.expect_download() as waiting:
+        opened.page.get_by_role("button", name="JSON", exact=True).click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        assert sorted(archive.namelist()) == ["one.json", "two.json"]
+        films = [json.loads(archive.read(name)) for name in archive.namelist()]
+    assert {film["film"] for film in films} == {"one", "two"}
