@@ -32,7 +32,7 @@ demo: $(BUILT)
 	@echo "all of it on one page              $(OUT)/report.html"
 
 test: lint
-	$(VENV)/bin/pytest
+	$(VENV)/bin/pytest --numprocesses 2 --dist loadfile
 
 lint: $(BUILT)
 	$(VENV)/bin/ruff check
