@@ -21,7 +21,7 @@ from cephray import __version__
 from cephray.errors import InputError, RunError
 from cephray.serving.bodies import LateError, LongError, read_json
 from cephray.serving.case import shown_name
-from cephray.serving.cases import ConflictError, NoCaseError, Pictures
+from cephray.serving.cases import ConflictError, NoCaseError, Pictures, Window
 from cephray.serving.exports import export
 from cephray.serving.pool import BusyError
 from cephray.serving.server import Server
@@ -221,9 +221,14 @@ def _add_cases(app: FastAPI, server: Server) -> None:
         name: str,
         request: Request,
         revision: Annotated[int, Query(description="that the change is based on")],
+        window: Annotated[
+            str, Query(description="that makes the change: an id of its own", max_length=40)
+        ] = "",
+        number: Annotated[int, Query(description="of the change among the window's")] = 0,
     ) -> dict[str, Any]:
         changes = await read_json(request, server.limits.seconds)
-        return await asyncio.to_thread(cases.change, name, revision, changes)
+        by = Window(window, number) if window else None
+        return await asyncio.to_thread(cases.change, name, revision, changes, by)
 
     @app.delete("/api/cases/{name}", tags=["cases"], summary="Remove a case and its film")
     async def remove(name: str) -> Response:

@@ -58,6 +58,32 @@ class ConflictError(InputError):
 
 
 @dataclass(frozen=True)
+class Window:
+    """A window that changes cases, and the number of its change.
+
+    Args:
+        name: of the window, which no other one has.
+        number: of the change. A later change of the window has a larger one.
+    """
+
+    name: str
+    number: int
+
+
+@dataclass(frozen=True)
+class _Row:
+    """The last changes of a case if one window made them all.
+
+    Args:
+        last: the window, with the number of its last change.
+        since: revision of the case before them.
+    """
+
+    last: Window
+    since: int
+
+
+@dataclass(frozen=True)
 class Pictures:
     """The files of a film: `png` in full size, `thumbnail` (JPEG), and the pixels' `digest`."""
 
@@ -105,6 +131,7 @@ class CaseFolder:
         except OSError as error:
             raise InputError(f"--cases {folder} cannot be written ({error.strerror})") from None
         self._writing = threading.Lock()
+        self._rows: dict[str, _Row] = {}  # by the name of the case
         for draft in folder.glob(".*.json.*"):  # of a process that was killed
             draft.unlink(missing_ok=True)
 
@@ -187,8 +214,14 @@ class CaseFolder:
             self._write(case)  # last: a case has its film
         return case
 
-    def change(self, name: str, revision: int, changes: dict[str, Any]) -> dict[str, Any]:
+    def change(
+        self, name: str, revision: int, changes: dict[str, Any], window: Window | None = None
+    ) -> dict[str, Any]:
         """Change a case.
+
+        A window that closes sends its last change before the answer to the one before it came, so
+        that both are based on the same revision. Changes of one window are no conflict therefore,
+        and one that is overtaken by a later one is left out.
 
         Args:
             name: of the case.
@@ -196,21 +229,29 @@ class CaseFolder:
             changes: some of `points_px`, K pairs [x, y] in pixels or None where missing; `ruler`,
                 None or a mapping with `points_px`, two pairs, and `length_mm`; `checked`, whether
                 a person has looked at all points; `patient` and `remarks`, texts.
+            window: that makes the change, or None if it is not known.
 
         Returns:
             The case with its new revision.
 
         Raises:
             NoCaseError: there is none of this name.
-            ConflictError: the case has another revision by now.
+            ConflictError: the case has another revision by now, and not by this window alone.
             InputError: a change is not valid.
         """
         with self._writing:
             case = self.read(name)
-            if case["revision"] != revision:
+            row = self._rows.get(name)
+            if window is None or row is None or row.last.name != window.name:
+                row = None
+            if case["revision"] != revision and (row is None or revision < row.since):
                 raise ConflictError(case["revision"])
+            if row is not None and window is not None and window.number < row.last.number:
+                return case
             case = changed(case, changes)
             self._write(case)
+            if window is not None:
+                self._rows[name] = _Row(window, revision if row is None else row.since)
         return case
 
     def replace_automatic(self, name: str, found: Found) -> dict[str, Any]:
@@ -265,6 +306,7 @@ class CaseFolder:
         return name
 
     def _write(self, case: dict[str, Any]) -> None:
+        self._rows.pop(case["film"], None)
         case["revision"] += 1
         case["changed"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
         replace_text(self._path(case["film"]), json.dumps(case, indent=1, ensure_ascii=False))

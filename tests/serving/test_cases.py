@@ -15,7 +15,7 @@ from cephray.data.synthetic.draw import draw_film
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, landmark_set
 from cephray.serving.case import Found, points_of, radii_of, safe_name, shown_name
-from cephray.serving.cases import CaseFolder, ConflictError, NoCaseError, Pictures
+from cephray.serving.cases import CaseFolder, ConflictError, NoCaseError, Pictures, Window
 from tests.serving.server import SIZE_PX, facts
 
 IMAGE, POINTS = draw_film(np.random.default_rng(0), SIZE_PX)
@@ -77,6 +77,36 @@ def test_a_change_of_an_old_revision_is_refused(folder: CaseFolder, case: dict[s
         folder.change("one", 1, {"remarks": "second"})
     assert raised.value.revision == 2
     assert folder.read("one")["remarks"] == "first"
+
+
+def test_changes_of_one_window_are_no_conflict(folder: CaseFolder, case: dict[str, Any]) -> None:
+    folder.change("one", 1, {"remarks": "first"}, Window("a", 1))
+    # Its window closes before the answer comes: the next change has the same revision.
+    last = folder.change("one", 1, {"remarks": "second"}, Window("a", 2))
+    assert (last["revision"], last["remarks"]) == (3, "second")
+    for window in (Window("b", 7), None):
+        with pytest.raises(ConflictError):
+            folder.change("one", 1, {"remarks": "third"}, window)
+    folder.change("one", 3, {"remarks": "fourth"}, Window("b", 8))
+    with pytest.raises(ConflictError):  # another window was in between
+        folder.change("one", 3, {"remarks": "fifth"}, Window("a", 3))
+    assert folder.read("one")["remarks"] == "fourth"
+
+
+def test_a_change_that_is_overtaken_is_left_out(folder: CaseFolder, case: dict[str, Any]) -> None:
+    folder.change("one", 1, {"remarks": "second"}, Window("a", 2))
+    first = folder.change("one", 1, {"remarks": "first"}, Window("a", 1))
+    assert (first["revision"], first["remarks"]) == (2, "second")
+    assert folder.read("one") == first
+
+
+def test_a_prediction_between_the_changes_of_a_window_is_a_conflict(
+    folder: CaseFolder, case: dict[str, Any]
+) -> None:
+    folder.change("one", 1, {"remarks": "first"}, Window("a", 1))
+    folder.replace_automatic("one", FOUND)
+    with pytest.raises(ConflictError):
+        folder.change("one", 2, {"remarks": "second"}, Window("a", 2))
 
 
 def test_a_ruler_gives_the_spacing(folder: CaseFolder, case: dict[str, Any]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from cephray.clinical import measure
 from cephray.serving.case import points_of
+from cephray.serving.server import Server
 from tests.serving.server import (
     SPACING_MM,
 )
@@ -197,6 +200,32 @@ def test_a_change_just_before_leaving_is_saved(opened: Desk) -> None:
     opened.load("one")  # within the pause before a save
     opened.point(0).wait_for()
     assert opened.case()["landmarks"][SELLA]["corrected"]
+
+
+def test_a_change_while_a_save_is_under_way_is_saved_when_the_page_is_left(
+    opened: Desk, films: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change, go = films.cases.change, threading.Event()
+
+    def answer_late(*given: Any) -> dict[str, Any]:
+        changed = change(*given)
+        if changed["revision"] == 2:
+            go.wait(30)
+        return changed
+
+    monkeypatch.setattr(films.cases, "change", answer_late)
+    opened.drag(SELLA, -12, 9)
+    opened.page.get_by_text("Saving", exact=True).wait_for()
+    opened.drag(NASION, 12, 9)
+    opened.page.goto("about:blank")
+    deadline = time.monotonic() + 10
+    while not films.cases.read("one")["landmarks"][NASION]["corrected"]:
+        assert time.monotonic() < deadline, "the second change is lost"
+        time.sleep(0.05)
+    go.set()
+    points = points_of(films.cases.read("one"))
+    assert points[SELLA][0] < POINTS[SELLA][0] - 5
+    assert points[NASION][0] > POINTS[NASION][0] + 5
 
 
 def test_two_windows_do_not_overwrite_each_other(opened: Desk, browser: Browser) -> None:

@@ -43,9 +43,16 @@ export const openFilm = (file) =>
     method: "POST", body: file, headers: { "Content-Type": "application/octet-stream" },
   });
 
-/** Save a case. `last` lets the request outlive the page. */
-export const changeCase = (name, revision, changes, last = false) =>
-  ask(`${of(name)}?revision=${revision}`, asJson("PUT", changes, { keepalive: last }));
+// Changes of this window are numbered: the server knows then that they are no conflict with each
+// other, in which order they were made, and which one is overtaken.
+const WINDOW = Array.from(crypto.getRandomValues(new Uint32Array(4)), (one) => one.toString(36)).join("");
+let changeNumber = 0;
+
+/** Save a case. The request outlives the page. */
+export function changeCase(name, revision, changes) {
+  const query = new URLSearchParams({ revision, window: WINDOW, number: changeNumber += 1 });
+  return ask(`${of(name)}?${query}`, asJson("PUT", changes, { keepalive: true }));
+}
 
 export function exportAddress(to, names, analyses) {
   const query = new URLSearchParams({ to });

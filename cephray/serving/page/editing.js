@@ -24,6 +24,8 @@ export class Editing extends EventTarget {
     this.saved = this.now;
     this.status = "saved"; // or "unsaved", "saving", "conflict", "failed"
     this.message = "";
+    this.turn = 0; // of the last save
+    this.answered = 0;
   }
 
   get name() { return this.case.film; }
@@ -131,29 +133,35 @@ export class Editing extends EventTarget {
     this.dispatchEvent(new Event("status"));
   }
 
-  /** Save now. `over` is a revision that is written over; `last` lets it outlive the page. */
+  /** Save now. `over` is a revision that is written over. `last` does not wait for the answer to
+   *  a save that is under way, since the page may be gone by then. */
   async save({ over = null, last = false } = {}) {
     clearTimeout(this.timer);
     if (over !== null) this.revision = over;
     else if (this.now === this.saved || this.status === "conflict") return;
-    if (this.saving) { // one at a time: the revision is that of the answer
-      await this.saving.catch(() => {});
-      return this.save({ last });
+    if (this.saving && !last) {
+      await this.saving;
+      return this.save();
     }
-    const sent = this.now;
+    const saving = this.#send(this.now);
+    this.saving = saving;
+    await saving;
+    if (this.saving === saving) this.saving = null;
+  }
+
+  async #send(sent) {
     this.#say("saving");
-    const { points, ...rest } = sent;
-    this.saving = changeCase(this.name, this.revision, { points_px: points, ...rest }, last);
+    const { points, ...rest } = sent, turn = this.turn += 1;
     try {
-      const answer = await this.saving;
+      const answer = await changeCase(this.name, this.revision, { points_px: points, ...rest });
+      if (turn < this.answered) return; // a later save was answered first
+      this.answered = turn;
       this.revision = answer.revision;
       this.saved = sent;
       this.#say(this.now === sent ? "saved" : "unsaved");
     } catch (error) {
       if (error instanceof Conflict) this.conflicting = error.revision;
       this.#say(error instanceof Conflict ? "conflict" : "failed", error.message);
-    } finally {
-      this.saving = null;
     }
   }
 }
