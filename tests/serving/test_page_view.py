@@ -198,6 +198,51 @@ def test_axe_finds_no_serious_fault(
     context.close()
 
 
+MOVE = """async ([x, y]) => {
+  const marker = document.querySelector("#marks g.point[data-index='4']");
+  const state = () => [marker.getAttribute("transform"),
+    document.querySelector("table[data-analysis=isbi2015] tr:nth-child(3) td").textContent];
+  await new Promise(requestAnimationFrame);
+  const before = state();
+  marker.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, bubbles: true }));
+  await new Promise(requestAnimationFrame);
+  return [before, state()];
+}"""
+
+
+def test_a_point_and_its_measures_follow_in_the_next_frame(opened: Desk) -> None:
+    x, y = opened.place(A_POINT)
+    opened.page.mouse.move(x, y)
+    opened.page.mouse.down()
+    opened.page.wait_for_timeout(100)
+    before, after = opened.page.evaluate(MOVE, [x + 30, y])
+    opened.page.mouse.up()
+    assert before[0] != after[0]
+    assert before[1] != after[1]
+
+
+def test_all_measures_are_rendered_on_a_phone_and_follow_when_they_come_in_sight(
+    opened: Desk,
+) -> None:
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.page.get_by_text("Analyses", exact=True).click()
+    for box in opened.page.locator("#analyses input").all():
+        box.check()
+    rows = opened.page.locator("#measures tr")
+    rendered = rows.evaluate_all(
+        "(rows) => rows.map((row) => row.checkVisibility({ contentVisibilityAuto: true }))"
+    )
+    assert len(rendered) > 70
+    assert all(rendered)
+    before = opened.value("SNA", "steiner")
+    opened.point(A_POINT).focus()
+    for _ in range(4):  # the measures are below the film, and not seen
+        opened.page.keyboard.press("Shift+ArrowRight")
+    opened.page.locator("table[data-analysis='steiner']").scroll_into_view_if_needed()
+    opened.page.wait_for_timeout(100)
+    assert opened.value("SNA", "steiner") == opened.value("SNA") > before + 2
+
+
 # The pointer moves once a frame; Playwright's own mouse waits several frames for each move.
 DRAG = """async ([x, y, count]) => {
   const marker = document.querySelector("#marks g.point[data-index='4']");

@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import { Editing } from "./editing.js";
 import { byId, make, say, set } from "./elements.js";
 import { Film } from "./film.js";
+import { beforeFrame } from "./frames.js";
 import { CaseList } from "./list.js";
 import { Markers } from "./markers.js";
 import { deviationsOf, errorOfRadius, measureFilm } from "./measures.js";
@@ -39,7 +40,7 @@ const list = new CaseList({ onopen: show, onfault: fault });
 const networks = new Networks({
   checked: () => list.cases.filter((one) => one.checked).map((one) => one.film), onfault: fault,
 });
-let editing = null, other = null, measured = [], deviations = null, pause = null, frame = null;
+let editing = null, other = null, measured = [], deviations = null, pause = null;
 
 function fault(text, ...buttons) {
   const element = byId("message");
@@ -108,9 +109,7 @@ function reload() {
 
 // Changes
 
-function changedSoon() {
-  frame ??= requestAnimationFrame(() => { frame = null; changed(); });
-}
+function changedSoon() { beforeFrame(changed); }
 
 function changed() {
   if (!editing) return;
@@ -129,7 +128,8 @@ function changedAndPaused() {
   const { now, spacing } = editing;
   const errors = now.points.map((_, index) => errorOfRadius(editing.radius(index)));
   deviations = deviationsOf(setup, chosen, now.points, spacing, errors);
-  measureTable.fillDeviations(deviations, measured);
+  measureTable.fill(measured, true);
+  measureTable.fillDeviations(deviations);
   pointTable.fill(editing, markers.order);
   say(byId("spacing"), spacing === null ? "Spacing not known: lengths need a calibration."
     : `${spacing.toFixed(4)} mm per pixel (${editing.spacingSource})`);

@@ -2,6 +2,8 @@
 // that they keep their size. Points are moved by pointer and by keyboard.
 
 import { announce, byId, make, makeSvg, say, set } from "./elements.js";
+import { beforeFrame, cancel } from "./frames.js";
+import { navigate } from "./navigation.js";
 
 const MAGNIFIER = 150, RADIUS = 4;
 
@@ -28,7 +30,7 @@ export class Markers {
     this.lens.width = this.lens.height = MAGNIFIER * Math.min(devicePixelRatio || 1, 2);
     this.steps = 0;
     film.addEventListener("move", () => this.draw());
-    this.#panAndZoom();
+    navigate(svg, film);
   }
 
   edit(editing) {
@@ -36,52 +38,60 @@ export class Markers {
     this.other = null;
     this.calibrating = null;
     this.order = [];
-    editing.addEventListener("change", () => this.#drawSoon());
+    const drawChanges = () => { if (editing === this.editing) this.#drawChanges(); };
+    editing.addEventListener("change", () => beforeFrame(drawChanges));
     this.draw();
   }
 
   /** Show the landmarks of another film, already in pixels of this one; null shows none. */
   superimpose(points) {
+    if (!points && !this.other) return;
     this.other = points;
     this.draw();
   }
 
-  #drawSoon() {
-    this.waiting ??= requestAnimationFrame(() => {
-      this.waiting = null;
-      this.draw();
-    });
-  }
-
   draw() {
     if (!this.editing) return;
-    const { editing, film } = this, { points } = editing.now, shown = this.options();
-    const places = points.map((point) => point && film.toCanvas(point));
+    this.drawn = null;
+    const shown = this.options();
     this.#order(shown.leastSureFirst);
-    this.points.forEach((marker, index) => {
-      const place = places[index], name = this.set.landmarks[index].name;
-      set(marker, "display", place ? null : "none");
-      if (!place) return;
-      set(marker, "transform", `translate(${place[0].toFixed(2)} ${place[1].toFixed(2)})`);
-      marker.classList.toggle("corrected", editing.isCorrected(index));
-      const doubt = editing.doubt(index);
-      marker.classList.toggle("doubtful", doubt !== "");
-      const state = editing.isCorrected(index) ? ", corrected" : "";
-      set(marker, "aria-label", `${name}${state}${doubt && `. ${doubt}`}`);
-    });
-    this.regions.forEach((circle, index) => {
-      const radius = editing.radius(index);
-      const isThere = shown.regions && places[index] && !Number.isNaN(radius);
-      set(circle, "r", isThere ? (radius * film.scale).toFixed(1) : 0);
-      if (isThere) setPlace(circle, places[index]);
-    });
-    this.set.lines.forEach(({ start, end }, index) =>
-      drawLine(this.lines[index], shown.lines && places[start], places[end]));
     this.#drawOther(shown.lines);
-    this.#drawRuler();
     set(this.layers.points, "class", `points ${shown.labels ? "" : "nameless"}`);
+    this.#drawChanges();
+  }
+
+  /** Draw what has changed since it was drawn: in a drag, one point of many. */
+  #drawChanges() {
+    const { editing, film, drawn } = this, { now } = editing, shown = this.options();
+    const isSame = drawn && drawn.checked === now.checked;
+    const isNew = now.points.map((point, index) => !isSame || point !== drawn.points[index]);
+    const places = now.points.map((point) => point && film.toCanvas(point));
+    places.forEach((place, index) => {
+      if (isNew[index]) this.#drawPoint(index, place, shown.regions);
+    });
+    this.set.lines.forEach(({ start, end }, index) => {
+      if (!isNew[start] && !isNew[end]) return;
+      drawLine(this.lines[index], shown.lines && places[start], places[end]);
+    });
+    if (!isSame || drawn.ruler !== now.ruler || this.calibrating) this.#drawRuler();
+    this.drawn = now;
     const focused = this.points.indexOf(document.activeElement);
     if (focused >= 0 && !this.lens.hidden) this.#help(focused);
+  }
+
+  #drawPoint(index, place, withRegion) {
+    const { editing } = this, marker = this.points[index], circle = this.regions[index];
+    const radius = editing.radius(index), hasRegion = withRegion && place && !Number.isNaN(radius);
+    set(circle, "r", hasRegion ? (radius * this.film.scale).toFixed(1) : 0);
+    if (hasRegion) setPlace(circle, place);
+    set(marker, "display", place ? null : "none");
+    if (!place) return;
+    set(marker, "transform", `translate(${place[0].toFixed(2)} ${place[1].toFixed(2)})`);
+    const isCorrected = editing.isCorrected(index), doubt = editing.doubt(index);
+    marker.classList.toggle("corrected", isCorrected);
+    marker.classList.toggle("doubtful", doubt !== "");
+    const { name } = this.set.landmarks[index];
+    set(marker, "aria-label", `${name}${isCorrected ? ", corrected" : ""}${doubt && `. ${doubt}`}`);
   }
 
   /** Put the markers into the order in which Tab goes through them. */
@@ -181,10 +191,9 @@ export class Markers {
     let last = null;
     const move = (moving) => {
       last = [moving.clientX - box.left + shift[0], moving.clientY - box.top + shift[1]];
-      this.moving ??= requestAnimationFrame(apply); // a pointer may report many times a frame
+      beforeFrame(apply); // a pointer may report many times a frame
     };
     const apply = () => {
-      this.moving = null;
       if (!last) return;
       target.move(this.film.toFilm(...last), step);
       last = null;
@@ -192,7 +201,7 @@ export class Markers {
     };
     const end = () => {
       marker.removeEventListener("pointermove", move);
-      cancelAnimationFrame(this.moving);
+      cancel(apply);
       apply();
       marker.classList.remove("dragged");
       this.#hideLens();
@@ -260,11 +269,14 @@ export class Markers {
     }
     const { name, abbreviation, definition } = this.set.landmarks[index];
     const sure = this.editing.confidence(index), doubt = this.editing.doubt(index);
-    const parts = [make("strong", {}, `${name} (${abbreviation})`), definition && `: ${definition}.`];
-    if (this.editing.isCorrected(index)) parts.push(" Placed by hand.");
-    else if (!Number.isNaN(sure) && !doubt) parts.push(` Confidence ${Math.round(100 * sure)} %.`);
-    if (doubt) parts.push(make("span", { class: "doubt" }, ` ${doubt}`));
-    help.replaceChildren(...parts);
+    const title = `${name} (${abbreviation})`;
+    let text = definition && `: ${definition}.`;
+    if (this.editing.isCorrected(index)) text += " Placed by hand.";
+    else if (!Number.isNaN(sure) && !doubt) text += ` Confidence ${Math.round(100 * sure)} %.`;
+    const said = doubt ? `${title}${text} ${doubt}` : title + text;
+    if (help.textContent === said) return;
+    help.replaceChildren(make("strong", {}, title), text,
+      doubt ? make("span", { class: "doubt" }, ` ${doubt}`) : "");
   }
 
   /** Show the point's surroundings enlarged, in the corner that is furthest from it. */
@@ -305,40 +317,6 @@ export class Markers {
     this.calibrating = null;
     this.draw();
     return points;
-  }
-
-  #panAndZoom() {
-    const { svg, film } = this, fingers = new Map();
-    svg.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      const box = svg.getBoundingClientRect();
-      film.wheel(event.deltaY * (event.deltaMode ? 30 : 1), event.clientX - box.left,
-        event.clientY - box.top);
-    }, { passive: false });
-    svg.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0) return;
-      svg.setPointerCapture(event.pointerId);
-      fingers.set(event.pointerId, [event.clientX, event.clientY]);
-    });
-    svg.addEventListener("pointermove", (event) => {
-      const before = fingers.get(event.pointerId);
-      if (!before) return;
-      const box = svg.getBoundingClientRect(), now = [event.clientX, event.clientY];
-      const others = [...fingers].filter(([id]) => id !== event.pointerId);
-      if (others.length === 1) {
-        const [, [x, y]] = others[0], far = ([u, v]) => Math.max(Math.hypot(u - x, v - y), 1);
-        film.zoom(far(now) / far(before), (now[0] + x) / 2 - box.left, (now[1] + y) / 2 - box.top);
-      }
-      if (others.length < 2) {
-        const share = others.length ? 0.5 : 1;
-        film.pan(share * (now[0] - before[0]), share * (now[1] - before[1]));
-      }
-      fingers.set(event.pointerId, now);
-    });
-    for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      svg.addEventListener(kind, (event) => fingers.delete(event.pointerId));
-    }
-    svg.addEventListener("dblclick", () => film.fit());
   }
 }
 

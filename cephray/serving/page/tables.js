@@ -36,72 +36,97 @@ export function deviationText(norm, unit) {
     : `${signed(norm.difference / norm.sd, 1)}${Number.isFinite(norm.difference) ? " SD" : ""}`;
 }
 
-/** A table of measures, built once for a choice of analyses, and filled for each change. */
+/** Tables of measures, built once for a choice of analyses, and filled for each change. */
 export class MeasureTable {
   constructor(element) {
     this.element = element;
     this.key = "";
-  }
-
-  /** `measured` is what `measureFilm` returns. */
-  fill(measured) {
-    const key = measured.map((one) => one.name).join();
-    if (key !== this.key) this.#build(measured);
-    this.key = key;
-    let at = 0;
-    for (const { measures } of measured) {
-      for (const one of measures) {
-        const row = this.rows[at];
-        at += 1;
-        say(row.value, number(one.value, one.unit, true));
-        const [norm] = one.norms;
-        if (norm) {
-          say(row.deviation, deviationText(norm, one.unit));
-          const isFar = norm.sd !== null && Math.abs(norm.difference / norm.sd) > FAR;
-          row.line.classList.toggle("far", isFar);
-        } else {
-          say(row.deviation, one.meaning);
-        }
+    this.tables = []; // of each analysis: its box, whether it is in sight, and its rows
+    // A table counts as seen somewhat before it is, so that scrolling shows no old values.
+    this.watch = new IntersectionObserver((seen) => {
+      for (const { target, isIntersecting } of seen) {
+        const table = this.tables.find((one) => one.box === target);
+        if (!table) continue;
+        table.isSeen = isIntersecting;
+        if (isIntersecting && table.isBehind) this.#fill(table);
       }
-    }
+    }, { rootMargin: "50%" });
   }
 
-  /** Fill the column ±, in the order of `deviationsOf`. */
-  fillDeviations(deviations, measured) {
-    measured.flatMap((analysis) => analysis.measures).forEach((one, index) => {
-      const sd = deviations?.[index] ?? NaN;
-      say(this.rows[index].sd, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(one.unit))}` : "");
+  /** Fill the tables that are in sight, and with `all` the others too. `measured` is what
+   *  `measureFilm` returns. */
+  fill(measured, all = false) {
+    const key = measured.map((one) => one.name).join();
+    const isNew = key !== this.key;
+    if (isNew) this.#build(measured);
+    this.key = key;
+    measured.forEach((analysis, number) => {
+      const table = this.tables[number];
+      table.analysis = analysis;
+      if (all || isNew || table.isSeen) this.#fill(table);
+      else table.isBehind = true;
     });
   }
 
+  #fill(table) {
+    table.isBehind = false;
+    table.analysis.measures.forEach((one, at) => {
+      const row = table.rows[at], [norm] = one.norms;
+      say(row.value, number(one.value, one.unit, true));
+      if (norm) {
+        say(row.deviation, deviationText(norm, one.unit));
+        const isFar = norm.sd !== null && Math.abs(norm.difference / norm.sd) > FAR;
+        row.line.classList.toggle("far", isFar);
+      } else {
+        say(row.deviation, one.meaning);
+      }
+    });
+  }
+
+  /** Fill the column ±, in the order of `deviationsOf`. */
+  fillDeviations(deviations) {
+    let at = 0;
+    for (const { analysis, rows } of this.tables) {
+      rows.forEach((row, place) => {
+        const sd = deviations?.[at] ?? NaN, { unit } = analysis.measures[place];
+        say(row.sd, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(unit))}` : "");
+        at += 1;
+      });
+    }
+  }
+
   #build(measured) {
-    this.rows = [];
-    this.element.replaceChildren(...measured.map((analysis) => {
+    this.watch.disconnect();
+    this.tables = measured.map((analysis) => {
+      const rows = [];
       const isChallenge = analysis.measures.every((one) => !one.norms.length) && analysis.grid_mm;
       const head = isChallenge ? ["measure", "value", "±", "class"]
         : ["measure", "value", "±", "norm", "deviation"];
       const body = make("tbody");
       for (const one of analysis.measures) {
-        // Boxes of fixed size: a new text within one lays out nothing else.
-        const [value, sd, deviation] = [0, 1, 2].map(() => make("div", { class: "now" }));
-        const row = { value, sd, deviation };
+        // Boxes of fixed size for what a drag changes: a new text in one lays out and paints
+        // nothing else.
+        const [value, deviation] = [0, 1].map(() => make("div", { class: "now" }));
+        const sd = make("td", { class: "sd" }), row = { value, sd, deviation };
         const [norm] = one.norms, explained = one.sign ? `${one.title}; ${one.sign}` : one.title;
-        const cells = [make("td", {}, value), make("td", { class: "sd" }, sd),
+        const cells = [make("td", {}, value), sd,
           make("td", { class: isChallenge ? "meaning" : "deviation" }, deviation)];
         if (!isChallenge) {
           const whom = norm && [norm.for, norm.source].filter(Boolean).join("; ");
           cells.splice(2, 0, make("td", { title: whom ?? null }, norm ? normText(norm) : ""));
         }
         row.line = make("tr", {}, make("th", { scope: "row", title: explained }, one.name), ...cells);
-        this.rows.push(row);
+        rows.push(row);
         body.append(row.line);
       }
-      // Of its own box, so that a drag lays out only the tables that are seen.
-      return make("div", { class: "analysis" },
+      const box = make("div", { class: "analysis" },
         make("table", { "data-analysis": analysis.name, class: isChallenge ? "classes" : "norms" },
           make("caption", {}, analysis.title), make("thead", {}, make("tr", {},
             ...head.map((text) => make("th", { scope: "col" }, text)))), body));
-    }));
+      return { box, rows, isSeen: true, isBehind: false };
+    });
+    this.element.replaceChildren(...this.tables.map((one) => one.box));
+    for (const { box } of this.tables) this.watch.observe(box);
   }
 }
 
