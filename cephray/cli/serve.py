@@ -45,6 +45,13 @@ def add_commands(commands: Commands) -> None:
     )
     add_spacing_option(serve)
     serve.add_argument(
+        "--analysis",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML file of an analysis of your own, repeatable; those of cephray are there anyway",
+    )
+    serve.add_argument(
         "--max-megabytes",
         type=float,
         default=100.0,
@@ -102,4 +109,5 @@ def run_serve(options: argparse.Namespace) -> None:
             options.max_seconds,
             options.max_waiting,
         ),
+        options.analysis,
     )

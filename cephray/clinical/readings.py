@@ -51,24 +51,28 @@ class Chosen:
     read: Callable[[FloatArray, float | None, FloatArray | None, bool], list[dict[str, Any]]]
 
 
-def choose_analyses(given: Sequence[str], landmarks: LandmarkSet) -> list[Chosen]:
+def choose_analyses(
+    given: Sequence[str], landmarks: LandmarkSet, own: Sequence[Analysis] = ()
+) -> list[Chosen]:
     """Return the analyses to measure films by.
 
     Args:
         given: names or paths of analyses. If empty, all that the landmark set allows.
         landmarks: set of the landmarks.
+        own: analyses of the user, which are known by their names like those of cephray.
 
     Raises:
         InputError: If an analysis does not exist or is not valid, or the landmark set has the
             points of no measure.
     """
     chosen = []
-    for name in given or (CHALLENGE, *analysis_names()):
+    named = {one.name: one for one in own}
+    for name in given or (CHALLENGE, *analysis_names(), *named):
         if name == CHALLENGE:
             count, needed = int(measurable(landmarks)), list(LANDMARKS)
             one = Chosen(CHALLENGE, CHALLENGE_TITLE, partial(_read_challenge, landmarks))
         else:
-            analysis = analysis_named(name)
+            analysis = named[name] if name in named else analysis_named(name)
             count = len(analysis.of_set(landmarks).measures)
             needed = [point for one in analysis.measures for point in analysis.points_of(one)]
             one = Chosen(analysis.name, analysis.title, partial(_read, analysis, landmarks))

@@ -158,7 +158,7 @@ def _add_pages(app: FastAPI, server: Server) -> None:
     @app.get("/api/setup", tags=["page"], summary="Landmark set, analyses and limits")
     async def setup() -> dict[str, Any]:
         return {
-            **describe(server.cases.landmarks),
+            **describe(server.cases.landmarks, server.analyses),
             "limits": {
                 "megabytes": server.limits.megabytes,
                 "megapixels": server.limits.megapixels,
@@ -266,7 +266,7 @@ def _add_cases(app: FastAPI, server: Server) -> None:
     ) -> Response:
         names = case if case else await asyncio.to_thread(cases.names)
         analyses: list[str] = analysis if analysis else []
-        file = await asyncio.to_thread(export, cases, names, to, analyses)
+        file = await asyncio.to_thread(export, cases, names, to, analyses, server.analyses)
         headers = {"Content-Disposition": f'attachment; filename="{file.name}"'}
         return Response(file.content, media_type=file.media_type, headers=headers)
 

@@ -22,6 +22,7 @@ FILMS = "films"  # folder of the films, beside the cases
 
 _LONGEST_NAME = 120
 _LONGEST_TEXT = 2000
+_TEXTS = ("patient", "remarks", "norms_for")
 _RULER = "ruler"  # source of a spacing that two points of a ruler give
 
 
@@ -107,6 +108,7 @@ def new_case(
         "digest": digest,
         "patient": "",
         "remarks": "",
+        "norms_for": "",
         "checked": False,
         "ruler": None,
         "automatic": automatic_of(found),
@@ -126,13 +128,13 @@ def changed(case: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
         InputError: a change is not valid.
     """
     case, automatic = dict(case), case["automatic"]
-    unknown = changes.keys() - {"points_px", "ruler", "checked", "patient", "remarks"}
+    unknown = changes.keys() - {"points_px", "ruler", "checked", *_TEXTS}
     if unknown:
         raise InputError(f"a case has no {min(unknown)!r} to change")
     points = changes.get("points_px", [pair_of(point) for point in case["landmarks"]])
     case["landmarks"] = _landmarks(case, points)
-    for key in ("patient", "remarks"):
-        text = changes.get(key, case[key])
+    for key in _TEXTS:
+        text = changes.get(key, case.get(key, ""))
         if not isinstance(text, str) or len(text) > _LONGEST_TEXT:
             raise InputError(f"{key} must be a text of at most {_LONGEST_TEXT} characters")
         case[key] = text

@@ -228,7 +228,8 @@ class CaseFolder:
             revision: that the change is based on.
             changes: some of `points_px`, K pairs [x, y] in pixels or None where missing; `ruler`,
                 None or a mapping with `points_px`, two pairs, and `length_mm`; `checked`, whether
-                a person has looked at all points; `patient` and `remarks`, texts.
+                a person has looked at all points; `patient`, `remarks` and `norms_for`, the group
+                whose norms hold for the patient, texts.
             window: that makes the change, or None if it is not known.
 
         Returns:

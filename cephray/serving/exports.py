@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cephray.clinical import choose_analyses, error_of_radius
+from cephray.clinical import (
+    CHALLENGE,
+    Analysis,
+    analysis_names,
+    choose_analyses,
+    error_of_radius,
+)
 from cephray.data import format_named, read_pixels
 from cephray.data.convert import Labels, MarkedFilm
 from cephray.drawing import draw_overlay, encode_png
@@ -48,7 +54,11 @@ class Exported(NamedTuple):
 
 
 def export(
-    folder: CaseFolder, names: Sequence[str], to: str, analyses: Sequence[str] = ()
+    folder: CaseFolder,
+    names: Sequence[str],
+    to: str,
+    analyses: Sequence[str] = (),
+    own: Sequence[Analysis] = (),
 ) -> Exported:
     """Export cases.
 
@@ -59,13 +69,14 @@ def export(
             `cephray` the JSON of `cephray predict`.
         analyses: names of the analyses in the table of measures. If empty, all that the landmark
             set allows.
+        own: analyses of the user, beside those of cephray.
 
     Returns:
         A file. It is a zip archive if the format has a file for each film, and there are several.
 
     Raises:
         NoCaseError: there is no such case.
-        InputError: the format is unknown, or there are no cases.
+        InputError: the format or an analysis is unknown, or there are no cases.
     """
     if to not in FORMATS:
         raise InputError(f"unknown format {to[:40]!r}; formats: {', '.join(FORMATS)}")
@@ -75,7 +86,7 @@ def export(
     if to == PICTURE:
         return _files([(f"{one['film']}.png", _picture(folder, one)) for one in cases])
     if to == MEASURES:
-        return _file("measures.csv", _measures(folder, cases, analyses))
+        return _file("measures.csv", _measures(folder, cases, analyses, own))
     form, labels = format_named(to), Labels(folder.landmarks)
     films = [_marked(case) for case in cases]
     if form.is_per_film:
@@ -101,15 +112,22 @@ def _marked(case: dict[str, Any]) -> MarkedFilm:
 
 
 def _measures(
-    folder: CaseFolder, cases: Sequence[dict[str, Any]], analyses: Sequence[str]
+    folder: CaseFolder,
+    cases: Sequence[dict[str, Any]],
+    analyses: Sequence[str],
+    own: Sequence[Analysis],
 ) -> bytes:
+    known = (CHALLENGE, *analysis_names(), *(one.name for one in own))
+    for name in analyses:  # no paths: this comes from the network
+        if name not in known:
+            raise InputError(f"unknown analysis {name[:40]!r}; give {', '.join(known)}")
     stream = io.StringIO()
     table = csv.writer(stream, lineterminator="\n")
     table.writerow(
-        ["film", "analysis", "measure", "value", "sd", "unit", "norm", "norm_sd", "deviation_sd",
-         "class", "doubtful"]
+        ["film", "analysis", "measure", "value", "sd", "unit", "norm", "norm_sd", "norm_for",
+         "deviation_sd", "class", "doubtful"]
     )  # fmt: skip
-    for chosen in choose_analyses(analyses, folder.landmarks):
+    for chosen in choose_analyses(analyses, folder.landmarks, own):
         for case in cases:
             measures = chosen.read(
                 points_of(case),
@@ -118,13 +136,21 @@ def _measures(
                 not case["doubtful"],
             )
             for one in measures:
-                norm: dict[str, Any] = next(iter(one.get("norms", ())), {})
+                norm = _norm(one.get("norms", ()), case)
                 table.writerow(
                     [case["film"], chosen.name, one["name"], one["value"], one["sd"], one["unit"],
-                     norm.get("mean"), norm.get("sd"), norm.get("difference_sd"),
+                     norm.get("mean"), norm.get("sd"), norm.get("for"), norm.get("difference_sd"),
                      one.get("meaning"), "; ".join(case["doubtful"])]
                 )  # fmt: skip
     return stream.getvalue().encode()
+
+
+def _norm(norms: Sequence[dict[str, Any]], case: dict[str, Any]) -> dict[str, Any]:
+    """Return the norm for the patient's group, or the only one; otherwise an empty one."""
+    of_group = [norm for norm in norms if norm["for"] == case.get("norms_for")]
+    if of_group:
+        return of_group[0]
+    return norms[0] if len(norms) == 1 else {}
 
 
 def _picture(folder: CaseFolder, case: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from pathlib import Path
 import uvicorn
 
 from cephray.checkpoint import open_checkpoints
+from cephray.clinical import Analysis
 from cephray.cluster import connected, stop_signals
 from cephray.errors import InputError, RunError
 from cephray.landmarks import landmark_set
@@ -26,6 +27,7 @@ from cephray.serving.guard import Guard, is_loopback
 from cephray.serving.pool import Pool, start_serve, stop_serve
 from cephray.serving.replica import Network
 from cephray.serving.server import Server
+from cephray.serving.setup import own_analyses
 from cephray.serving.teaching import Teaching
 from cephray.serving.uploads import Limits
 
@@ -44,6 +46,7 @@ def serve_cases(
     replicas: int = 1,
     spacing_mm: float | None = None,
     limits: Limits = Limits(),  # noqa: B008 - it is frozen
+    analyses: Sequence[str] = (),
     show: Callable[[str], None] = print,
 ) -> None:
     """Serve the page until a signal ends it.
@@ -59,6 +62,7 @@ def serve_cases(
         replicas: number of networks that work at a time.
         spacing_mm: millimetres per pixel of films that do not know their own, or None.
         limits: of what is taken.
+        analyses: paths of YAML files with analyses of the user.
         show: takes lines for the user: the address, for example.
 
     Raises:
@@ -69,10 +73,12 @@ def serve_cases(
     found = open_checkpoints(list(checkpoints) or None, overrides)
     cases = CaseFolder(folder, landmark_set(found[0].config.data.landmarks))
     try:
+        own = own_analyses(analyses, cases.landmarks)
         with _listen(host, port) as listener:
             _serve(
-                cases, listener, host, checkpoints, overrides, replicas, spacing_mm, limits, show
-            )
+                cases, listener, host, checkpoints, overrides, replicas, spacing_mm, limits, own,
+                show,
+            )  # fmt: skip
     finally:
         cases.close()
 
@@ -97,6 +103,7 @@ def _serve(
     replicas: int,
     spacing_mm: float | None,
     limits: Limits,
+    analyses: tuple[Analysis, ...],
     show: Callable[[str], None],
 ) -> None:
     given: Network = {
@@ -116,7 +123,7 @@ def _serve(
             show("starting the network, which takes about half a minute")
             start_serve()
             pool.start(network)
-            server = Server(cases, pool, teaching, given, limits, spacing_mm)
+            server = Server(cases, pool, teaching, given, limits, spacing_mm, analyses)
             http = _http_server(server, token, limits)
             thread = threading.Thread(
                 target=http.run, args=([listener],), name="cephray-http", daemon=True

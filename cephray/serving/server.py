@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from fastapi import Request
 
+from cephray.clinical import Analysis
 from cephray.data import Original
 from cephray.errors import InputError
 from cephray.serving.bodies import read_body
@@ -32,6 +33,7 @@ class Server:
         given: the network that the command was given.
         limits: of what is taken.
         spacing_mm: millimetres per pixel of films that do not know their own, or None.
+        analyses: of the user, beside those of cephray.
     """
 
     cases: CaseFolder
@@ -40,6 +42,7 @@ class Server:
     given: Network
     limits: Limits
     spacing_mm: float | None = None
+    analyses: tuple[Analysis, ...] = ()
     gauges: Gauges = field(default_factory=Gauges)
     waiting: int = 0
     changing: asyncio.Lock = field(default_factory=asyncio.Lock)

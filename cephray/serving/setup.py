@@ -6,6 +6,7 @@ abbreviation, alias or synonym. It knows no cases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cephray import __version__
@@ -19,23 +20,52 @@ from cephray.clinical import (
     Analysis,
     analysis_named,
     analysis_names,
+    choose_analyses,
     measurable,
 )
+from cephray.errors import InputError
 from cephray.landmarks import LandmarkSet
 
 
-def describe(landmarks: LandmarkSet) -> dict[str, Any]:
+def own_analyses(files: Sequence[str], landmarks: LandmarkSet) -> tuple[Analysis, ...]:
+    """Read analyses of the user.
+
+    Args:
+        files: paths of YAML files.
+        landmarks: the set of K landmarks of the cases.
+
+    Raises:
+        InputError: a file is not valid, its name is that of another analysis, or the landmark set
+            has the points of none of its measures.
+    """
+    found: dict[str, Analysis] = {}
+    for file in files:
+        analysis = analysis_named(file)
+        if analysis.name in (CHALLENGE, *analysis_names(), *found):
+            raise InputError(
+                f"--analysis {file}: there is an analysis named {analysis.name!r} already; give"
+                " this one another name"
+            )
+        choose_analyses([analysis.name], landmarks, [analysis])
+        found[analysis.name] = analysis
+    return tuple(found.values())
+
+
+def describe(landmarks: LandmarkSet, own: Sequence[Analysis] = ()) -> dict[str, Any]:
     """Describe a landmark set and all that can be measured with it, as JSON values.
 
     Args:
         landmarks: the set of K landmarks.
+        own: analyses of the user, which come first.
 
     Returns:
         `version`; `landmark_set` with its landmarks and lines; `upright`, the indices of sella,
-        nasion and menton, or None; `challenge`, the eight measurements, or None; and `analyses`.
+        nasion and menton, or None; `challenge`, the eight measurements, or None; `analyses`,
+        and the names of those that are the user's `own`.
     """
     upright = [landmarks.find(name) for name in UPRIGHT_BY]
-    analyses = [analysis_named(name).of_set(landmarks) for name in analysis_names()]
+    included = [analysis_named(name) for name in analysis_names()]
+    analyses = [one.of_set(landmarks) for one in (*own, *included)]
     return {
         "version": __version__,
         "landmark_set": {
@@ -60,6 +90,7 @@ def describe(landmarks: LandmarkSet) -> dict[str, Any]:
         "upright": None if None in upright else upright,
         "challenge": _challenge(landmarks) if measurable(landmarks) else None,
         "analyses": [_analysis(one, landmarks) for one in analyses if one.measures],
+        "own": [one.name for one in own],
     }
 
 

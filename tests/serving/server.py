@@ -17,6 +17,7 @@ import numpy as np
 import uvicorn
 from numpy.typing import NDArray
 
+from cephray.clinical import Analysis
 from cephray.data import Original, cv2
 from cephray.data.synthetic.draw import draw_film, spacing_mm
 from cephray.landmarks import ISBI2015
@@ -31,6 +32,13 @@ from cephray.serving.uploads import Limits
 
 SIZE_PX = (484, 600)
 SPACING_MM = spacing_mm(SIZE_PX)
+OURS = """
+name: ours
+title: Our clinic
+source: measured here
+measures:
+  - {name: S-Go, title: posterior facial height, unit: mm, construction: length, points: [S, Go]}
+"""  # an analysis of the user
 NETWORK: Network = {"name": "included", "checkpoints": None, "overrides": []}
 
 
@@ -113,11 +121,14 @@ class KnowingPool(Pool):
 
 
 def make_server(
-    folder: Path, limits: Limits | None = None, spacing: float | None = None
+    folder: Path,
+    limits: Limits | None = None,
+    spacing: float | None = None,
+    analyses: tuple[Analysis, ...] = (),
 ) -> Server:
     cases = CaseFolder(folder, ISBI2015)
     teaching = Teaching(cases)
-    return Server(cases, KnowingPool(), teaching, NETWORK, limits or Limits(), spacing)
+    return Server(cases, KnowingPool(), teaching, NETWORK, limits or Limits(), spacing, analyses)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ from cephray.landmarks import ISBI2015
 from cephray.serving.case import Found, points_of
 from cephray.serving.cases import CaseFolder, NoCaseError, Pictures
 from cephray.serving.exports import FORMATS, export
-from tests.serving.server import SIZE_PX, SPACING_MM, facts
+from cephray.serving.setup import own_analyses
+from tests.serving.server import OURS, SIZE_PX, SPACING_MM, facts
 
 
 @pytest.fixture
@@ -100,3 +101,29 @@ def test_what_cannot_be_exported_is_said(folder: CaseFolder) -> None:
 def test_the_spacing_of_drawn_films_is_exported(folder: CaseFolder) -> None:
     exported = export(folder, ["one"], "labelme")
     assert f'"spacing_mm": {SPACING_MM}' in exported.content.decode()
+
+
+def test_the_norm_is_that_of_the_patients_group(folder: CaseFolder) -> None:
+    folder.change("two", 2, {"norms_for": "women"})
+    exported = export(folder, ["one", "two"], "measures", ["mcnamara"])
+    rows = list(csv.DictReader(io.StringIO(exported.content.decode())))
+    found = {
+        row["film"]: (row["norm"], row["norm_for"])
+        for row in rows
+        if row["measure"] == "A-N perpendicular"
+    }
+    # Which of several norms holds is not known of the first film.
+    assert found == {"one": ("", ""), "two": ("0.4", "women")}
+
+
+def test_an_analysis_of_the_user_is_exported_and_no_path_is_read(
+    folder: CaseFolder, tmp_path: Path
+) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text(OURS)
+    own = own_analyses([str(file)], ISBI2015)
+    for analyses in ([], ["ours"]):
+        exported = export(folder, ["one"], "measures", analyses, own)
+        assert ",ours,S-Go," in exported.content.decode()
+    with pytest.raises(InputError, match=r"unknown analysis .*; give isbi2015, bjork"):
+        export(folder, ["one"], "measures", [str(file)], own)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -15,15 +16,20 @@ import pytest
 from cephray.clinical import analysis_named, measure
 from cephray.landmarks import ISBI2015
 from cephray.serving.case import points_of
+from cephray.serving.setup import own_analyses
 from tests.serving.server import (
+    OURS,
     SIZE_PX,
     SPACING_MM,
+    KnowingPool,
+    make_server,
+    serving,
 )
 
 if TYPE_CHECKING:
-    pass
+    from playwright.sync_api import Browser
 
-from tests.serving.desk import OTHER, OTHER_POINTS, POINTS, SELLA, Desk
+from tests.serving.desk import FILM, OTHER, OTHER_POINTS, POINTS, SELLA, Desk
 
 
 def test_analyses_are_chosen_and_the_choice_is_kept(opened: Desk) -> None:
@@ -39,6 +45,61 @@ def test_analyses_are_chosen_and_the_choice_is_kept(opened: Desk) -> None:
     opened.load("one")
     opened.page.locator("table[data-analysis='tweed']").wait_for()
     assert opened.page.locator("table[data-analysis='steiner']").count() == 0
+
+
+def test_norms_are_those_of_the_patients_group(opened: Desk) -> None:
+    opened.page.get_by_text("Analyses", exact=True).click()
+    opened.page.get_by_label("McNamara").check()
+    table = opened.page.locator("table[data-analysis='mcnamara']")
+    [measure] = (
+        one for one in analysis_named("mcnamara").measures if one.name == "A-N perpendicular"
+    )
+    women, men = measure.norms
+    row = table.locator("tbody tr").filter(has=opened.page.get_by_role("rowheader", name="A-N"))
+    value = opened.value("A-N perpendicular", "mcnamara")
+
+    def deviation(cell: Any) -> float:
+        return float(cell.inner_text().removesuffix(" SD").replace("−", "-"))
+
+    # All norms of a measure are shown, each with whom it is for.
+    assert re.search(r"0\.4 ± 2\.3\s+women", row.inner_text())
+    below = row.locator("xpath=following-sibling::tr[1]")
+    assert re.search(r"1\.1 ± 2\.7\s+men", below.inner_text())
+    for cell, norm in ((row.locator("td").last, women), (below.locator("td").last, men)):
+        assert norm.sd is not None
+        assert deviation(cell) == pytest.approx((value - norm.mean) / norm.sd, abs=0.08)
+    opened.page.get_by_label("Norms for").select_option("men")
+    assert opened.case()["norms_for"] == "men"
+    assert "1.1 ± 2.7" in row.inner_text()
+    assert "women" not in table.inner_text()
+    assert "norms: men" in table.locator("caption").inner_text()
+    opened.load("one")
+    opened.point(0).wait_for()
+    assert "norms: men" in table.locator("caption").inner_text()
+    opened.page.get_by_text("Analyses", exact=True).click()
+    opened.page.get_by_label("McNamara").uncheck()
+    assert opened.page.get_by_label("Norms for").input_value() == "men"  # it is the patient's
+
+
+def test_an_analysis_of_the_user_is_offered_and_chosen(browser: Browser, tmp_path: Path) -> None:
+    file = tmp_path / "ours.yaml"
+    file.write_text(OURS)
+    own = own_analyses([str(file)], ISBI2015)
+    server = make_server(tmp_path / "cases", spacing=SPACING_MM, analyses=own)
+    assert isinstance(server.pool, KnowingPool)
+    server.pool.teach(FILM, POINTS)
+    with serving(server) as address:
+        desk = Desk(browser.new_page(), address)
+        desk.load()
+        desk.drop(("one.png", FILM))
+        desk.point(18).wait_for()
+        expected = np.linalg.norm(POINTS[9] - POINTS[0]) * SPACING_MM
+        assert desk.value("S-Go", "ours") == pytest.approx(expected, abs=0.06)
+        with desk.page.expect_download() as waiting:
+            desk.page.get_by_role("button", name="Measures, CSV", exact=True).click()
+        assert "one,ours,S-Go," in Path(waiting.value.path()).read_text()
+        desk.page.close()
+    assert desk.faults == []
 
 
 def test_two_films_are_superimposed_on_sella_and_nasion(
@@ -62,7 +123,8 @@ def test_two_films_are_superimposed_on_sella_and_nasion(
     for index in range(19):
         distance = np.linalg.norm(np.subtract(drawn[index], opened.place(index)))
         assert distance > 5 if index == grown else distance < 1.0, index
-    rows = opened.page.locator("#differences tbody tr")
+    assert "ISBI 2015" in opened.page.locator("#differences caption").first.inner_text()
+    rows = opened.page.locator("#differences table").first.locator("tbody tr")
     cells = {rows.nth(k).locator("th").inner_text(): rows.nth(k).locator("td").all_inner_texts()
              for k in range(rows.count())}  # fmt: skip
     before, now = measure(moved, SPACING_MM / 0.8), measure(POINTS, SPACING_MM)

@@ -18,6 +18,7 @@ export class Editing extends EventTarget {
       checked: content.checked,
       patient: content.patient,
       remarks: content.remarks,
+      norms_for: content.norms_for ?? "", // the group whose norms hold for the patient
     };
     this.past = [];
     this.future = [];

@@ -7,7 +7,7 @@ import { Film } from "./film.js";
 import { beforeFrame } from "./frames.js";
 import { CaseList } from "./list.js";
 import { Markers } from "./markers.js";
-import { deviationsOf, errorOfRadius, measureFilm } from "./measures.js";
+import { deviationsOf, errorOfRadius, groupsOf, measureFilm } from "./measures.js";
 import { Networks } from "./network.js";
 import { fillReport } from "./report.js";
 import { superimpose } from "./superimposing.js";
@@ -72,6 +72,7 @@ async function show(name, known = null) {
     for (const key of ["patient", "remarks"]) byId(key).value = editing.now[key];
     showStatus();
     fillOthers();
+    fillGroups();
     changed();
   } catch (error) {
     fault(error.message);
@@ -114,11 +115,13 @@ function changedSoon() { beforeFrame(changed); }
 function changed() {
   if (!editing) return;
   const { now, spacing } = editing;
-  measured = measureFilm(setup, chosen, now.points, spacing, editing.doubtful.length > 0);
+  measured = measureFilm(setup, chosen, now.points, spacing, editing.doubtful.length > 0,
+    now.norms_for);
   measureTable.fill(measured);
   byId("undo").disabled = !editing.past.length;
   byId("redo").disabled = !editing.future.length;
   byId("checked").checked = now.checked;
+  byId("group").value = now.norms_for;
   clearTimeout(pause);
   pause = setTimeout(changedAndPaused, PAUSE_MS);
 }
@@ -236,19 +239,43 @@ byId("analyses").append(...analyses.map((one) => make("label", { class: "check" 
       if (event.target.checked) chosen.add(one.name);
       else chosen.delete(one.name);
       keepChoice();
+      fillGroups();
       changed();
     },
   }), one.title)));
 
+/** The analyses that were chosen last, and those of the user's own that are new. */
 function readChoice() {
-  try {
-    const kept = JSON.parse(localStorage.getItem("analyses"));
-    if (Array.isArray(kept)) return kept;
-  } catch { /* nothing valid is kept */ }
-  return [setup.challenge?.name ?? setup.analyses[0]?.name, "steiner"];
+  const kept = readList("analyses") ?? [setup.challenge?.name ?? setup.analyses[0]?.name, "steiner"];
+  const seen = readList("own analyses") ?? [];
+  return [...kept, ...setup.own.filter((name) => !seen.includes(name))];
 }
 
-function keepChoice() { localStorage.setItem("analyses", JSON.stringify([...chosen])); }
+function keepChoice() {
+  localStorage.setItem("analyses", JSON.stringify([...chosen]));
+  localStorage.setItem("own analyses", JSON.stringify(setup.own));
+}
+
+function readList(key) {
+  try {
+    const kept = JSON.parse(localStorage.getItem(key));
+    return Array.isArray(kept) ? kept : null;
+  } catch {
+    return null; // nothing valid is kept
+  }
+}
+
+/** Offer the groups that the norms of the chosen analyses are for, if they differ. */
+function fillGroups() {
+  const groups = groupsOf(setup, chosen), kept = editing?.now.norms_for;
+  if (kept && !groups.includes(kept)) groups.push(kept);
+  byId("group-label").hidden = !groups.length;
+  byId("group").replaceChildren(make("option", { value: "" }, "all groups"),
+    ...groups.map((group) => make("option", { value: group }, group)));
+}
+
+byId("group").addEventListener("change", (event) =>
+  editing?.change({ norms_for: event.target.value }));
 
 // Superimposing
 

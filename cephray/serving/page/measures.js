@@ -105,10 +105,24 @@ export function standardDeviations(values, points, errors) {
 /** The standard deviation along an axis of errors of which 95 % lie within a radius. */
 export const errorOfRadius = (radius) => radius / Math.sqrt(-2 * Math.log(0.05));
 
-/** Measure a film by all chosen analyses.
+/** The norms of a measure for a group of people, "women" for example; all if it has none for them. */
+function normsFor(measure, group) {
+  const found = measure.norms.filter((norm) => norm.for === group);
+  return found.length ? found : measure.norms;
+}
+
+/** The groups among which a person may choose: those of measures with several norms. */
+export function groupsOf(setup, chosen) {
+  const several = setup.analyses.filter((one) => chosen.has(one.name))
+    .flatMap((one) => one.measures).filter((one) => one.norms.length > 1);
+  const groups = several.flatMap((one) => one.norms.map((norm) => norm.for)).filter(Boolean);
+  return [...new Set(groups)].sort();
+}
+
+/** Measure a film by all chosen analyses, with the norms for a group of people, or "" for all.
  *  Returns a list of { name, title, measures }, and of each measure its name, title, unit, value,
  *  norms with their deviation, and the class's meaning. Values are NaN where unknown. */
-export function measureFilm(setup, chosen, points, spacing, isDoubtful) {
+export function measureFilm(setup, chosen, points, spacing, isDoubtful, group = "") {
   const found = [];
   const { challenge, upright: indices } = setup;
   if (challenge && chosen.has(challenge.name)) {
@@ -125,7 +139,7 @@ export function measureFilm(setup, chosen, points, spacing, isDoubtful) {
     const values = valuesOf(analysis, points, spacing, indices);
     found.push({ ...analysis, measures: analysis.measures.map((one, number) => ({
       ...one, value: values[number], meaning: "",
-      norms: one.norms.map((norm) => ({ ...norm, difference: values[number] - norm.mean })),
+      norms: normsFor(one, group).map((norm) => ({ ...norm, difference: values[number] - norm.mean })),
     })) });
   }
   return found;

@@ -1,7 +1,7 @@
 // The report of a film on one page of A4, for the browser's print.
 
 import { make } from "./elements.js";
-import { deviationText, digitsOf, normText, number } from "./tables.js";
+import { commonGroup, deviationText, digitsOf, normCell, number, titleOf } from "./tables.js";
 
 const HEIGHT = 1400; // of the picture, pixels
 const MOST_LARGE = 60; // lines of measures that fit in larger type
@@ -24,19 +24,12 @@ export function fillReport(element, { editing, film, set, measured, deviations, 
   if (missing.length) facts.push(["Missing", missing.join(", ")]);
   if (editing.doubtful.length) facts.push(["Doubtful", editing.doubtful.join("; ")]);
   if (now.remarks) facts.push(["Remarks", now.remarks.slice(0, 600)]);
-  let at = 0;
+  const sds = deviations ? deviations.slice() : [];
   const tables = measured.map((analysis) => make("table", {},
-    make("caption", {}, analysis.title),
-    make("tbody", {}, ...analysis.measures.map((one) => {
-      const sd = deviations?.[at] ?? NaN, [norm] = one.norms;
-      at += 1;
-      return make("tr", {}, make("th", { scope: "row" }, one.name),
-        make("td", {}, number(one.value, one.unit, true)),
-        make("td", {}, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(one.unit))}` : ""),
-        make("td", {}, norm ? normText(norm) : ""),
-        make("td", {}, norm ? deviationText(norm, one.unit) : one.meaning));
-    }))));
-  const lines = measured.reduce((total, one) => total + one.measures.length + 1, 0);
+    make("caption", {}, titleOf(analysis)),
+    make("tbody", {}, ...analysis.measures.flatMap((one) => linesOf(one, commonGroup(analysis), sds.shift() ?? NaN)))));
+  const lines = measured.reduce((total, { measures }) => total + 1
+    + measures.reduce((sum, one) => sum + Math.max(one.norms.length, 1), 0), 0);
   element.replaceChildren(
     make("h1", {}, title),
     make("div", { class: "top" }, drawPicture(editing, film, set),
@@ -46,6 +39,17 @@ export function fillReport(element, { editing, film, set, measured, deviations, 
     make("p", { class: "soft" }, "Value, ± one standard deviation of the network's points (none where"
       + " a point was placed by hand), norm, deviation or class."
       + ` cephray ${version}. For research; no medical device.`));
+}
+
+/** The lines of a measure: one for each norm. */
+function linesOf(one, common, sd) {
+  const rowspan = one.norms.length > 1 ? one.norms.length : null;
+  const cells = [make("th", { scope: "row", rowspan }, one.name),
+    make("td", { rowspan }, number(one.value, one.unit, true)),
+    make("td", { rowspan }, Number.isFinite(sd) ? `± ${sd.toFixed(digitsOf(one.unit))}` : "")];
+  if (!one.norms.length) return [make("tr", {}, ...cells, make("td"), make("td", {}, one.meaning))];
+  return one.norms.map((norm, line) => make("tr", {}, ...(line ? [] : cells), normCell(norm, common),
+    make("td", {}, deviationText(norm, one.unit))));
 }
 
 function drawPicture(editing, film, set) {

@@ -36,6 +36,25 @@ export function deviationText(norm, unit) {
     : `${signed(norm.difference / norm.sd, 1)}${Number.isFinite(norm.difference) ? " SD" : ""}`;
 }
 
+/** The group that all norms of an analysis are for, or an empty text. */
+export function commonGroup(analysis) {
+  const groups = new Set(analysis.measures.flatMap((one) => one.norms.map((norm) => norm.for)));
+  return groups.size === 1 ? [...groups][0] : "";
+}
+
+export function titleOf(analysis) {
+  const group = commonGroup(analysis);
+  return group ? `${analysis.title} (norms: ${group})` : analysis.title;
+}
+
+/** A cell with a norm, and whom it is for unless this is `common` to all. */
+export function normCell(norm, common) {
+  if (!norm) return make("td");
+  const group = norm.for && norm.for !== common ? make("small", {}, norm.for) : null;
+  return make("td", { title: [norm.for, norm.source].filter(Boolean).join("; ") },
+    normText(norm), group && " ", group);
+}
+
 /** Tables of measures, built once for a choice of analyses, and filled for each change. */
 export class MeasureTable {
   constructor(element) {
@@ -56,7 +75,8 @@ export class MeasureTable {
   /** Fill the tables that are in sight, and with `all` the others too. `measured` is what
    *  `measureFilm` returns. */
   fill(measured, all = false) {
-    const key = measured.map((one) => one.name).join();
+    const key = JSON.stringify(measured.map((one) => [one.name,
+      one.measures.map(({ norms }) => norms.map((norm) => norm.for))]));
     const isNew = key !== this.key;
     if (isNew) this.#build(measured);
     this.key = key;
@@ -71,15 +91,14 @@ export class MeasureTable {
   #fill(table) {
     table.isBehind = false;
     table.analysis.measures.forEach((one, at) => {
-      const row = table.rows[at], [norm] = one.norms;
-      say(row.value, number(one.value, one.unit, true));
-      if (norm) {
-        say(row.deviation, deviationText(norm, one.unit));
+      const { value, deviations } = table.rows[at];
+      say(value, number(one.value, one.unit, true));
+      one.norms.forEach((norm, line) => {
+        say(deviations[line], deviationText(norm, one.unit));
         const isFar = norm.sd !== null && Math.abs(norm.difference / norm.sd) > FAR;
-        row.line.classList.toggle("far", isFar);
-      } else {
-        say(row.deviation, one.meaning);
-      }
+        deviations[line].parentElement.classList.toggle("far", isFar);
+      });
+      if (!one.norms.length) say(deviations[0], one.meaning);
     });
   }
 
@@ -102,26 +121,30 @@ export class MeasureTable {
       const isChallenge = analysis.measures.every((one) => !one.norms.length) && analysis.grid_mm;
       const head = isChallenge ? ["measure", "value", "±", "class"]
         : ["measure", "value", "±", "norm", "deviation"];
-      const body = make("tbody");
+      const common = commonGroup(analysis), body = make("tbody");
       for (const one of analysis.measures) {
+        const explained = one.sign ? `${one.title}; ${one.sign}` : one.title;
         // Boxes of fixed size for what a drag changes: a new text in one lays out and paints
         // nothing else.
-        const [value, deviation] = [0, 1].map(() => make("div", { class: "now" }));
-        const sd = make("td", { class: "sd" }), row = { value, sd, deviation };
-        const [norm] = one.norms, explained = one.sign ? `${one.title}; ${one.sign}` : one.title;
-        const cells = [make("td", {}, value), sd,
-          make("td", { class: isChallenge ? "meaning" : "deviation" }, deviation)];
-        if (!isChallenge) {
-          const whom = norm && [norm.for, norm.source].filter(Boolean).join("; ");
-          cells.splice(2, 0, make("td", { title: whom ?? null }, norm ? normText(norm) : ""));
-        }
-        row.line = make("tr", {}, make("th", { scope: "row", title: explained }, one.name), ...cells);
-        rows.push(row);
-        body.append(row.line);
+        const box = () => make("div", { class: "now" });
+        const lines = Math.max(one.norms.length, 1), rowspan = lines > 1 ? lines : null;
+        const value = box(), sd = make("td", { class: "sd", rowspan });
+        const deviations = Array.from({ length: lines }, box);
+        rows.push({ value, sd, deviations });
+        deviations.forEach((deviation, line) => {
+          const norm = one.norms[line], cells = [];
+          if (line === 0) {
+            cells.push(make("th", { scope: "row", title: explained, rowspan }, one.name),
+              make("td", { rowspan }, value), sd);
+          }
+          if (!isChallenge) cells.push(normCell(norm, common));
+          cells.push(make("td", { class: isChallenge ? "meaning" : "deviation" }, deviation));
+          body.append(make("tr", {}, ...cells));
+        });
       }
       const box = make("div", { class: "analysis" },
         make("table", { "data-analysis": analysis.name, class: isChallenge ? "classes" : "norms" },
-          make("caption", {}, analysis.title), make("thead", {}, make("tr", {},
+          make("caption", {}, titleOf(analysis)), make("thead", {}, make("tr", {},
             ...head.map((text) => make("th", { scope: "col" }, text)))), body));
       return { box, rows, isSeen: true, isBehind: false };
     });
@@ -173,15 +196,17 @@ export class PointTable {
   }
 }
 
-/** Fill a table of measures then and now. */
+/** Fill tables of measures then and now. `now` and `other` are what `measureFilm` returns. */
 export function fillDifferences(element, now, other, titles) {
-  const rows = now.flatMap((analysis, at) => analysis.measures.map((one, index) => {
-    const before = other[at].measures[index].value, digits = digitsOf(one.unit);
-    return make("tr", {}, make("th", { scope: "row", title: one.title }, one.name),
-      make("td", {}, number(before, one.unit)), make("td", {}, number(one.value, one.unit)),
-      make("td", {}, signed(one.value - before, digits)));
-  }));
-  element.replaceChildren(make("table", {},
+  element.replaceChildren(...now.map((analysis, at) => make("table", {},
+    make("caption", {}, analysis.title),
     make("thead", {}, make("tr", {}, ...["measure", ...titles, "difference"].map((text) =>
-      make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows)));
+      make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...analysis.measures.map((one, index) => {
+      const before = other[at].measures[index].value;
+      return make("tr", {}, make("th", { scope: "row", title: one.title }, one.name),
+        make("td", {}, number(before, one.unit, true)),
+        make("td", {}, number(one.value, one.unit, true)),
+        make("td", {}, signed(one.value - before, digitsOf(one.unit))));
+    })))));
 }
