@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +115,13 @@ def test_undo_and_redo(opened: Desk) -> None:
     assert np.allclose(points_of(opened.case()), POINTS, atol=0.006)
     opened.page.get_by_role("button", name="Undo").click()
     assert not np.allclose(points_of(opened.case()), POINTS, atol=0.006)
+
+
+def test_a_change_that_is_undone_before_it_is_saved_is_saved(opened: Desk) -> None:
+    opened.drag(A_POINT, 24, 0)
+    opened.page.keyboard.press("Control+z")
+    opened.page.get_by_text("Not saved yet").wait_for()
+    assert opened.case()["revision"] == 1
 
 
 def test_all_is_done_by_keyboard_alone(opened: Desk) -> None:
@@ -261,23 +269,73 @@ def test_a_server_that_is_gone_loses_no_change(opened: Desk) -> None:
     opened.faults = [one for one in opened.faults if "ERR_FAILED" not in one]
 
 
-def test_a_point_is_dragged_by_touch(browser: Browser, opened: Desk) -> None:
+Places = list[tuple[float, float]]
+
+
+@pytest.fixture
+def phone(browser: Browser, opened: Desk) -> Iterator[Desk]:
+    """Return the page with a film open on a touch screen."""
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     desk = Desk(context.new_page(), opened.address)
     desk.load("one")
     desk.point(0).wait_for()
-    desk.point(SELLA).scroll_into_view_if_needed()
-    x, y = desk.place(SELLA)
-    session = context.new_cdp_session(desk.page)
-    for kind, places in (
-        ("touchStart", [(x, y)]),
-        ("touchMove", [(x + 10, y + 5)]),
-        ("touchMove", [(x + 25, y + 10)]),
-        ("touchEnd", []),
-    ):
-        touches = [{"x": u, "y": v} for u, v in places]
+    desk.page.locator("#stage").scroll_into_view_if_needed()
+    yield desk
+    assert desk.faults == []
+    context.close()
+
+
+def touch(desk: Desk, *fingers: Places) -> None:
+    """Move fingers; each has its places, the first where it is put down, one after the other."""
+    session = desk.page.context.new_cdp_session(desk.page)
+
+    def send(kind: str, places: Places) -> None:
+        touches = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
         session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": touches})
         desk.page.wait_for_timeout(60)
-    assert desk.place(SELLA) == pytest.approx((x + 25, y + 10), abs=1.5)
-    assert desk.case()["landmarks"][SELLA]["corrected"]
-    context.close()
+
+    for count in range(1, len(fingers) + 1):
+        send("touchStart", [places[0] for places in fingers[:count]])
+    for places in list(zip(*fingers, strict=True))[1:]:
+        send("touchMove", list(places))
+    send("touchEnd", [])
+
+
+def test_a_point_is_dragged_by_touch(phone: Desk) -> None:
+    x, y = phone.place(SELLA)
+    touch(phone, [(x, y), (x + 10, y + 5), (x + 25, y + 10)])
+    assert phone.place(SELLA) == pytest.approx((x + 25, y + 10), abs=1.5)
+    assert phone.case()["landmarks"][SELLA]["corrected"]
+
+
+def test_two_fingers_zoom_and_pan(phone: Desk) -> None:
+    box = phone.page.locator("#stage").bounding_box()
+    assert box is not None
+    x, y = box["x"] + 60, box["y"] + 60  # no point is there
+    before = np.array([phone.place(k) for k in range(19)])
+    touch(
+        phone,
+        [(x, y), (x - 10, y), (x - 20, y + 10)],
+        [(x + 60, y), (x + 80, y), (x + 100, y + 10)],
+    )
+    # What was between the fingers is between them: twice as far, and moved by (10, 10).
+    middle = np.array([x + 30, y])
+    after = middle + [10, 10] + 2 * (before - middle)
+    assert np.allclose([phone.place(k) for k in range(19)], after, atol=2.5)
+    assert phone.page.evaluate("visualViewport.scale") == 1  # the film, and not the page
+    assert not any(one["corrected"] for one in phone.case()["landmarks"])
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_two_fingers_move_no_point_even_if_one_is_on_it(phone: Desk, is_first: bool) -> None:
+    x, y = phone.place(SELLA)
+    on_it = [(x, y), (x - 8, y), (x - 30, y)]
+    beside = [(x - 90, y - 90), (x - 100, y - 90), (x - 120, y - 90)]
+    before = np.array([phone.place(k) for k in range(19)])
+    touch(phone, *([on_it, beside] if is_first else [beside, on_it]))
+    after = np.array([phone.place(k) for k in range(19)])
+    moved = after - before
+    assert np.linalg.norm(moved, axis=1).min() > 20
+    assert np.allclose(moved, moved[0], atol=1.5)
+    assert not any(one["corrected"] for one in phone.case()["landmarks"])
+    assert phone.page.get_by_role("button", name="Undo").is_disabled()

@@ -107,6 +107,14 @@ export class Editing extends EventTarget {
 
   resetAll() { this.change({ points: this.automatic.slice() }); }
 
+  /** Undo changes that have this `step`, if they are the last; they cannot be redone. */
+  takeBack(step) {
+    if (step !== this.step || !this.past.length) return;
+    this.now = this.past.pop();
+    this.step = null;
+    this.#changed();
+  }
+
   undo() { this.#travel(this.past, this.future); }
 
   redo() { this.#travel(this.future, this.past); }
@@ -138,8 +146,14 @@ export class Editing extends EventTarget {
    *  a save that is under way, since the page may be gone by then. */
   async save({ over = null, last = false } = {}) {
     clearTimeout(this.timer);
-    if (over !== null) this.revision = over;
-    else if (this.now === this.saved || this.status === "conflict") return;
+    if (over !== null) {
+      this.revision = over;
+    } else if (this.status === "conflict") {
+      return;
+    } else if (this.now === this.saved) { // perhaps by undo
+      if (!this.saving && this.status !== "saved") this.#say("saved");
+      return;
+    }
     if (this.saving && !last) {
       await this.saving;
       return this.save();

@@ -30,7 +30,10 @@ export class Markers {
     this.lens.width = this.lens.height = MAGNIFIER * Math.min(devicePixelRatio || 1, 2);
     this.steps = 0;
     film.addEventListener("move", () => this.draw());
-    navigate(svg, film);
+    // Two fingers zoom, wherever they are: a second one moves no point.
+    svg.addEventListener("pointerdown", () => this.drag?.giveUp(), { capture: true });
+    this.drag = null; // what is moved by a pointer
+    this.navigation = navigate(svg, film);
   }
 
   edit(editing) {
@@ -178,7 +181,7 @@ export class Markers {
 
   #grab(event, marker, target) {
     const point = target.at();
-    if (event.button !== 0 || !point) return;
+    if (event.button !== 0 || !point || this.navigation.isBusy) return;
     event.stopPropagation();
     event.preventDefault();
     const step = `drag ${this.steps += 1}`, box = this.svg.getBoundingClientRect();
@@ -188,8 +191,9 @@ export class Markers {
     marker.focus({ preventScroll: true });
     marker.setPointerCapture(event.pointerId);
     marker.classList.add("dragged");
-    let last = null;
+    let last = null, newest = event;
     const move = (moving) => {
+      newest = moving;
       last = [moving.clientX - box.left + shift[0], moving.clientY - box.top + shift[1]];
       beforeFrame(apply); // a pointer may report many times a frame
     };
@@ -199,16 +203,28 @@ export class Markers {
       last = null;
       this.#showLens(target.at());
     };
-    const end = () => {
+    const stop = () => {
       marker.removeEventListener("pointermove", move);
+      marker.removeEventListener("lostpointercapture", end);
       cancel(apply);
-      apply();
       marker.classList.remove("dragged");
       this.#hideLens();
+      this.drag = null;
+    };
+    const end = () => {
+      apply();
+      stop();
       this.#announce(target);
     };
+    const giveUp = () => {
+      stop();
+      target.move(point, step);
+      this.editing.takeBack(step);
+      this.navigation.take(newest);
+    };
+    this.drag = { giveUp };
     marker.addEventListener("pointermove", move);
-    marker.addEventListener("lostpointercapture", end, { once: true });
+    marker.addEventListener("lostpointercapture", end);
     this.#showLens(point);
   }
 
