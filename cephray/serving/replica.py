@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 from ray import serve
 
+from cephray.checkpoint import open_checkpoints
 from cephray.data import Original
+from cephray.landmarks import landmark_set
+from cephray.progress import import_tensorflow
 
 BATCH_SIZE = 4  # films that the network sees together
 _WAIT_S = 0.01  # for more films of a batch; a lone user should not notice
@@ -40,12 +43,16 @@ class Replica:
         """
         if network == self._network:
             return
-        import cephray
+        checkpoints = open_checkpoints(network["checkpoints"], network["overrides"])
+        import_tensorflow()
+        from cephray.prediction import Detector, Predictor
 
-        predictor = cephray.load(network["checkpoints"], network["overrides"])
+        # A person waits, and does not see a thousandth of a pixel.
+        detector = Detector(*checkpoints, repeatable=False)
+        predictor = Predictor(detector, landmark_set(checkpoints[0].config.data.landmarks))
         grey = np.full((64, 64), 128, np.uint8)
         grey[::2] = 0
-        predictor.predict([grey] * 2)
+        predictor.predict(grey)
         self._predictor, self._network = predictor, network
 
     @serve.batch(  # type: ignore[arg-type]  # its types know one argument alone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -144,3 +145,28 @@ def test_an_ensemble_sees_the_same_images(
         InputError, match=r"sees isbi2015 at 96 × 96 pixels, stretch, that of .*/a"
     ):
         Detector(first, second)
+
+
+@pytest.mark.parametrize(("repeatable", "seen"), [(True, 2), (False, 1)])
+def test_a_film_that_is_alone_is_seen_once_if_wanted(
+    repeatable: bool, seen: int, small_config: Callable[..., Config], tmp_path: Path
+) -> None:
+    write_dataset(tmp_path / "films", 4, size_px=(192, 240))
+    config = small_config("data.fit=letterbox")
+    save_checkpoint(tmp_path / "one", config, Progress(), build_network(config))
+    checkpoint = open_checkpoint(tmp_path / "one")
+    detector = Detector(checkpoint, repeatable=repeatable)
+    [step], sizes = detector._predict, []
+
+    def counted(images: Any) -> Any:
+        sizes.append(len(images))
+        return step(images)
+
+    detector._predict = [counted]
+    film = next(
+        iter(decode(read_dataset(tmp_path / "films", "test1", DataConfig()), detector.view))
+    )
+    [found] = detector.detect([film])
+    assert set(sizes) == {seen}
+    [expected] = Detector(checkpoint).detect([film])
+    np.testing.assert_allclose(found.refined_px, expected.refined_px, atol=0.01)
