@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
+import shutil
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,87 +18,14 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
-import psutil
 import pytest
 
 from cephray.cli.__main__ import main
+from tests.serving.process import TOKEN, Served, served
 from tests.serving.server import draw
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
-
-TOKEN = "a-token-of-these-tests"
-
-
-@dataclass
-class Served:
-    """A server that runs as a process."""
-
-    process: subprocess.Popen[str]
-    folder: Path
-    lines: list[str] = field(default_factory=list)
-    address: str = ""
-
-    def ask(
-        self, path: str, content: bytes | None = None, method: str | None = None,
-        token: str | None = TOKEN, host: str = "127.0.0.1", timeout: float = 300,
-    ) -> tuple[int, Any]:  # fmt: skip
-        """Return the status and the JSON values of an answer."""
-        address = self.address.replace("0.0.0.0", host)
-        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        if content is not None:
-            headers["Content-Type"] = "application/octet-stream"
-            if content[:1] == b"{":
-                headers["Content-Type"] = "application/json"
-        request = Request(f"{address}{path}", content, headers, method=method)
-        try:
-            with urlopen(request, timeout=timeout) as answer:
-                body = answer.read()
-                return answer.status, json.loads(body) if body[:1] in b"{[" else body
-        except HTTPError as error:
-            return error.code, json.loads(error.read())
-
-    def replicas(self) -> list[psutil.Process]:
-        found = []
-        for process in psutil.Process(self.process.pid).children(recursive=True):
-            try:
-                if "ServeReplica" in " ".join(process.cmdline()):
-                    found.append(process)
-            except psutil.Error:
-                continue
-        return found
-
-
-@contextmanager
-def served(folder: Path, *options: str) -> Iterator[Served]:
-    """Start `cephray serve`; wait until it prints its address."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cephray.cli", "serve", "--cases", str(folder), "--port", "0",
-         *options],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "RAY_ADDRESS": "local", "CEPHRAY_TOKEN": TOKEN},
-    )  # fmt: skip
-    assert process.stdout is not None
-    found = Served(process, folder)
-    try:
-        for line in process.stdout:
-            found.lines.append(line.rstrip())
-            if line.startswith("open "):
-                break
-        else:
-            raise AssertionError("\n".join(found.lines))
-        rest = threading.Thread(target=lambda: found.lines.extend(process.stdout or ()))
-        rest.start()
-        found.address = re.sub(r"/(\?token=.*)?$", "", found.lines[-1].removeprefix("open "))
-        yield found
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(60)
-        rest.join(10)
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.stdout.close()
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +133,32 @@ def test_a_replica_that_is_killed_loses_no_answer(server: Served) -> None:
         time.sleep(1)
     assert server.ask("/predict", film)[0] == 200
     assert [one.pid for one in server.replicas()] != [replica.pid]
+
+
+@pytest.mark.slow
+def test_films_are_answered_while_another_network_is_loaded(server: Served) -> None:
+    from cephray.checkpoint import open_checkpoints
+
+    taught = server.folder / "checkpoints" / "taught-1"
+    shutil.copytree(Path(str(open_checkpoints(None)[0].folder)), taught)
+    (taught / "adaptation.json").write_text('{"films": []}', encoding="utf-8")
+    film, _ = draw(31)
+    server.ask("/predict", film)
+    seconds: list[float] = []
+    with ThreadPoolExecutor(1) as client:
+        choosing = client.submit(server.ask, "/api/checkpoints", b'{"name": "taught-1"}')
+        while not choosing.done():
+            begun = time.monotonic()
+            status, answer = server.ask("/predict", film)
+            seconds.append(time.monotonic() - begun)
+            assert status == 200, answer
+    assert choosing.result()[0] == 200
+    print(f"{len(seconds)} films during the change, the slowest {max(seconds):.1f} s")
+    assert max(seconds) < 10  # loading takes half a minute
+    assert server.ask("/predict", film)[1]["checkpoint"] == "taught-1"
+    assert len(server.replicas()) == 1
+    assert server.ask("/api/checkpoints", b'{"name": null}')[1]["in_use"] == "included"
+    shutil.rmtree(taught)
 
 
 @pytest.mark.slow
