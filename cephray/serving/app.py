@@ -191,9 +191,9 @@ def _add_cases(app: FastAPI, server: Server) -> None:
     cases = server.cases
 
     @app.get("/api/cases", tags=["cases"], summary="All cases")
-    async def list_cases() -> dict[str, Any]:
+    async def list_cases() -> JSONResponse:
         shown, damaged = await asyncio.to_thread(cases.summaries)
-        return {"cases": shown, "damaged": damaged}
+        return JSONResponse({"cases": shown, "damaged": damaged})
 
     @app.post("/api/cases", tags=["cases"], summary="Open a film", openapi_extra=_FILM_BODY)
     async def add(

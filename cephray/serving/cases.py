@@ -30,6 +30,7 @@ from cephray.serving.case import (
     pair_of,
     safe_name,
 )
+from cephray.serving.index import CaseIndex
 from cephray.storage import replace_bytes, replace_text
 
 THUMBNAILS = "thumbnails"
@@ -132,6 +133,7 @@ class CaseFolder:
             raise InputError(f"--cases {folder} cannot be written ({error.strerror})") from None
         self._writing = threading.Lock()
         self._rows: dict[str, _Row] = {}  # by the name of the case
+        self._index = CaseIndex(folder, _ID, self.read)
         for draft in folder.glob(".*.json.*"):  # of a process that was killed
             draft.unlink(missing_ok=True)
 
@@ -155,8 +157,12 @@ class CaseFolder:
             tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             _ = tree["revision"], tree["landmarks"], tree["automatic"]
             landmark_set = tree["landmark_set"]
+            if tree["film"] != name:  # a copy, whose changes would be written into the other
+                raise ValueError
         except FileNotFoundError:
             raise NoCaseError(f"there is no case {name!r}") from None
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error.strerror})") from None
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path} is no file of a case; remove it") from None
         if landmark_set != self.landmarks.name:
@@ -168,32 +174,7 @@ class CaseFolder:
 
     def summaries(self) -> tuple[list[dict[str, Any]], list[str]]:
         """Return what a list of cases shows of each, and a line for each damaged file."""
-        shown, damaged = [], []
-        for name in self.names():
-            try:
-                case = self.read(name)
-            except InputError as error:
-                damaged.append(str(error))
-                continue
-            keys = ("film", "title", "patient", "checked", "changed", "revision", "doubtful")
-            shown.append(
-                {key: case.get(key) for key in keys}
-                | {
-                    "corrected": sum(one["corrected"] for one in case["landmarks"]),
-                }
-            )
-        return shown, damaged
-
-    def find(self, digest: str) -> dict[str, Any] | None:
-        """Return the case of a film whose pixels have this digest, or None."""
-        for name in self.names():
-            try:
-                case = self.read(name)
-            except InputError:
-                continue
-            if case.get("digest") == digest:
-                return case
-        return None
+        return self._index.summaries()
 
     def add(self, title: str, pictures: Pictures, found: Found) -> dict[str, Any]:
         """Add a case, or return the one that has the same film.
@@ -204,9 +185,9 @@ class CaseFolder:
             found: what the network found on it.
         """
         with self._writing:
-            known = self.find(pictures.digest)
+            known = self._index.find(pictures.digest)
             if known is not None:
-                return known
+                return self.read(known)
             name = self._free_name(title)
             case = new_case(name, title, pictures.digest, found, self.landmarks)
             replace_bytes(self.film(name), pictures.png)

@@ -216,10 +216,42 @@ def test_a_damaged_file_is_named_and_the_others_are_shown(
 ) -> None:
     (folder.folder / "two.json").write_text('{"revision": 1')
     (folder.folder / "three.json").write_text("[]")
+    (folder.folder / "copy.json").write_bytes((folder.folder / "one.json").read_bytes())
+    points = [{"name": point["name"]} for point in case["landmarks"]]
+    (folder.folder / "four.json").write_text(
+        json.dumps(case | {"film": "four", "landmarks": points})
+    )
     shown, damaged = folder.summaries()
     assert [one["film"] for one in shown] == ["one"]
-    assert len(damaged) == 2
+    assert len(damaged) == 4
     assert all("is no file of a case" in line for line in damaged)
+
+
+def test_only_files_that_changed_are_read_again(
+    folder: CaseFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    true_read = folder._index._read
+    monkeypatch.setattr(folder._index, "_read", lambda name: read.append(name) or true_read(name))  # type: ignore[func-returns-value]
+    for number in range(3):
+        folder.add(f"film-{number}.png", Pictures.of(IMAGE + number), FOUND)
+    assert len(folder.summaries()[0]) == 3
+    read.clear()
+    assert len(folder.summaries()[0]) == 3
+    assert folder.add("again.png", Pictures.of(IMAGE), FOUND)["film"] == "film-0"
+    assert read == []
+    # Another program changes a file, removes one and adds one.
+    changed = folder.read("film-1") | {"remarks": "by hand", "patient": "other"}
+    (folder.folder / "film-1.json").write_text(json.dumps(changed))
+    (folder.folder / "film-2.json").unlink()
+    (folder.folder / "film-3.json").write_text(
+        json.dumps(folder.read("film-0") | {"film": "film-3"})
+    )
+    shown, _ = folder.summaries()
+    assert [(one["film"], one["patient"]) for one in shown] == [
+        ("film-0", ""), ("film-1", "other"), ("film-3", ""),
+    ]  # fmt: skip
+    assert sorted(read) == ["film-1", "film-3"]
 
 
 def test_cases_of_another_landmark_set_are_refused(
