@@ -46,11 +46,14 @@ class Guard:
     Args:
         app: the application.
         token: that requests must have, or None if none is asked for.
+        most: number of requests at a time; more are refused.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, most: int) -> None:
         self._app = app
         self._token = token
+        self._most = most
+        self._open = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or hand it on."""
@@ -66,13 +69,18 @@ class Guard:
             await send(message)
 
         answer = self._answer(scope, headers)
-        if answer is not None:
-            await answer(scope, receive, send_guarded)
-        else:
-            await self._app(scope, receive, send_guarded)
+        self._open += 1
+        try:
+            await (answer or self._app)(scope, receive, send_guarded)
+        finally:
+            self._open -= 1
 
     def _answer(self, scope: Scope, headers: Headers) -> Response | None:
         """Return why a request is refused, or the page's cookie, or None if it may go on."""
+        if self._open >= self._most:
+            refusal = _refusal(503, f"{self._open} requests are being answered; try again later")
+            refusal.headers["Retry-After"] = "5"
+            return refusal
         host = _name_of(headers.get("host", ""))
         if self._token is None and not is_loopback(host):
             return _refusal(421, "this server answers to 127.0.0.1 and localhost alone")

@@ -23,6 +23,7 @@ from cephray.landmarks import landmark_set
 from cephray.progress import quiet_stderr
 from cephray.serving.app import build_app
 from cephray.serving.cases import CaseFolder
+from cephray.serving.connections import Connection
 from cephray.serving.guard import Guard, is_loopback
 from cephray.serving.pool import Pool, start_serve, stop_serve
 from cephray.serving.replica import Network
@@ -33,6 +34,7 @@ from cephray.serving.uploads import Limits
 
 TOKEN_VARIABLE = "CEPHRAY_TOKEN"
 
+_FINISH_S = 8  # for requests in flight, when the server ends
 _STOP_S = 10.0
 _POLL_S = 0.5
 
@@ -124,7 +126,7 @@ def _serve(
             start_serve()
             pool.start(network)
             server = Server(cases, pool, teaching, given, limits, spacing_mm, analyses)
-            http = _http_server(server, token, limits)
+            http = http_server(server, token)
             thread = threading.Thread(
                 target=http.run, args=([listener],), name="cephray-http", daemon=True
             )
@@ -146,17 +148,24 @@ def _serve(
     raise request.stopped(f"and the server ended; the cases are in {cases.folder}")
 
 
-def _http_server(server: Server, token: str | None, limits: Limits) -> uvicorn.Server:
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+def http_server(server: Server, token: str | None) -> uvicorn.Server:
+    """Return the HTTP server of the routes, which is to be run with a socket.
+
+    Args:
+        server: what the routes share.
+        token: that requests must have, or None if none is asked for.
+    """
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # warnings tell of each bad request
     return uvicorn.Server(
         uvicorn.Config(
-            Guard(build_app(server), token),
-            log_level="warning",
+            Guard(build_app(server), token, server.limits.waiting * 4 + 64),
+            http=Connection,
+            ws="none",
+            log_level="error",
             access_log=False,
             server_header=False,
             timeout_keep_alive=30,
-            timeout_graceful_shutdown=5,
-            limit_concurrency=limits.waiting * 4 + 64,
+            timeout_graceful_shutdown=_FINISH_S,
         )
     )
 

@@ -14,18 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import uvicorn
 from numpy.typing import NDArray
 
 from cephray.clinical import Analysis
 from cephray.data import Original, cv2
 from cephray.data.synthetic.draw import draw_film, spacing_mm
 from cephray.landmarks import ISBI2015
-from cephray.serving.app import build_app
 from cephray.serving.cases import CaseFolder
-from cephray.serving.guard import Guard
 from cephray.serving.pool import Pool
 from cephray.serving.replica import Network
+from cephray.serving.running import http_server
 from cephray.serving.server import Server
 from cephray.serving.teaching import Teaching
 from cephray.serving.uploads import Limits
@@ -134,9 +132,7 @@ def make_server(
 @contextmanager
 def serving(server: Server, token: str | None = None) -> Iterator[str]:
     """Serve in a thread; yield the address."""
-    http = uvicorn.Server(
-        uvicorn.Config(Guard(build_app(server), token), log_level="warning", access_log=False)
-    )
+    http = http_server(server, token)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=http.run, args=([listener],), daemon=True)
         thread.start()

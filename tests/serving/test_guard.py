@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from starlette.responses import PlainTextResponse
 from starlette.testclient import TestClient
@@ -15,7 +17,7 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 def client(token: str | None, address: str = "http://127.0.0.1:8000") -> TestClient:
-    return TestClient(Guard(answer, token), base_url=address, follow_redirects=False)
+    return TestClient(Guard(answer, token, 9), base_url=address, follow_redirects=False)
 
 
 @pytest.mark.parametrize("name", ["127.0.0.1:8000", "localhost:8000", "[::1]:8000", "127.0.0.2"])
@@ -88,3 +90,20 @@ def test_every_answer_keeps_other_sites_out() -> None:
 )  # fmt: skip
 def test_only_this_machine_needs_no_token(host: str, expected: bool) -> None:
     assert is_loopback(host) is expected
+
+
+def test_more_requests_than_allowed_are_refused_like_others() -> None:
+    inner: list[Any] = []
+
+    async def asks_again(scope: Scope, receive: Receive, send: Send) -> None:
+        inner.append(TestClient(guard, base_url="http://127.0.0.1").get("/"))
+        await answer(scope, receive, send)
+
+    guard = Guard(asks_again, None, 1)
+    for _ in range(2):
+        assert TestClient(guard, base_url="http://127.0.0.1").get("/").text == "film"
+    refused = inner.pop()
+    assert refused.status_code == 503
+    assert refused.json() == {"error": "1 requests are being answered; try again later"}
+    assert refused.headers["retry-after"] == "5"
+    assert "content-security-policy" in refused.headers
