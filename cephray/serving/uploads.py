@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import tempfile
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import pydicom
 from PIL import Image
+from pydicom.filebase import DicomBytesIO
+from pydicom.filewriter import write_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
 from cephray.data import Original, read_film
 from cephray.data.dicom import is_dicom
@@ -22,7 +26,12 @@ KINDS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """Kinds of image files that are taken, as Pillow calls them, besides DICOM."""
 
 _SMALLEST_PX = 32
-_DEFLATED = "1.2.840.10008.1.2.1.99"
+_PREFIX_END = 132  # of a DICOM file: 128 bytes, and "DICM"
+_META_BEGIN = _PREFIX_END + 12  # after the element that holds the length of the others
+_DAMAGED = (
+    "the DICOM file is damaged or holds no picture; copy it again from its source, or export it as"
+    " PNG"
+)
 
 
 class KindError(InputError):
@@ -69,6 +78,8 @@ def film_of(content: bytes, limits: Limits) -> Original:
         # Of a fixed name: messages name the file, and the given name may be anything.
         path = Path(folder) / "film"
         path.write_bytes(content)
+        if is_dicom(content):
+            _inflate(path, limits)
         _require_size(_dicom_size(path) if is_dicom(content) else _image_size(path), limits)
         try:
             film = read_film(path)
@@ -110,17 +121,37 @@ def _image_size(path: Path) -> tuple[int, int]:
 def _dicom_size(path: Path) -> tuple[int, int]:
     """Return (width, height) by the elements of a DICOM file."""
     try:
-        syntax = pydicom.filereader.read_file_meta_info(path).TransferSyntaxUID
-        if syntax != _DEFLATED:
-            elements = ["Rows", "Columns"]
-            dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=elements)
-            return int(dataset.Columns), int(dataset.Rows)
+        elements = ["Rows", "Columns"]
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=elements)
+        return int(dataset.Columns), int(dataset.Rows)
     except Exception:  # pydicom raises errors of any type for damaged files
-        raise KindError(
-            "the DICOM file is damaged or holds no picture; copy it again from its source, or"
-            " export it as PNG"
-        ) from None
-    raise KindError(
-        "the DICOM file is compressed as a whole (Deflated), so that its size is not known; export"
-        " it without compression"
-    )
+        raise KindError(_DAMAGED) from None
+
+
+def _inflate(path: Path, limits: Limits) -> None:
+    """Rewrite a DICOM file that is compressed as a whole (Deflated) without the compression.
+
+    pydicom would unpack such a file without a limit, before any of its elements is known. Here it
+    may become no larger than a file that was sent so.
+    """
+    try:
+        meta = pydicom.filereader.read_file_meta_info(path)
+        if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
+            return
+        content = path.read_bytes()
+        begin = _META_BEGIN + int(meta.FileMetaInformationGroupLength)
+        most = int(limits.megabytes * 1e6)
+        unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
+        elements = unpacking.decompress(content[begin:], most + 1)
+        meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        file = DicomBytesIO()
+        file.write(content[:_PREFIX_END])
+        write_file_meta_info(file, meta, enforce_standard=False)
+    except Exception:  # pydicom raises errors of any type for damaged files
+        raise KindError(_DAMAGED) from None
+    if len(elements) > most:
+        raise SizeError(
+            f"the DICOM file unpacks to more than {limits.megabytes:g} MB; export it in fewer"
+            " pixels"
+        )
+    path.write_bytes(file.getvalue() + elements)

@@ -59,6 +59,10 @@ def dicom(
     return file.getvalue()
 
 
+def deflated(rows: int, columns: int, pixels: int = 64, **elements: Any) -> bytes:
+    return dicom(rows, columns, DeflatedExplicitVRLittleEndian, pixels, **elements)
+
+
 def archive() -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as writing:
@@ -97,7 +101,10 @@ HOSTILE: dict[str, tuple[bytes, int, str]] = {
     "tiny.png": (png(8, 8, 8), 413, "whole film"),
     "big.jpg": (JPEG.replace(b"\x00\x40\x00\x40", b"\xff\xff\xff\xff", 1), 413, "pixels"),
     "bomb.dcm": (dicom(60_000, 60_000), 413, "pixels"),
-    "deflated.dcm": (dicom(64, 64, DeflatedExplicitVRLittleEndian), 415, "Deflated"),
+    "deflated-bomb.dcm": (deflated(60_000, 60_000), 413, "pixels"),
+    "deflated-much.dcm": (deflated(64, 64, pixels=8_000_000), 413, "unpacks to more than 5 MB"),
+    "deflated-half.dcm": (deflated(640, 640, pixels=640 * 640)[:-300], 415, "DICOM"),
+    "deflated-broken.dcm": (deflated(64, 64)[:420] + bytes(100), 415, "DICOM"),
     "short.dcm": (dicom(640, 640, pixels=64), 415, "DICOM"),
     "broken.dcm": (bytes(128) + b"DICM" + bytes(range(256)), 415, "DICOM"),
     "../../../etc/cron.d/film.png": (b"* * * * * root true", 415, "no film"),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cephray.serving.uploads import KindError, Limits, SizeError, film_of
-from tests.serving.hostile import FILM, HOSTILE, JPEG, LIMIT_MB, dicom
+from tests.serving.hostile import FILM, HOSTILE, JPEG, LIMIT_MB, deflated, dicom
 from tests.serving.server import SIZE_PX
 
 LIMITS = Limits(megabytes=LIMIT_MB)
@@ -37,6 +37,19 @@ def test_films_are_read() -> None:
     film = film_of(dicom(48, 40, pixels=48 * 40), LIMITS)
     assert film.image.shape == (48, 40)
     assert np.ptp(film.image) > 200
+
+
+def test_a_dicom_file_that_is_compressed_as_a_whole_is_read() -> None:
+    packed = deflated(480, 400, pixels=480 * 400, PixelSpacing=[0.3, 0.3])
+    plain = dicom(480, 400, pixels=480 * 400, PixelSpacing=[0.3, 0.3])
+    assert len(packed) < len(plain) / 10
+    found, expected = film_of(packed, LIMITS), film_of(plain, LIMITS)
+    assert (found.image == expected.image).all()
+    assert found.spacing_mm == expected.spacing_mm == pytest.approx(0.3)
+    limit = len(plain) / 1e6
+    film_of(packed, Limits(megabytes=limit))
+    with pytest.raises(SizeError, match="unpacks to more than"):
+        film_of(packed, Limits(megabytes=limit - 0.01))
 
 
 def test_the_limits_are_those_given() -> None:
