@@ -47,6 +47,7 @@ class Teaching:
         self._process: subprocess.Popen[str] | None = None
         self._state: dict[str, Any] = {"state": "idle"}
         self._lock = threading.Lock()
+        shutil.rmtree(folder.folder / _WORK, ignore_errors=True)  # of a server that was killed
 
     @property
     def state(self) -> dict[str, Any]:
@@ -131,6 +132,7 @@ class Teaching:
             self._write(work, cases, name)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(work)],
+                stdin=subprocess.PIPE,  # closed when this process ends, however it ends
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -234,7 +236,22 @@ def teach(work: Path) -> None:
     write_facts(output, adaptation, figures)
 
 
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it has ended, even if it was killed.
+
+    Standard input is a pipe, which the system closes then.
+    """
+
+    def wait() -> None:
+        while os.read(0, 1024):
+            pass
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_parent()
     try:
         teach(Path(sys.argv[1]))
     except Exception as error:

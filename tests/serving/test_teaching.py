@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from cephray.config import load_config
@@ -99,6 +102,33 @@ def test_a_process_that_is_stopped_leaves_nothing(folder: CaseFolder) -> None:
     teaching.stop()
     assert ended(teaching)["state"] == "failed"
     assert teaching.taught() == []
+    assert not (folder.folder / ".teaching").exists()
+
+
+def test_a_process_ends_when_its_server_is_killed(folder: CaseFolder) -> None:
+    folder.close()
+    script = """if True:
+        import sys, time
+        from pathlib import Path
+        from cephray.landmarks import ISBI2015
+        from cephray.serving.cases import CaseFolder
+        from cephray.serving.teaching import Teaching
+
+        teaching = Teaching(CaseFolder(Path(sys.argv[1]), ISBI2015))
+        teaching.start(sys.argv[2:])
+        print(teaching._process.pid, flush=True)
+        time.sleep(60)
+    """
+    command = [sys.executable, "-c", script, str(folder.folder), *NAMES]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        taught = psutil.Process(int(server.stdout.readline()))
+        assert taught.is_running()
+        server.kill()
+    gone, _ = psutil.wait_procs([taught], timeout=20)  # it took minutes to teach
+    assert gone
+    assert (folder.folder / ".teaching").exists()
+    Teaching(CaseFolder(folder.folder, ISBI2015))
     assert not (folder.folder / ".teaching").exists()
 
 
