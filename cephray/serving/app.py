@@ -21,7 +21,13 @@ from cephray import __version__
 from cephray.errors import InputError, RunError
 from cephray.serving.bodies import LateError, LongError, read_json
 from cephray.serving.case import shown_name
-from cephray.serving.cases import ConflictError, NoCaseError, Pictures, Window
+from cephray.serving.cases import (
+    ConflictError,
+    NoCaseError,
+    Pictures,
+    SaveError,
+    Window,
+)
 from cephray.serving.exports import export
 from cephray.serving.pool import BusyError
 from cephray.serving.server import Server
@@ -39,6 +45,7 @@ _STATUS: tuple[tuple[type[Exception], int], ...] = (  # the most special first
     (LateError, 408),
     (InputError, 400),
     (BusyError, 503),
+    (SaveError, 507),
     (RunError, 500),
 )
 _FILM_BODY = {

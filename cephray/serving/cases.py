@@ -19,7 +19,7 @@ import filelock
 
 from cephray.data import GrayImage, cv2
 from cephray.drawing import encode_png
-from cephray.errors import InputError
+from cephray.errors import InputError, RunError
 from cephray.landmarks import LandmarkSet
 from cephray.serving.case import (
     FILMS,
@@ -31,7 +31,7 @@ from cephray.serving.case import (
     safe_name,
 )
 from cephray.serving.index import CaseIndex
-from cephray.storage import replace_bytes, replace_text
+from cephray.storage import replace_bytes
 
 THUMBNAILS = "thumbnails"
 
@@ -56,6 +56,10 @@ class ConflictError(InputError):
             " yours over it"
         )
         self.revision = revision
+
+
+class SaveError(RunError):
+    """Raised if a case cannot be written, for example because the disk is full."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,7 @@ class CaseFolder:
     """A folder of cases. One process at a time uses it.
 
     Args:
-        folder: it is created if it does not exist.
+        folder: it is created if it does not exist, for its owner alone.
         landmarks: the set of K landmarks of the cases.
 
     Raises:
@@ -120,8 +124,9 @@ class CaseFolder:
         self.folder = folder
         self.landmarks = landmarks
         try:
-            for part in (folder, folder / FILMS, folder / THUMBNAILS):
-                part.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # patients' films
+            for part in (FILMS, THUMBNAILS):
+                (folder / part).mkdir(exist_ok=True)
             self._process = filelock.FileLock(folder / ".lock")
             self._process.acquire(timeout=0)
         except filelock.Timeout:
@@ -183,6 +188,9 @@ class CaseFolder:
             title: file name of the film, as the user gave it.
             pictures: of the film.
             found: what the network found on it.
+
+        Raises:
+            SaveError: it cannot be written. Nothing is left of it.
         """
         with self._writing:
             known = self._index.find(pictures.digest)
@@ -190,9 +198,14 @@ class CaseFolder:
                 return self.read(known)
             name = self._free_name(title)
             case = new_case(name, title, pictures.digest, found, self.landmarks)
-            replace_bytes(self.film(name), pictures.png)
-            replace_bytes(self.thumbnail(name), pictures.thumbnail)
-            self._write(case)  # last: a case has its film
+            try:
+                self._save(self.film(name), pictures.png)
+                self._save(self.thumbnail(name), pictures.thumbnail)
+                self._write(case)  # last: a case has its film
+            except SaveError:
+                self.film(name).unlink(missing_ok=True)
+                self.thumbnail(name).unlink(missing_ok=True)
+                raise
         return case
 
     def change(
@@ -220,6 +233,7 @@ class CaseFolder:
             NoCaseError: there is none of this name.
             ConflictError: the case has another revision by now, and not by this window alone.
             InputError: a change is not valid.
+            SaveError: it cannot be written. The case stays as it was.
         """
         with self._writing:
             case = self.read(name)
@@ -291,7 +305,17 @@ class CaseFolder:
         self._rows.pop(case["film"], None)
         case["revision"] += 1
         case["changed"] = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        replace_text(self._path(case["film"]), json.dumps(case, indent=1, ensure_ascii=False))
+        text = json.dumps(case, indent=1, ensure_ascii=False)
+        self._save(self._path(case["film"]), text.encode())
+
+    def _save(self, path: Path, content: bytes) -> None:
+        try:
+            replace_bytes(path, content)
+        except OSError as error:
+            raise SaveError(
+                f"the case could not be saved ({error.strerror}); let --cases {self.folder} be"
+                " written to, and have space"
+            ) from None
 
 
 def _checked_name(name: str) -> str:

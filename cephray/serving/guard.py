@@ -1,8 +1,8 @@
 """Who may ask, and how much: the checks before any route, as an ASGI middleware.
 
 A server on 127.0.0.1 answers to that name alone, so that no page of another site can reach it
-through a name of its own (DNS rebinding), and takes no change from other sites' pages. A server on
-another address asks for a token as well.
+through a name of its own (DNS rebinding), and takes no change from other sites' pages. A server
+with a token answers to any name, since no other page knows the token.
 """
 
 from __future__ import annotations
@@ -93,7 +93,8 @@ class Guard:
         if given and self._is_token(given) and scope["path"] == "/":
             # Out of the address, where it would stay in the browser's history.
             redirect = RedirectResponse("/", status_code=303)
-            redirect.set_cookie(COOKIE, given, httponly=True, samesite="strict")
+            secure = scope.get("scheme") == "https"  # by a proxy on this machine
+            redirect.set_cookie(COOKIE, given, httponly=True, samesite="strict", secure=secure)
             return redirect
         bearer = headers.get("authorization", "").removeprefix("Bearer ")
         if self._is_token(bearer) or self._is_token(_cookie(headers.get("cookie", ""))):

@@ -56,7 +56,8 @@ def serve_cases(
     Args:
         folder: of the cases; it is created if it does not exist.
         host: address or name to listen on. All but this machine's own needs a token, which is
-            that of the environment variable `CEPHRAY_TOKEN`, or a random one.
+            that of the environment variable `CEPHRAY_TOKEN`, or a random one. If the variable is
+            set, this machine's own needs it too.
         port: to listen on; 0 takes a free one.
         checkpoints: paths or URIs; several make an ensemble. If empty, the network that was last
             chosen on the page, or the included one.
@@ -118,7 +119,7 @@ def _serve(
     if chosen is not None:
         path = str(teaching.path(chosen).resolve())
         network = {**given, "name": chosen, "checkpoints": [path]}
-    token = None if is_loopback(host) else _token()
+    token = None if is_loopback(host) and TOKEN_VARIABLE not in os.environ else _token()
     pool = Pool(replicas)
     with connected(verbose=False, show=show, dashboard=False), stop_signals() as request:
         try:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import io
 import json
 import threading
@@ -177,6 +178,18 @@ def test_an_unknown_mistake_is_a_sentence_without_details(
     answer = client.get("/api/export?to=csv")
     assert answer.status_code == 500
     assert answer.json() == {"error": "the server made a mistake, which its terminal shows"}
+
+
+def test_a_full_disk_is_a_status_of_its_own(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("cephray.serving.cases.replace_bytes", write)
+    answer = client.post("/api/cases?name=one.png", content=FILM)
+    assert answer.status_code == 507
+    assert "No space left" in answer.json()["error"]
 
 
 def test_a_dicom_film_keeps_its_spacing_and_loses_its_names(

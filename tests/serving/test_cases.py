@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import math
 import re
@@ -15,7 +16,14 @@ from cephray.data.synthetic.draw import draw_film
 from cephray.errors import InputError
 from cephray.landmarks import ISBI2015, landmark_set
 from cephray.serving.case import Found, points_of, radii_of, safe_name, shown_name
-from cephray.serving.cases import CaseFolder, ConflictError, NoCaseError, Pictures, Window
+from cephray.serving.cases import (
+    CaseFolder,
+    ConflictError,
+    NoCaseError,
+    Pictures,
+    SaveError,
+    Window,
+)
 from tests.serving.server import SIZE_PX, facts
 
 IMAGE, POINTS = draw_film(np.random.default_rng(0), SIZE_PX)
@@ -297,3 +305,26 @@ def test_a_removed_case_is_gone_with_its_film(folder: CaseFolder, case: dict[str
     assert not film.exists()
     with pytest.raises(NoCaseError):
         folder.read("one")
+
+
+def test_a_full_disk_is_said_and_nothing_is_half_there(
+    folder: CaseFolder, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(path: Path, content: bytes) -> int:
+        if len(content) > 10_000 or path.name.startswith(".one.json"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        with path.open("wb") as file:
+            return file.write(content)
+
+    before = sorted(folder.folder.rglob("*"))
+    monkeypatch.setattr(Path, "write_bytes", write)
+    with pytest.raises(SaveError, match=r"could not be saved .No space left"):
+        folder.change("one", 1, {"remarks": "x"})
+    with pytest.raises(SaveError, match=f"let --cases {folder.folder} be written to"):
+        folder.add("two.png", Pictures.of(255 - IMAGE), FOUND)
+    assert sorted(folder.folder.rglob("*")) == before
+    assert folder.read("one") == case
+
+
+def test_other_users_of_the_machine_cannot_read_the_films(folder: CaseFolder) -> None:
+    assert folder.folder.stat().st_mode & 0o777 == 0o700

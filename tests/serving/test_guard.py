@@ -73,7 +73,13 @@ def test_the_token_opens_as_header_and_becomes_a_cookie() -> None:
     cookie = redirect.headers["set-cookie"].lower()
     assert "httponly" in cookie
     assert "samesite=strict" in cookie
+    assert "secure" not in cookie
     assert asking.get("/predict").text == "film"
+
+
+def test_behind_a_proxy_with_tls_the_cookie_is_sent_by_tls_alone() -> None:
+    redirect = client(TOKEN, "https://films.example").get(f"/?token={TOKEN}")
+    assert "; secure" in redirect.headers["set-cookie"].lower()
 
 
 def test_every_answer_keeps_other_sites_out() -> None:
