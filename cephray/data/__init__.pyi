@@ -22,6 +22,7 @@ from .films import GrayImage as GrayImage
 from .films import Original as Original
 from .films import View as View
 from .films import check_spacing as check_spacing
+from .films import decode_film as decode_film
 from .films import read_film as read_film
 from .films import read_pixels as read_pixels
 from .films import view_film as view_film

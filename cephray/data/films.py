@@ -216,7 +216,19 @@ def read_film(path: str | Place) -> Original:
         RunError: If the object store cannot be reached.
     """
     path = place(path)
-    content = _content_of(path)
+    return decode_film(_content_of(path), path)
+
+
+def decode_film(content: bytes, path: Place | str) -> Original:
+    """Decode the content of a film's file; see `read_film`.
+
+    Args:
+        content: content of the file.
+        path: its path or name, for messages.
+
+    Raises:
+        InputError: If the content is empty, cut off, or not an image. The message is one line.
+    """
     if not content:
         raise InputError(f"film {path} is empty (0 bytes); copy it again from its source")
     if is_dicom(content):

@@ -6,19 +6,19 @@ The size of a film is read from its header, so that a small file that would unpa
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
+from io import BytesIO
 
 import pydicom
 from PIL import Image
+from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomBytesIO
 from pydicom.filewriter import write_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian
 
-from cephray.data import Original, read_film
+from cephray.data import Original, decode_film
 from cephray.data.dicom import is_dicom
 from cephray.errors import InputError
 
@@ -26,8 +26,7 @@ KINDS = ("BMP", "JPEG", "PNG", "TIFF", "WEBP")
 """Kinds of image files that are taken, as Pillow calls them, besides DICOM."""
 
 _SMALLEST_PX = 32
-_PREFIX_END = 132  # of a DICOM file: 128 bytes, and "DICM"
-_META_BEGIN = _PREFIX_END + 12  # after the element that holds the length of the others
+_META_BEGIN = 132  # of a DICOM file: after 128 bytes, and "DICM"
 _DAMAGED = (
     "the DICOM file is damaged or holds no picture; copy it again from its source, or export it as"
     " PNG"
@@ -74,17 +73,15 @@ def film_of(content: bytes, limits: Limits) -> Original:
         raise KindError("the film is empty (0 bytes); copy it again from its source")
     if len(content) > limits.megabytes * 1e6:
         raise SizeError(f"the film has more than {limits.megabytes:g} MB; save it in fewer pixels")
-    with tempfile.TemporaryDirectory(prefix="cephray-") as folder:
-        # Of a fixed name: messages name the file, and the given name may be anything.
-        path = Path(folder) / "film"
-        path.write_bytes(content)
-        if is_dicom(content):
-            _inflate(path, limits)
-        _require_size(_dicom_size(path) if is_dicom(content) else _image_size(path), limits)
-        try:
-            film = read_film(path)
-        except InputError as error:
-            raise KindError(str(error).replace(f"film {path}", "the film")) from None
+    if is_dicom(content):
+        content = _inflated(content, limits)
+        _require_size(_dicom_size(content), limits)
+    else:
+        _require_size(_image_size(content), limits)
+    try:
+        film = decode_film(content, "of a request")
+    except InputError as error:
+        raise KindError(str(error).replace("film of a request", "the film")) from None
     _require_size((film.image.shape[1], film.image.shape[0]), limits)
     return film
 
@@ -103,50 +100,55 @@ def _require_size(size_px: tuple[int, int], limits: Limits) -> None:
         )
 
 
-def _image_size(path: Path) -> tuple[int, int]:
+def _image_size(content: bytes) -> tuple[int, int]:
     """Return (width, height) by the header of an image file."""
     try:
-        with Image.open(path, formats=KINDS) as image:
+        with Image.open(BytesIO(content), formats=KINDS) as image:
             return image.size
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise SizeError("the film has far too many pixels; save it in fewer pixels") from None
     except Exception:  # Pillow raises errors of any type for damaged files
         pass
-    hint = ", but a zip archive: unpack it" if zipfile.is_zipfile(path) else ""
+    hint = ", but a zip archive: unpack it" if zipfile.is_zipfile(BytesIO(content)) else ""
     raise KindError(
         f"the file is no film{hint}; films are {', '.join(KINDS)} or DICOM files, and not damaged"
     )
 
 
-def _dicom_size(path: Path) -> tuple[int, int]:
+def _dicom_size(content: bytes) -> tuple[int, int]:
     """Return (width, height) by the elements of a DICOM file."""
     try:
         elements = ["Rows", "Columns"]
-        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=elements)
+        dataset = pydicom.dcmread(
+            BytesIO(content), stop_before_pixels=True, specific_tags=elements
+        )
         return int(dataset.Columns), int(dataset.Rows)
     except Exception:  # pydicom raises errors of any type for damaged files
         raise KindError(_DAMAGED) from None
 
 
-def _inflate(path: Path, limits: Limits) -> None:
-    """Rewrite a DICOM file that is compressed as a whole (Deflated) without the compression.
+def _inflated(content: bytes, limits: Limits) -> bytes:
+    """Return the content of a DICOM file without compression as a whole (Deflated).
 
     pydicom would unpack such a file without a limit, before any of its elements is known. Here it
     may become no larger than a file that was sent so.
     """
     try:
-        meta = pydicom.filereader.read_file_meta_info(path)
+        file = BytesIO(content)
+        file.seek(_META_BEGIN)
+        # The elements before the compressed ones, all of group 2.
+        meta = pydicom.filereader.read_dataset(
+            file, False, True, stop_when=lambda tag, *_: tag.group != 2
+        )
         if meta.TransferSyntaxUID != DeflatedExplicitVRLittleEndian:
-            return
-        content = path.read_bytes()
-        begin = _META_BEGIN + int(meta.FileMetaInformationGroupLength)
+            return content
         most = int(limits.megabytes * 1e6)
         unpacking = zlib.decompressobj(-zlib.MAX_WBITS)
-        elements = unpacking.decompress(content[begin:], most + 1)
+        elements = unpacking.decompress(file.read(), most + 1)
         meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        file = DicomBytesIO()
-        file.write(content[:_PREFIX_END])
-        write_file_meta_info(file, meta, enforce_standard=False)
+        plain = DicomBytesIO()
+        plain.write(content[:_META_BEGIN])
+        write_file_meta_info(plain, FileMetaDataset(meta), enforce_standard=False)
     except Exception:  # pydicom raises errors of any type for damaged files
         raise KindError(_DAMAGED) from None
     if len(elements) > most:
@@ -154,4 +156,4 @@ def _inflate(path: Path, limits: Limits) -> None:
             f"the DICOM file unpacks to more than {limits.megabytes:g} MB; export it in fewer"
             " pixels"
         )
-    path.write_bytes(file.getvalue() + elements)
+    return plain.getvalue() + elements

@@ -31,6 +31,17 @@ def test_a_hostile_file_is_refused_in_a_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_film_is_on_no_disk_while_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: object, **__: object) -> None:
+        raise AssertionError("a file is made")
+
+    monkeypatch.setattr("tempfile.mkdtemp", opened)
+    monkeypatch.setattr("tempfile.mkstemp", opened)
+    monkeypatch.setattr(Path, "write_bytes", opened)
+    for film in (FILM, JPEG, deflated(48, 40, pixels=48 * 40)):
+        film_of(film, LIMITS)
+
+
 def test_films_are_read() -> None:
     assert film_of(FILM, LIMITS).image.shape == SIZE_PX[::-1]
     assert film_of(JPEG, LIMITS).image.shape == (64, 64)
