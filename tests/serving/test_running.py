@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -18,6 +19,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import numpy as np
+import psutil
 import pytest
 
 from cephray.cli.__main__ import main
@@ -33,6 +35,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served") / "cases"
     with served(folder, "--host", "0.0.0.0", "--spacing", "0.1") as found:
         yield found
+        film, _ = draw(32)
+        with ThreadPoolExecutor(4) as clients:
+            waiting = [clients.submit(found.ask, "/predict", film) for _ in range(3)]
+            while found.ask("/health")[1]["waiting"] < 3 and not any(w.done() for w in waiting):
+                time.sleep(0.01)
+            found.process.send_signal(signal.SIGTERM)
+            assert [one.result()[0] for one in waiting] == [200] * 3  # those in flight
     assert found.process.returncode == 143
     assert any("stopped by SIGTERM" in line and str(folder) in line for line in found.lines)
 
@@ -84,6 +93,10 @@ def test_without_the_token_every_address_is_refused(server: Served) -> None:
 def test_two_hundred_predictions_by_eight_clients_are_all_answered(server: Served) -> None:
     films = [draw(20 + number)[0] for number in range(4)]
     alone = [server.ask("/predict", film)[1]["landmarks"] for film in films]
+    with ThreadPoolExecutor(8) as clients:  # batches of all sizes, so that memory is as it stays
+        list(clients.map(lambda number: server.ask("/predict", films[number % 4]), range(32)))
+    processes = [psutil.Process(server.process.pid), *server.replicas()]
+    memory = sum(process.memory_info().rss for process in processes)
 
     def ask(number: int) -> tuple[int, int, Any]:
         status, answer = server.ask(f"/predict?name={number}", films[number % 4])
@@ -93,6 +106,9 @@ def test_two_hundred_predictions_by_eight_clients_are_all_answered(server: Serve
     with ThreadPoolExecutor(8) as clients:
         answers = list(clients.map(ask, range(200)))
     print(f"200 predictions by 8 clients took {time.monotonic() - begun:.0f} s")
+    grown = sum(process.memory_info().rss for process in processes) / memory
+    print(f"memory of {memory / 1e9:.2f} GB became {grown:.3f} of that")
+    assert grown < 1.1
     assert [(number, status) for number, status, _ in answers] == [(n, 200) for n in range(200)]
     for number, _, answer in answers:
         assert answer["film"] == str(number)
