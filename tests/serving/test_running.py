@@ -42,6 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
                 time.sleep(0.01)
             found.process.send_signal(signal.SIGTERM)
             assert [one.result()[0] for one in waiting] == [200] * 3  # those in flight
+        found.process.wait(60)  # without a second signal
     assert found.process.returncode == 143
     assert any("stopped by SIGTERM" in line and str(folder) in line for line in found.lines)
 
