@@ -31,8 +31,10 @@ def test_a_second_look_sees_the_frame_of_the_first(
     write_dataset(tmp_path / "films", 6, size_px=(192, 240))
     once = small_config("data.fit=letterbox", "model.spread=true", "loss.error=laplace",
                         "loss.unit=mm", "model.offset_unit=window", "data.image_height=96",
-                        "inference.confidence=[0.5, 1.5]")  # fmt: skip
+                        "inference.confidence=[0.5, 1.5]",
+                        "inference.reframing=false")  # fmt: skip
     twice = once.model_copy(update={"inference": once.inference.model_copy(update={"looks": 2})})
+    keras.utils.set_random_seed(0)
     network = build_network(once)
     network.get_layer("detection").prior.assign(SHAPE)
     for name, config in (("once", once), ("twice", twice)):
@@ -59,7 +61,9 @@ def test_zooms_are_looks_of_their_own_and_count_alike(
 ) -> None:
     write_dataset(tmp_path / "films", 4, size_px=(192, 240))
     plain = small_config("data.fit=letterbox", "model.spread=true", "loss.error=laplace",
-                         "loss.unit=mm", "model.offset_unit=window")  # fmt: skip
+                         "loss.unit=mm", "model.offset_unit=window",
+                         "inference.reframing=false")  # fmt: skip
+    keras.utils.set_random_seed(0)
     network = build_network(plain)
     network.get_layer("detection").prior.assign(SHAPE)
     found = {}
@@ -130,9 +134,9 @@ def test_an_ensemble_is_the_mean_of_its_networks(
         assert np.abs(each[0].refined_norm - each[1].refined_norm).max() > 0.01
         for stage in ("coarse_norm", "refined_norm"):
             mean = np.mean([getattr(one, stage) for one in each], axis=0)
-            np.testing.assert_allclose(getattr(together, stage), mean, atol=1e-6)
+            np.testing.assert_allclose(getattr(together, stage), mean, atol=1e-5)
         spread_mm = np.prod([one.spread_mm for one in each], axis=0) ** (1 / 3)
-        np.testing.assert_allclose(together.spread_mm, spread_mm, rtol=1e-5)
+        np.testing.assert_allclose(together.spread_mm, spread_mm, rtol=1e-4)
 
 
 def test_an_ensemble_sees_the_same_images(
