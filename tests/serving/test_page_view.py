@@ -19,7 +19,7 @@ from tests.serving.server import (
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-from tests.serving.desk import A_POINT, FILM, NASION, POINTS, SELLA, Desk
+from tests.serving.desk import A_POINT, FILM, NASION, OTHER, OTHER_POINTS, POINTS, SELLA, Desk
 
 
 def test_the_view_zooms_at_the_cursor_and_pans(opened: Desk) -> None:
@@ -176,26 +176,118 @@ def test_the_page_of_the_api_lists_the_routes_and_predicts(desk: Desk, tmp_path:
     assert (answer["film"], len(answer["landmarks"])) == ("one.png", 19)
 
 
+def in_state(desk: Desk, state: str) -> None:
+    """Bring the page, on which a film is open, into a state."""
+    page = desk.page
+    if state == "all measures":
+        page.get_by_text("Analyses", exact=True).click()
+        for box in page.locator("#analyses input").all():
+            box.check()
+    elif state == "calibration":
+        page.get_by_role("button", name="Calibrate").click()
+    elif state == "superimposed":
+        page.locator("#other").select_option("two")
+        page.locator("#differences table").first.wait_for()
+    elif state == "a point in hand":
+        desk.drag(SELLA, 12, 0)
+        desk.point(SELLA).focus()
+        page.get_by_role("button", name="95 %").click()
+    elif state == "a fault":
+        page.set_input_files("#files", {"name": "x.png", "mimeType": "", "buffer": b"x"})
+        page.locator("#message").wait_for()
+    elif state == "keys":
+        page.get_by_text("What keys and pointers do").click()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("path", ["/#one", "/docs"])
+@pytest.mark.parametrize(
+    ("state", "width"),
+    [
+        ("empty", 1440),
+        ("film", 1440),
+        ("film", 390),
+        ("all measures", 1024),
+        ("calibration", 1440),
+        ("superimposed", 1440),
+        ("a point in hand", 1440),
+        ("a fault", 1440),
+        ("keys", 390),
+        ("api", 1440),
+    ],
+)
 def test_axe_finds_no_serious_fault(
-    browser: Browser, opened: Desk, path: str, scheme: Any
+    state: str, width: int, scheme: Any, browser: Browser, address: str, add: Callable[..., Any]
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    context = browser.new_context(bypass_csp=True, color_scheme=scheme)
-    page = context.new_page()
-    page.goto(opened.address + path)
-    page.wait_for_selector("body[data-ready]" if path == "/#one" else "h3")
-    page.wait_for_timeout(300)
-    violations = Axe().run(page).response["violations"]
+    context = browser.new_context(
+        bypass_csp=True, color_scheme=scheme, viewport={"width": width, "height": 900}
+    )
+    desk = Desk(context.new_page(), address)
+    if state == "api":
+        desk.page.goto(f"{address}/docs")
+        desk.page.wait_for_selector("h3")
+    elif state == "empty":
+        desk.load()
+    else:
+        add("one.png", FILM, POINTS, doubtful=["the film has hardly any contrast"])
+        add("two.png", OTHER, OTHER_POINTS)
+        desk.load("one")
+        desk.point(0).wait_for()
+        in_state(desk, state)
+    desk.page.wait_for_timeout(300)
+    found = Axe().run(desk.page).response
+    assert len(found["passes"]) >= 10  # it has looked
     serious = [
         (one["id"], [node["html"][:120] for node in one["nodes"][:3]])
-        for one in violations
+        for one in found["violations"]
         if one["impact"] in ("serious", "critical")
     ]
     assert serious == []
     context.close()
+
+
+NAMES = """() => [...document.querySelectorAll("#marks g.point[data-index] :is(text, .dot)")]
+  .map((one) => [one.tagName, one.parentNode.dataset.index, one.getBoundingClientRect()])
+  .map(([tag, index, { left, top, right, bottom }]) => [tag, index, left, top, right, bottom])"""
+
+
+def test_names_hide_neither_points_nor_each_other(opened: Desk) -> None:
+    found = opened.page.evaluate(NAMES)
+    assert len(found) == 38
+    for number, (tag, index, *box) in enumerate(found):
+        for other_tag, other_index, *other in found[number + 1 :]:
+            if "text" not in (tag, other_tag) or index == other_index:
+                continue
+            width = min(box[2], other[2]) - max(box[0], other[0])
+            height = min(box[3], other[3]) - max(box[1], other[1])
+            assert min(width, height) < 3, (tag, index, other_tag, other_index)  # of line spacing
+
+
+def test_a_page_without_a_film_shows_only_what_can_be_done(desk: Desk) -> None:
+    desk.load()
+    visible = "(all) => all.filter((one) => one.checkVisibility()).map((one) => one.id)"
+    assert desk.page.locator("main button").evaluate_all(visible) == ["teach"]
+    assert desk.page.locator("header button").evaluate_all(visible) == []
+    desk.drop(("one.png", FILM))
+    desk.point(0).wait_for()
+    assert desk.page.get_by_role("button", name="Print").is_visible()
+    desk.page.mouse.move(0, 0)
+    assert "Drag a point" in desk.page.locator("#help").inner_text()
+
+
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_the_form_of_the_ruler_is_seen_with_the_ruler(opened: Desk, size: tuple[int, int]) -> None:
+    opened.page.set_viewport_size({"width": size[0], "height": size[1]})
+    opened.page.get_by_role("button", name="Calibrate").click()
+    opened.page.wait_for_timeout(150)
+    parts = ["#ruler-set", "#length"]
+    boxes = [opened.page.locator(part).bounding_box() for part in parts]
+    boxes += [end.bounding_box() for end in opened.page.locator("#marks .ruler .dot").all()]
+    assert len(boxes) == 4
+    tops = [box["y"] for box in boxes if box]
+    assert len(tops) == 4
+    assert max(tops) - min(tops) < size[1] - 40
 
 
 MOVE = """async ([x, y]) => {

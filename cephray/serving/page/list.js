@@ -70,7 +70,7 @@ export class CaseList {
         "aria-current": one.film === this.current ? "true" : null, "data-case": one.film,
       },
       make("img", { src: api.thumbnailAddress(one.film), alt: "", loading: "lazy" }),
-      make("span", {}, one.title),
+      make("span", { title: one.title }, one.title),
       make("small", {}, one.patient),
       describe(one)))));
   }

@@ -63,7 +63,7 @@ async function show(name, known = null) {
     editing = new Editing(content);
     editing.addEventListener("change", changedSoon);
     editing.addEventListener("status", showStatus);
-    byId("viewer").classList.remove("empty");
+    document.body.classList.remove("empty");
     film.show(image);
     markers.edit(editing);
     list.select(name);
@@ -220,7 +220,7 @@ byId("ruler-cancel").addEventListener("click", stopCalibrating);
 byId("ruler-remove").addEventListener("click", () => editing.change({ ruler: null }));
 
 function showCalibrating(isOn) {
-  for (const id of ["ruler-length", "ruler-set", "ruler-cancel"]) byId(id).hidden = !isOn;
+  byId("ruler").hidden = !isOn;
   byId("calibrate").hidden = isOn;
   byId("ruler-remove").hidden = isOn || !editing?.now.ruler;
 }

@@ -3,9 +3,11 @@
 
 import { announce, byId, make, makeSvg, say, set } from "./elements.js";
 import { beforeFrame, cancel } from "./frames.js";
+import { placeNames } from "./labels.js";
 import { navigate } from "./navigation.js";
 
 const MAGNIFIER = 150, RADIUS = 4;
+const HINT = "Drag a point to correct it, or the film to move it; the wheel or two fingers zoom.";
 
 export class Markers {
   /** `film` is the Film below; `svg` covers its canvas; `options` returns what is to be shown. */
@@ -41,6 +43,7 @@ export class Markers {
     this.other = null;
     this.calibrating = null;
     this.order = [];
+    this.#help(null);
     const drawChanges = () => { if (editing === this.editing) this.#drawChanges(); };
     editing.addEventListener("change", () => beforeFrame(drawChanges));
     this.draw();
@@ -60,7 +63,19 @@ export class Markers {
     this.#order(shown.leastSureFirst);
     this.#drawOther(shown.lines);
     set(this.layers.points, "class", `points ${shown.labels ? "" : "nameless"}`);
+    if (shown.labels) this.#placeNames();
     this.#drawChanges();
+  }
+
+  #placeNames() {
+    const places = this.editing.now.points.map((point) => point && this.film.toCanvas(point));
+    const names = this.set.landmarks.map((one) => one.abbreviation);
+    placeNames(names, places).forEach(({ x, y, anchor }, index) => {
+      const text = this.points[index].querySelector("text");
+      set(text, "x", x);
+      set(text, "y", y);
+      set(text, "text-anchor", anchor);
+    });
   }
 
   /** Draw what has changed since it was drawn: in a drag, one point of many. */
@@ -214,6 +229,7 @@ export class Markers {
     const end = () => {
       apply();
       stop();
+      this.draw(); // names make way
       this.#announce(target);
     };
     const giveUp = () => {
@@ -280,7 +296,7 @@ export class Markers {
   #help(index) {
     const help = byId("help");
     if (index === null) {
-      say(help, "");
+      say(help, HINT);
       return;
     }
     const { name, abbreviation, definition } = this.set.landmarks[index];
