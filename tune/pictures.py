@@ -7,7 +7,6 @@ concern.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tune.evidence import Evidence
+from tune.importance import LEVEL_PERCENT, Importance, importances_of
 from tune.leaderboard import FAILED, FINISHED, PRUNED, Entry
 from tune.objectives import Objective
 from tune.space import Choice, Dimension, Integer, Real, Space, Value, short, short_names
@@ -95,9 +95,11 @@ def draw(
         add(SEARCH, "curves", caption, partial(_curves, entries=measured, objective=objectives[0]))
     for index, objective in enumerate(objectives):
         if not evidence.missing(objective):
-            shares = {names[key]: share for key, share in _importances(study, index).items()}
-            plot = partial(_importance, shares=shares)
-            caption = f"Importance for {objective.label}: PED-ANOVA of {evidence}"
+            plot = partial(_importance, importances=importances_of(study, index), keys=names)
+            caption = (
+                f"Importance for {objective.label}: PED-ANOVA of {evidence};"
+                f" the lines are {LEVEL_PERCENT:g} % intervals over resampled trials"
+            )
             add(VALUES, f"importance-{objective.key}", caption, plot)
         aim: dict[str, Any] = {"index": index, "objective": objective}
         plot = partial(_parallel, finished=finished, space=space, **aim)
@@ -176,21 +178,21 @@ def _pareto(figure: Figure, finished: Sequence[Entry], objectives: Sequence[Obje
     _legend_once(axes)
 
 
-def _importances(study: optuna.Study, index: int) -> dict[str, float]:
-    """Return each parameter's share in what makes the figure low."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that the good figures should be the low ones: they are
-        return optuna.importance.get_param_importances(
-            study, target=lambda trial: trial.values[index]
-        )
-
-
-def _importance(figure: Figure, shares: dict[str, float]) -> None:
+def _importance(figure: Figure, importances: Sequence[Importance], keys: dict[str, str]) -> None:
     axes = _axes(figure, "share", "")
-    names = sorted(shares, key=lambda name: shares[name])
-    bars = axes.barh(names, [shares[name] for name in names], color=BLUE, height=0.6)
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=9)
-    axes.margins(x=0.15)
+    ordered = sorted(importances, key=lambda one: one.share)
+    axes.barh(
+        [keys[one.key] for one in ordered],
+        [one.share for one in ordered],
+        xerr=[
+            [max(0.0, one.share - one.low) for one in ordered],
+            [max(0.0, one.high - one.share) for one in ordered],
+        ],
+        color=BLUE,
+        height=0.6,
+        error_kw={"ecolor": GREY, "capsize": 3},
+    )
+    axes.set_xlim(left=0)
 
 
 def _parallel(

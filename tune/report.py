@@ -20,7 +20,9 @@ from rich.table import Table
 from cephray.cli import Parser, run_command
 from cephray.report import fill, png_uri
 from cephray.storage import replace_text
+from tune.confirmation import load_confirmation
 from tune.evidence import Evidence
+from tune.interactive import INTERACTIVE, write_interactive
 from tune.leaderboard import BEST, FINISHED, LEADERBOARD, Entry, write_results
 from tune.outcome import trial_folder
 from tune.pictures import Picture, draw
@@ -37,6 +39,7 @@ def report(settings: Settings, study: optuna.Study) -> list[Entry]:
     """Write everything, and show the leaderboard; return its entries.
 
     Raises:
+        InputError: the confirmation is broken.
         OSError: a file could not be written.
     """
     entries = write_results(settings, study)
@@ -45,6 +48,7 @@ def report(settings: Settings, study: optuna.Study) -> list[Entry]:
         study, entries, settings.space, settings.objectives, settings.output / PICTURES, evidence
     )
     replace_text(settings.output / PAGE, _page(settings, entries, pictures, evidence))
+    write_interactive(study, settings.objectives, settings.output)
     show(settings, entries)
     return entries
 
@@ -71,10 +75,14 @@ def show(settings: Settings, entries: Sequence[Entry]) -> None:
         if entry.reason:
             console.print(f"trial {entry.trial} failed: {entry.reason}", soft_wrap=True)
     evidence = evidence_of(settings, entries)
-    notes = [f"Figures rest on {evidence}.", *_notes(settings, evidence)]
+    notes = [
+        f"Figures rest on {evidence}.",
+        *_notes(settings, evidence),
+        _confirmed(settings, entries),
+    ]
     for note in notes if entries else ():
         console.print(note, soft_wrap=True)
-    for name in (LEADERBOARD, BEST, PAGE):
+    for name in (LEADERBOARD, BEST, PAGE, INTERACTIVE):
         if (settings.output / name).exists():
             console.print(f"{settings.output / name}", soft_wrap=True)
 
@@ -84,6 +92,20 @@ def _notes(settings: Settings, evidence: Evidence) -> list[str]:
     warning = evidence.warning
     notes = [f"{warning[0].upper()}{warning[1:]}."] if warning else []
     return notes + [text for o in settings.objectives if (text := evidence.missing(o))]
+
+
+def _confirmed(settings: Settings, entries: Sequence[Entry]) -> str:
+    """Say whether the best trial beats the baseline, or how to find out."""
+    best = next((entry.trial for entry in entries if entry.is_best), None)
+    if best is None or best == 0:
+        return "No trial is better than the baseline."
+    confirmation = load_confirmation(settings.output)
+    if confirmation is not None and confirmation.trial == best:
+        return str(confirmation)
+    return (
+        "The best trial was chosen by its own error, which is therefore too low. Whether it beats "
+        f"the baseline is told by: python -m tune.confirm --output {settings.output}"
+    )
 
 
 def _columns(settings: Settings) -> list[str]:
@@ -139,6 +161,7 @@ def _page(
         failed=[entry for entry in entries if entry.reason],
         sections=sections,
         evidence=evidence,
+        confirmed=_confirmed(settings, entries) if entries else "",
         notes=_notes(settings, evidence) if entries else [],
         folder=trial_folder(Path(), best.trial) if best else None,
     )

@@ -20,11 +20,23 @@ import pytest
 
 from cephray.cli.__main__ import _parser as cephray_parser
 from cephray.data import write_dataset
+from tune.confirm import _parser as confirm_parser
 from tune.search import _parser as search_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "CONTRIBUTING.md", *sorted(f"docs/{p.name}" for p in ROOT.glob("docs/*.md")))
-OTHERS = ("curl", "export", "ray", "pip", "pytest", ".venv/bin/pytest", "aws", "docker", "kubectl")
+OTHERS = (
+    "curl",
+    "export",
+    "ray",
+    "pip",
+    "pytest",
+    ".venv/bin/pytest",
+    "aws",
+    "docker",
+    "kubectl",
+    "optuna-dashboard",
+)
 SLOW = ("docs/predict.md", "docs/train.md", "docs/search.md")  # a minute or more each
 BLOCK = re.compile(
     r"(?:<!-- not run: (?P<reason>.+?) -->\n)?```(?P<kind>bash|python)\n(?P<text>.*?)```",
@@ -111,6 +123,8 @@ def test_options_of_what_is_not_run_are_valid(block: Block) -> None:
             cephray_parser().parse_args(words[1:])
         elif words[:3] == ["python", "-m", "tune.search"]:
             search_parser().parse_args(words[3:])
+        elif words[:3] == ["python", "-m", "tune.confirm"]:
+            confirm_parser().parse_args(words[3:])
         elif words[0] == "make":
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])

@@ -16,6 +16,7 @@ import pytest
 from cephray.config import load_config, override
 from tests.tune.conftest import SPACE, run, tell
 from tune.follow import forget_checkpoints
+from tune.interactive import INTERACTIVE
 from tune.leaderboard import leaderboard, write_results
 from tune.objectives import MRE
 from tune.outcome import (
@@ -124,6 +125,29 @@ def test_the_page_holds_everything_and_loads_nothing(
     said = capsys.readouterr().out
     for reason in REASONS:
         assert reason in said
+
+
+def test_interactive_pictures_are_on_one_page_that_loads_nothing(
+    search: StudySearch, settings: Settings
+) -> None:
+    report(settings, search.study)
+    page = (settings.output / INTERACTIVE).read_text()
+    parser = _Sources()
+    parser.feed(page)
+    assert parser.sources == []
+    assert "link" not in parser.tags
+    assert page.count("Plotly.newPlot(") >= 4
+    for key in SPACE.dimensions:
+        assert key in page
+
+
+def test_a_report_without_plotly(
+    search: StudySearch, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tune.interactive.find_spec", lambda name: None)
+    report(settings, search.study)
+    assert (settings.output / PAGE).exists()
+    assert not (settings.output / INTERACTIVE).exists()
 
 
 def test_a_report_of_nothing_yet(make_search: MakeSearch, settings: Settings) -> None:
