@@ -38,7 +38,7 @@ _NEGATIVE = -0.2
 
 _LARGEST_TURN_DEG = 45.0  # from which another quarter turn is nearer to upright
 
-LARGEST_RADIUS = 0.15
+LARGEST_RADIUS = 0.17
 """Median 95 % radius, as a fraction of the shape's size, above which a result is doubtful.
 
 It is twice the largest such value on the training films of the checkpoint in the package.
