@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.trial import TrialState
@@ -52,7 +53,7 @@ def write_interactive(
         else:
             figures.append(visualization.plot_intermediate_values(study))
         for index, objective in enumerate(objectives):
-            target = {
+            target: dict[str, Any] = {
                 "target": lambda trial, index=index: trial.values[index],
                 "target_name": objective.title,
             }

@@ -47,9 +47,11 @@ def report(settings: Settings, study: optuna.Study) -> list[Entry]:
     pictures = draw(
         study, entries, settings.space, settings.objectives, settings.output / PICTURES, evidence
     )
-    replace_text(settings.output / PAGE, _page(settings, entries, pictures, evidence))
+    confirmed = _confirmed(settings, entries)
+    page = _page(settings, entries, pictures, evidence, confirmed)
+    replace_text(settings.output / PAGE, page)
     write_interactive(study, settings.objectives, settings.output)
-    show(settings, entries)
+    show(settings, entries, evidence, confirmed)
     return entries
 
 
@@ -59,8 +61,15 @@ def evidence_of(settings: Settings, entries: Sequence[Entry]) -> Evidence:
     return Evidence(finished, settings.search.validation_films)
 
 
-def show(settings: Settings, entries: Sequence[Entry]) -> None:
-    """Print the leaderboard, and what is to be borne in mind about it."""
+def show(settings: Settings, entries: Sequence[Entry], evidence: Evidence, confirmed: str) -> None:
+    """Print the leaderboard, and what is to be borne in mind about it.
+
+    Args:
+        settings: of the search.
+        entries: of the leaderboard.
+        evidence: what the figures rest on.
+        confirmed: whether the best trial beats the baseline, or how to find out.
+    """
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = WIDTH
@@ -74,12 +83,7 @@ def show(settings: Settings, entries: Sequence[Entry]) -> None:
     for entry in entries:
         if entry.reason:
             console.print(f"trial {entry.trial} failed: {entry.reason}", soft_wrap=True)
-    evidence = evidence_of(settings, entries)
-    notes = [
-        f"Figures rest on {evidence}.",
-        *_notes(settings, evidence),
-        _confirmed(settings, entries),
-    ]
+    notes = [f"Figures rest on {evidence}.", *_notes(settings, evidence), confirmed]
     for note in notes if entries else ():
         console.print(note, soft_wrap=True)
     for name in (LEADERBOARD, BEST, PAGE, INTERACTIVE):
@@ -95,7 +99,9 @@ def _notes(settings: Settings, evidence: Evidence) -> list[str]:
 
 
 def _confirmed(settings: Settings, entries: Sequence[Entry]) -> str:
-    """Say whether the best trial beats the baseline, or how to find out."""
+    """Say whether the best trial beats the baseline, or how to find out; "" without trials."""
+    if not entries:
+        return ""
     best = next((entry.trial for entry in entries if entry.is_best), None)
     if best is None or best == 0:
         return "No trial is better than the baseline."
@@ -134,6 +140,7 @@ def _page(
     entries: Sequence[Entry],
     pictures: Sequence[Picture],
     evidence: Evidence,
+    confirmed: str,
 ) -> str:
     """Fill the page: pictures are written into it, and nothing is loaded from elsewhere."""
     keys = list(settings.space.dimensions)
@@ -161,7 +168,7 @@ def _page(
         failed=[entry for entry in entries if entry.reason],
         sections=sections,
         evidence=evidence,
-        confirmed=_confirmed(settings, entries) if entries else "",
+        confirmed=confirmed,
         notes=_notes(settings, evidence) if entries else [],
         folder=trial_folder(Path(), best.trial) if best else None,
     )
