@@ -310,7 +310,7 @@ class CaseFolder:
 
     def _save(self, path: Path, content: bytes) -> None:
         try:
-            replace_bytes(path, content)
+            replace_bytes(path, content, durable=True)
         except OSError as error:
             raise SaveError(
                 f"the case could not be saved ({error.strerror}); let --cases {self.folder} be"

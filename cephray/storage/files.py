@@ -18,7 +18,7 @@ def replace_text(path: Place, text: str) -> None:
     replace_bytes(path, text.encode())
 
 
-def replace_bytes(path: Place, content: bytes) -> None:
+def replace_bytes(path: Place, content: bytes, durable: bool = False) -> None:
     """Write a small file atomically.
 
     The content is written to a temporary file in the same folder, which then replaces the file.
@@ -26,6 +26,8 @@ def replace_bytes(path: Place, content: bytes) -> None:
     Args:
         path: path of the file. Its folder must exist.
         content: content of the file.
+        durable: whether the content is on the disk when this returns, so that a power cut leaves
+            the earlier file or the new one. This takes some milliseconds more.
 
     Raises:
         OSError: If the file cannot be written. An earlier file at this path is kept.
@@ -36,7 +38,11 @@ def replace_bytes(path: Place, content: bytes) -> None:
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        draft.write_bytes(content)
+        with draft.open("wb") as file:
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         draft.replace(path)
     except OSError:
         draft.unlink(missing_ok=True)

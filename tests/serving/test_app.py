@@ -183,7 +183,7 @@ def test_an_unknown_mistake_is_a_sentence_without_details(
 def test_a_full_disk_is_a_status_of_its_own(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(path: Path, content: bytes) -> None:
+    def write(path: Path, content: bytes, durable: bool) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("cephray.serving.cases.replace_bytes", write)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import json
 import math
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -310,14 +311,12 @@ def test_a_removed_case_is_gone_with_its_film(folder: CaseFolder, case: dict[str
 def test_a_full_disk_is_said_and_nothing_is_half_there(
     folder: CaseFolder, case: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write(path: Path, content: bytes) -> int:
-        if len(content) > 10_000 or path.name.startswith(".one.json"):
+    def flush(file: int) -> None:
+        if os.fstat(file).st_size > 10_000 or ".one.json" in os.readlink(f"/proc/self/fd/{file}"):
             raise OSError(errno.ENOSPC, "No space left on device")
-        with path.open("wb") as file:
-            return file.write(content)
 
     before = sorted(folder.folder.rglob("*"))
-    monkeypatch.setattr(Path, "write_bytes", write)
+    monkeypatch.setattr("cephray.storage.files.os.fsync", flush)
     with pytest.raises(SaveError, match=r"could not be saved .No space left"):
         folder.change("one", 1, {"remarks": "x"})
     with pytest.raises(SaveError, match=f"let --cases {folder.folder} be written to"):

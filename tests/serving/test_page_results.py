@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import unicodedata
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -131,8 +132,29 @@ def test_two_films_are_superimposed_on_sella_and_nasion(
     fhi = [float(text.replace("−", "-")) for text in cells["FHI"]]
     assert fhi == pytest.approx([before[5], now[5], now[5] - before[5]], abs=0.0011)
     assert abs(fhi[2]) > 0.005
+    text = " ".join(printed(opened).split())
+    assert "two.png. The other film is drawn in pink" in text
+    change = re.escape(f"{now[5] - before[5]:+.3f}")
+    assert re.search(rf"FHI {now[5]:.3f} ± \d\.\d+ {change}", text)
     opened.page.get_by_label("An earlier or later film").select_option("")
     assert circles.count() == 0
+    opened.page.get_by_text("Analyses", exact=True).click()
+    for box in opened.page.locator("#analyses input").all()[1:]:
+        box.check()
+    opened.page.get_by_label("An earlier or later film").select_option("two")
+    circles.first.wait_for(state="attached")
+    assert "two.png" in printed(opened)
+    opened.page.get_by_label("An earlier or later film").select_option("")
+    assert "two.png" not in printed(opened)
+
+
+def printed(desk: Desk) -> str:
+    """Print the page, and return the text of the one page of paper."""
+    from pypdf import PdfReader
+
+    pdf = PdfReader(io.BytesIO(desk.page.pdf(prefer_css_page_size=True)))
+    assert len(pdf.pages) == 1
+    return unicodedata.normalize("NFKC", pdf.pages[0].extract_text())  # without ligatures
 
 
 def test_the_print_is_one_page_with_all_measures(opened: Desk) -> None:

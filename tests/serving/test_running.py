@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
@@ -241,6 +242,37 @@ def test_in_the_browser_five_films_teach_a_network_that_is_chosen(
     print(f"mean error on a film that was not taught: {errors[0]:.1f} px, then {errors[1]:.1f} px")
     assert errors[1] < errors[0] - 5
     page.close()
+
+
+# Seconds from the drop of a film to the first frame with its points.
+TIME = """async (content) => {
+  const bytes = Uint8Array.from(atob(content), (one) => one.charCodeAt(0));
+  const transfer = new DataTransfer();
+  transfer.items.add(new File([bytes], "timed.png", { type: "image/png" }));
+  const before = location.hash, begun = performance.now();
+  document.querySelector("#stage").dispatchEvent(
+    new DragEvent("drop", { dataTransfer: transfer, bubbles: true, cancelable: true }));
+  while (location.hash === before || document.querySelectorAll("#marks g.point").length < 19) {
+    await new Promise(requestAnimationFrame);
+  }
+  await new Promise(requestAnimationFrame);
+  return (performance.now() - begun) / 1000;
+}"""
+
+
+@pytest.mark.slow
+def test_a_film_has_its_points_in_a_second_and_a_half(browser: Browser, server: Served) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    page = context.new_page()
+    page.goto(f"{server.address.replace('0.0.0.0', '127.0.0.1')}/?token={TOKEN}")
+    page.wait_for_selector("body[data-ready]")
+    taken_s = []
+    for number in range(8):
+        film, _ = draw(60 + number, (1935, 2400))
+        taken_s.append(page.evaluate(TIME, base64.b64encode(film).decode()))
+    context.close()
+    print("seconds from film to points:", ", ".join(f"{one:.2f}" for one in taken_s))
+    assert np.median(taken_s[2:]) <= 1.5
 
 
 def saving(folder: str, pipe: Any) -> None:

@@ -40,7 +40,7 @@ const list = new CaseList({ onopen: show, onfault: fault });
 const networks = new Networks({
   checked: () => list.cases.filter((one) => one.checked).map((one) => one.film), onfault: fault,
 });
-let editing = null, other = null, measured = [], deviations = null, pause = null;
+let editing = null, other = null, compared = null, measured = [], deviations = null, pause = null;
 
 function fault(text, ...buttons) {
   const element = byId("message");
@@ -301,8 +301,10 @@ byId("other").addEventListener("change", async (event) => {
   }
 });
 
+/** Compare with the other film; the page shows what comes of it, and `compared` keeps it. */
 function compare() {
   byId("differences").replaceChildren();
+  compared = null;
   say(byId("compare-note"), "");
   if (!other) {
     markers.superimpose(null);
@@ -311,10 +313,12 @@ function compare() {
   const { points, reason } = superimpose(editing.now.points, editing.spacing, other.now.points,
     other.spacing, setup.upright);
   markers.superimpose(points ?? null);
-  say(byId("compare-note"), reason ?? "The other film is drawn in pink, on sella and the line to"
-    + " nasion. Differences are this film minus the other.");
+  const note = reason ?? "The other film is drawn in pink, on sella and the line to nasion."
+    + " Differences are this film minus the other.";
+  say(byId("compare-note"), note);
   const before = measureFilm(setup, chosen, other.now.points, other.spacing, true);
   fillDifferences(byId("differences"), measured, before, ["other", "this"]);
+  compared = { title: other.case.title, points: points ?? null, measured: before, note };
 }
 
 // To take away
@@ -363,7 +367,7 @@ function report() {
   if (!editing) return;
   changedAndPaused();
   fillReport(byId("report"), {
-    editing, film, set: landmarkSet, measured, deviations, version: setup.version,
+    editing, film, set: landmarkSet, measured, deviations, compared, version: setup.version,
   });
 }
 addEventListener("beforeprint", report);
