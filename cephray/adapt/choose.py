@@ -98,8 +98,9 @@ class Trials:
         self.films = films
         self.marks_norm = np.stack([seen.film.landmarks_norm for seen in films])
         self.extent_mm = np.array([seen.film.extent_mm for seen in films])[:, None]
-        found = [network.follow(seen, network.last)[0] for seen in films]
+        found, spreads = zip(*(network.follow(seen, network.last) for seen in films), strict=True)
         self.offsets = (self.marks_norm - np.stack(found)) / network.unit  # [N, K, 2]
+        self._spreads = None if spreads[0] is None else np.stack(spreads)  # [N, K]
 
     @property
     def offsets_mm(self) -> FloatArray:
@@ -110,7 +111,9 @@ class Trials:
     def learn(self, films: Sequence[int]) -> Lesson:
         """Return what films tell, given by their indices."""
         sums = total([self.films[i].sums for i in films])
-        return Lesson(sums, *shrinkage(self.offsets[list(films)]))
+        chosen = list(films)
+        spreads = None if self._spreads is None else self._spreads[chosen]
+        return Lesson(sums, *shrinkage(self.offsets[chosen], spreads))
 
     def fit(self, candidate: Candidate, lesson: Lesson) -> LastLayer:
         """Fit a change to what films tell."""
@@ -154,12 +157,22 @@ class Trials:
 
 
 def choose(validations: Sequence[Validation]) -> int:
-    """Return the index of the candidate with the smallest error.
+    """Return the index of the candidate to take.
+
+    An offset that is shrunk does little harm, and is taken if its error is smaller. A change of
+    more is taken only if it is better by more than a standard error, for with few films the
+    smallest error is often one of chance.
 
     Args:
         validations: of `CANDIDATES`, from the smallest change to the largest.
     """
-    return int(np.argmin([film_means(one.errors_mm).mean() for one in validations]))
+    errors = [film_means(one.errors_mm) for one in validations]
+    chosen = int(np.argmin([one.mean() for one in errors[:2]]))
+    for index, larger in enumerate(errors[2:], 2):
+        gains = errors[chosen] - larger
+        if len(gains) > 1 and gains.mean() > gains.std(ddof=1) / math.sqrt(len(gains)):
+            chosen = index
+    return chosen
 
 
 def _join(parts: Sequence[Validation], back: NDArray[np.int64]) -> Validation:

@@ -18,12 +18,12 @@ from scipy.linalg import cho_factor, cho_solve
 FloatArray = NDArray[np.floating[Any]]
 
 # The variance of a landmark's offset over films is estimated together with that of all landmarks,
-# as if this many films more had shown their mean.
-_PRIOR_FILMS = 4.0
+# as if this many films more had shown what is expected from them.
+_PRIOR_FILMS = 2.0
 # Standard deviations of the mixture's components, in those of a mean offset, and how many
 # landmarks each component counts for besides those of the data.
 _SCALES = np.array([0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0])
-_PRIOR_COUNTS = np.array([3.0, 1.0, 1.0, 0.3, 0.3, 0.3, 0.3])
+_PRIOR_COUNT = 0.3
 _EM_STEPS = 100
 _BIAS_RIDGE = 1e-6  # keeps the equations solvable where a landmark is not marked
 
@@ -67,18 +67,24 @@ def moments(hidden: FloatArray, distances: FloatArray) -> Moments:
     return Moments(turned @ inputs, turned @ wanted, known.sum(axis=0).astype(np.float64))
 
 
-def shrinkage(offsets: FloatArray) -> tuple[FloatArray, FloatArray]:
+def shrinkage(
+    offsets: FloatArray, spreads: FloatArray | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Return the mean offset of each landmark, and by what factor to shrink it.
 
     The true offsets are taken to be drawn from a mixture of normal distributions around 0, whose
     weights are estimated from all landmarks together. Many small offsets beside a few large ones
     are then shrunk as they should be. The factor is that of the posterior mean.
 
+    Few films say little about how much the marks of a landmark vary. The spread that the network
+    expects says in what ratio to those of other landmarks.
+
     Source: Stephens, False discovery rates: a new deal, Biostatistics, 2017 (adaptive shrinkage).
 
     Args:
         offsets: [N, K, 2], distances from the network's landmarks to the marks on N films; NaN
             where a landmark is not marked.
+        spreads: [N, K], spreads that the network expects, in any unit; None if it estimates none.
 
     Returns:
         Means [K, 2], 0 where a landmark is not marked at all; and factors [K] from 0 to 1.
@@ -91,9 +97,10 @@ def shrinkage(offsets: FloatArray) -> tuple[FloatArray, FloatArray]:
     freedom = np.maximum(count - 1, 0)
     if not freedom.sum():
         return means, np.zeros(len(means))
-    common = squares.sum() / freedom.sum()
+    share = np.ones(len(means)) if spreads is None else (spreads**2).mean(axis=0)
+    expected = share * squares.sum() / (share * freedom).sum()
     # Of the mean, along one axis.
-    noise = (squares + _PRIOR_FILMS * common) / (freedom + _PRIOR_FILMS) / 2
+    noise = (squares + _PRIOR_FILMS * expected) / (freedom + _PRIOR_FILMS) / 2
     noise = np.maximum(noise, 1e-12) / np.maximum(count, 1)
     variances = np.median(noise) * _SCALES**2  # [J], of the components
     density = _density(means, noise[:, None] + variances)  # [K, J]
@@ -101,7 +108,7 @@ def shrinkage(offsets: FloatArray) -> tuple[FloatArray, FloatArray]:
     for _ in range(_EM_STEPS):
         shares = weights * density
         shares /= shares.sum(axis=1, keepdims=True)
-        weights = shares[count > 0].sum(axis=0) + _PRIOR_COUNTS
+        weights = shares[count > 0].sum(axis=0) + _PRIOR_COUNT
         weights /= weights.sum()
     factors = (shares * variances / (variances + noise[:, None])).sum(axis=1)
     return means, np.where(count > 0, factors, 0.0)

@@ -112,6 +112,20 @@ def test_large_offsets_are_hardly_shrunk_and_noise_is() -> None:
     assert (factors <= 1).all()
 
 
+def test_spreads_tell_which_offsets_are_noise() -> None:
+    # Three films say little about how much each landmark varies; the ratio of spreads is known.
+    rng = np.random.default_rng(3)
+    spread = np.geomspace(0.3, 3.0, 19)
+    errors: dict[str, list[Any]] = {"known": [], "unknown": []}
+    for _ in range(300):
+        true = rng.normal(0, 1.0, (19, 2))
+        offsets = true + spread[:, None] * rng.normal(0, 1, (3, 19, 2))
+        for name, spreads in (("known", np.tile(7 * spread, (3, 1))), ("unknown", None)):
+            means, factors = shrinkage(offsets, spreads)
+            errors[name].append(((means * factors[:, None] - true) ** 2).sum(axis=-1).mean())
+    assert np.mean(errors["known"]) < 0.97 * np.mean(errors["unknown"])
+
+
 def test_nothing_is_learnt_from_one_film_or_from_no_marks() -> None:
     _, factors = shrinkage(np.ones((1, 4, 2)))
     assert not factors.any()

@@ -1,9 +1,11 @@
 // The report of a film on one page of A4, for the browser's print.
 
 import { make } from "./elements.js";
+import { placeNames } from "./labels.js";
 import { commonGroup, deviationText, digitsOf, normCell, number, signed, titleOf } from "./tables.js";
 
 const HEIGHT = 1400; // of the picture, pixels
+const NAME_SCALE = 2; // of names in the picture, by which they are larger than those of the page
 const OTHER = "#ff79c6"; // colour of the other film
 const MOST_LARGE = 30, MOST_MEDIUM = 60; // lines of measures that fit in large and medium type
 
@@ -25,6 +27,8 @@ export function fillReport(element, { editing, film, set, measured, deviations, 
     ["Network", editing.case.automatic.checkpoint],
   ];
   if (missing.length) facts.push(["Missing", missing.join(", ")]);
+  const unsure = set.landmarks.filter((_, index) => editing.doubt(index));
+  if (unsure.length) facts.push(["Doubtful points", unsure.map((one) => one.abbreviation).join(", ")]);
   if (editing.doubtful.length) facts.push(["Doubtful", editing.doubtful.join("; ")]);
   if (compared) facts.push(["Other film", `${compared.title}. ${compared.note}`]);
   if (now.remarks) facts.push(["Remarks", now.remarks.slice(0, 600)]);
@@ -78,6 +82,8 @@ function drawPicture(editing, film, set, others) {
   }
   drawLines(context, places, set.lines, "#5aaaeb");
   context.font = "bold 24px sans-serif";
+  const names = set.landmarks.map((landmark) => landmark.abbreviation);
+  const besides = placeNames(names, places.map((place) => place?.map((value) => value / NAME_SCALE)));
   places.forEach((place, index) => {
     if (!place) return;
     context.fillStyle = editing.isCorrected(index) ? "#6ee7a0" : "#ffdc50";
@@ -85,10 +91,12 @@ function drawPicture(editing, film, set, others) {
     context.lineWidth = 2;
     drawCircle(context, place, 7);
     context.fill();
-    const text = set.landmarks[index].abbreviation;
+    const { x, y, anchor } = besides[index];
+    const name = [names[index], place[0] + NAME_SCALE * x, place[1] + NAME_SCALE * y];
+    context.textAlign = anchor === "middle" ? "center" : anchor;
     context.lineWidth = 4;
-    context.strokeText(text, place[0] + 11, place[1] - 8);
-    context.fillText(text, place[0] + 11, place[1] - 8);
+    context.strokeText(...name);
+    context.fillText(...name);
   });
   return canvas;
 }
