@@ -14,6 +14,7 @@ import cephray
 from cephray.checkpoint import Progress, save_checkpoint
 from cephray.config import Config
 from cephray.data import View, decode_on_cluster, read_dataset, write_dataset
+from cephray.data.synthetic.anatomy import LANDMARKS_MM
 from cephray.landmarks import landmark_set
 from cephray.model import build_network
 from tests.training.group import train_epoch
@@ -35,12 +36,22 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize("which", ["aariz", "own"])
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a set of the 38 landmarks that the drawn head has."""
+    path = tmp_path_factory.mktemp("sets") / "large.yaml"
+    landmarks = [{"name": f"Point {short}", "abbreviation": short} for short in LANDMARKS_MM]
+    assert len(landmarks) == 38
+    path.write_text(yaml.safe_dump({"name": "large", "landmarks": landmarks}), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("which", ["aariz", "large", "own"])
 @pytest.mark.usefixtures("cluster", "tiny_backbones")
 def test_a_network_of_another_set_trains_evaluates_and_predicts(
-    which: str, own: Path, small_config: MakeConfig, tmp_path: Path
+    which: str, own: Path, large: Path, small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    given = str(own) if which == "own" else which
+    given = {"own": str(own), "large": str(large)}.get(which, which)
     landmarks = landmark_set(given)
     write_dataset(tmp_path / "films", 6, size_px=SIZE_PX, landmarks=landmarks)
     if which == "own":

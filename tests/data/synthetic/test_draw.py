@@ -123,7 +123,8 @@ def test_contours_pass_through_all_landmarks() -> None:
     named = {c for contour in CONTOURS for c in contour.controls if isinstance(c, str)}
     roots = {"UIA", "LIA"}
     cusps = {"UPM", "LPM", "UMT", "LMT"}
-    assert named >= set(LANDMARKS_MM) - {"S", *roots, *cusps}  # S is the centre of a fossa
+    centres = {"S", "D"}  # of a fossa, and of the symphysis
+    assert named >= set(LANDMARKS_MM) - {*centres, *roots, *cusps}
     points = np.array(
         [c for contour in CONTOURS for c in contour.controls if not isinstance(c, str)]
     )
@@ -162,8 +163,10 @@ def test_sets_mark_the_same_points_of_a_head() -> None:
 
 
 def test_a_landmark_that_the_head_lacks_is_named(tmp_path: Path) -> None:
-    landmarks = LandmarkSet("own", (Landmark("Basion", "Ba"),))
-    with pytest.raises(InputError, match=r"'own': the drawn head has no Basion \(Ba\); it has A,"):
+    landmarks = LandmarkSet("own", (Landmark("Opisthion", "Op"),))
+    with pytest.raises(
+        InputError, match=r"'own': the drawn head has no Opisthion \(Op\); it has A,"
+    ):
         synthetic.write_dataset(tmp_path / "films", 2, size_px=SIZE, landmarks=landmarks)
     assert not (tmp_path / "films").exists()
 
