@@ -14,13 +14,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
-
 from cephray.cli import Parser, run_command
 from cephray.config import Config, fold_count, override
 from cephray.errors import InputError
 from cephray.storage import place
-from tune.settings import LOCK, Settings, load_settings
+from tune.drivers import driving
+from tune.settings import Settings, load_settings
 
 RUNS = "confirmation"  # folder of the runs, in that of the search
 SEEDS = 3
@@ -63,12 +62,9 @@ def _run(options: argparse.Namespace) -> None:
         raise InputError(
             f"output {settings.output}: the best trial is the baseline; nothing to confirm"
         )
-    try:
-        with filelock.FileLock(settings.output / LOCK, timeout=0):
-            _confirm(settings, best[0].number, best[0].params, options.seeds, options.verbose)
-            report(settings, study)
-    except filelock.Timeout:
-        raise InputError(f"output {settings.output}: a search is running there") from None
+    with driving(settings.output, join=False):
+        _confirm(settings, best[0].number, best[0].params, options.seeds, options.verbose)
+        report(settings, study)
 
 
 def pairs_of(base: Config, count: int) -> list[tuple[int, int]]:

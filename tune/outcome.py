@@ -16,6 +16,8 @@ COMPLETE, FAILED = "complete", "failed"
 # Facts that are kept with a trial in addition to its objectives.
 SECONDS, MEMORY, PARAMETERS = "seconds_per_epoch", "memory_gb", "parameters"
 EPOCHS = "epochs"
+# The driver that runs a trial, or ran it last.
+DRIVER = "driver"
 
 
 def trial_folder(output: Path, number: int) -> Path:

@@ -17,8 +17,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
-
 from cephray.cli import Parser, run_command
 from cephray.config import Config, override, preset_files
 from cephray.data import KnownCopies
@@ -26,7 +24,8 @@ from cephray.errors import InputError, RunError, Stopped
 from cephray.progress import prepare_tensorflow
 from cephray.storage import place
 from cephray.training import plan_run
-from tune.settings import COPIES, LOCK, SEARCH, Settings, settle
+from tune.drivers import Driver, driving
+from tune.settings import COPIES, SEARCH, Settings, settle
 
 if TYPE_CHECKING:
     from tune.searcher import HasRoom, Values
@@ -112,6 +111,11 @@ def _parser() -> Parser:
         help="trials at a time; default: as many as there is room for",
     )
     add("--resume", action="store_true", help="resume the search in --output")
+    add(
+        "--join",
+        action="store_true",
+        help="work on the search in --output beside other drivers; begin it if there is none",
+    )
     add("--verbose", action="store_true", help="show the logs of Ray and TensorFlow")
     parser.set_defaults(command=_run)
     return parser
@@ -133,12 +137,9 @@ def _run(options: argparse.Namespace) -> None:
     counted = settings.search.model_copy(update={"validation_films": len(plan.validation)})
     settings = replace(settings, search=counted)
     settings.output.mkdir(parents=True, exist_ok=True)
-    try:
-        with filelock.FileLock(settings.output / LOCK, timeout=0):
-            copies.save(settings.output / COPIES)
-            search(settings, options.max_concurrent, options.verbose)
-    except filelock.Timeout:
-        raise InputError(f"output {settings.output}: a search is running there") from None
+    with driving(settings.output, options.join) as driver:
+        copies.save(settings.output / COPIES)
+        search(settings, driver, options.max_concurrent, options.verbose)
 
 
 @contextmanager
@@ -166,11 +167,17 @@ def _environment() -> Iterator[None]:
 
 
 @_environment()  # before Ray is imported
-def search(settings: Settings, max_concurrent: int | None = None, verbose: bool = False) -> None:
+def search(
+    settings: Settings,
+    driver: Driver,
+    max_concurrent: int | None = None,
+    verbose: bool = False,
+) -> None:
     """Run what is left of a search on a Ray cluster: the running one, or one started here.
 
     Args:
         settings: of the search.
+        driver: this process, as one that works on the search.
         max_concurrent: number of trials at a time. If None, as many as the cluster has room for.
         verbose: let Ray's and TensorFlow's own logs through.
 
@@ -186,7 +193,8 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
     from tune.study import begun_trials, mend_journal, open_storage, open_study
 
     output = settings.output
-    mend_journal(output)
+    if driver.is_alone():
+        mend_journal(output)
     storage = open_storage(settings.search.storage, output)
     study = open_study(storage, settings.search.study_name, settings.objectives)
     if begun_trials(study) and not (output / SEARCH).exists():
@@ -199,7 +207,7 @@ def search(settings: Settings, max_concurrent: int | None = None, verbose: bool 
         with connected(verbose, print), stop_signals():
             settings = replace(settings, base=_with_cpus(settings.base, max_concurrent))
             settings.save()
-            _run_trials(settings, study, max_concurrent, verbose)
+            _run_trials(settings, study, driver, max_concurrent, verbose)
     except Stopped as stopped:
         write_results(settings, study)
         raise Stopped(
@@ -228,7 +236,9 @@ def _with_cpus(base: Config, max_concurrent: int | None) -> Config:
     return override(base, {"train.cpus_per_worker": cpus})
 
 
-def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verbose: bool) -> None:
+def _run_trials(
+    settings: Settings, study: Any, driver: Driver, max_concurrent: int | None, verbose: bool
+) -> None:
     import ray.tune
 
     from cephray.cluster import BackgroundWork
@@ -253,11 +263,13 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
         search.seed,
         settings.space.baseline(settings.base),
         _room(settings.base, max_concurrent),
+        driver,
     )
     warning = evidence_of(settings, ()).warning
     screen = Screen(study, objectives, search.trials, settings.epochs, warning)
     setting = Setting(place(search.data), output, settings.base, search.second_objective)
-    shutil.rmtree(output / RAY, ignore_errors=True)
+    if driver.is_alone():
+        shutil.rmtree(output / RAY, ignore_errors=True)  # of drivers that were killed
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(
             ray.tune.with_parameters(run_trial, setting=setting),
@@ -272,8 +284,8 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
             else None,
         ),
         run_config=ray.tune.RunConfig(
-            name=RAY,
-            storage_path=str(output),
+            name=driver.name,
+            storage_path=str(output / RAY),
             verbose=3 if verbose else 0,
             failure_config=ray.tune.FailureConfig(max_failures=2),  # of a trial's own process
             callbacks=[Follow(settings, study, screen)],
@@ -289,7 +301,9 @@ def _run_trials(settings: Settings, study: Any, max_concurrent: int | None, verb
     except ray.tune.TuneError as error:
         reason = str(error).strip().splitlines()[-1]
         raise RunError(f"the search failed: {reason}; go on with --resume") from error
-    shutil.rmtree(output / RAY, ignore_errors=True)
+    shutil.rmtree(output / RAY / driver.name, ignore_errors=True)
+    if driver.is_alone():
+        shutil.rmtree(output / RAY, ignore_errors=True)
     forget_checkpoints(output, leaderboard(study))
 
 

@@ -7,7 +7,6 @@ what they know in the storage of the study alone.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,20 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
+from tune.drivers import Driver
 from tune.objectives import MRE, Objective
 from tune.optuna_private import take_up
-from tune.outcome import COMPLETE, EPOCH, EPOCHS, MEMORY, OUTCOME, PARAMETERS, REASON, SECONDS
+from tune.outcome import (
+    COMPLETE,
+    DRIVER,
+    EPOCH,
+    EPOCHS,
+    MEMORY,
+    OUTCOME,
+    PARAMETERS,
+    REASON,
+    SECONDS,
+)
 from tune.space import Space, Value
 from tune.study import begun_trials, trials_in_state
 
@@ -35,7 +45,8 @@ class StudySearch(Searcher):
     """Ray Tune's searcher on an Optuna study, which goes on where a killed driver left off.
 
     What it suggests depends on the seed, the number of the trial and the study alone. A trial that
-    was running is suggested again, under its own number, before any new one.
+    was running under a driver that died is suggested again, under its own number, before any new
+    one. Several drivers may work on the study.
 
     Args:
         study: Keeps the trials.
@@ -46,6 +57,7 @@ class StudySearch(Searcher):
         baseline: Values of the first trial.
         has_room: Tells whether trials of these values can run at once. A trial that finds no room
             waits for others to end. A trial that runs alone is not asked for.
+        driver: That suggests them.
     """
 
     def __init__(
@@ -57,6 +69,7 @@ class StudySearch(Searcher):
         seed: int,
         baseline: Values,
         has_room: HasRoom,
+        driver: Driver,
     ) -> None:
         self.keys = [objective.key for objective in objectives]
         several = len(self.keys) > 1
@@ -67,12 +80,13 @@ class StudySearch(Searcher):
         self.study = study
         self._space, self._trials, self._seed = space, trials, seed
         self._baseline, self._has_room = baseline, has_room
-        self._to_take_up = deque(trials_in_state(study, TrialState.RUNNING))
+        self.driver = driver
         self._asked: dict[str, optuna.Trial] = {}  # trials by Ray Tune's names
         self._running: dict[str, Values] = {}
         self._next: tuple[optuna.Trial, dict[str, Value]] | None = None
-        if not study.trials:
-            study.enqueue_trial(dict(baseline))
+        with driver.drawing():
+            if not study.trials:
+                study.enqueue_trial(dict(baseline))
 
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
@@ -85,9 +99,10 @@ class StudySearch(Searcher):
         if self._next is None:
             if not self._fits(self._baseline):
                 return None
-            if not self._to_take_up and len(begun_trials(self.study)) >= self._trials:
+            with self.driver.drawing():
+                self._next = self._ask()
+            if self._next is None:
                 return Searcher.FINISHED
-            self._next = self._ask()
         trial, values = self._next
         if not self._fits(values):
             return None
@@ -96,14 +111,22 @@ class StudySearch(Searcher):
         self._running[trial_id] = values
         return {"number": trial.number, "values": values}
 
-    def _ask(self) -> tuple[optuna.Trial, dict[str, Value]]:
-        if self._to_take_up:
-            frozen = self._to_take_up.popleft()
-            self.study.sampler = _sampler(self._seed, frozen.number)
-            trial = take_up(self.study, frozen)
-        else:
-            self.study.sampler = _sampler(self._seed, len(begun_trials(self.study)))
+    def _ask(self) -> tuple[optuna.Trial, dict[str, Value]] | None:
+        left = [
+            trial
+            for trial in trials_in_state(self.study, TrialState.RUNNING)
+            if not self.driver.lives(trial.user_attrs.get(DRIVER))
+        ]
+        begun = len(begun_trials(self.study))
+        if left:
+            self.study.sampler = _sampler(self._seed, left[0].number)
+            trial = take_up(self.study, left[0])
+        elif begun < self._trials:
+            self.study.sampler = _sampler(self._seed, begun)
             trial = self.study.ask()
+        else:
+            return None
+        trial.set_user_attr(DRIVER, self.driver.name)
         return trial, self._space.suggest(trial)
 
     def _fits(self, values: Values) -> bool:

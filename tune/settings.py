@@ -18,11 +18,12 @@ from pydantic import Field, ValidationError
 from cephray.config import Config, PositiveInt, Section, dump_config, load_config, override
 from cephray.errors import InputError
 from cephray.storage import Place, RemotePath, replace_text
+from tune.drivers import FOLDER
 from tune.objectives import Objective, Second, objectives_of
 from tune.space import Space, load_space
 
 SEARCH, BASE, SPACE = "search.yaml", "base.yaml", "space.yaml"
-JOURNAL, LOCK = "study.journal", ".lock"
+JOURNAL = "study.journal"
 COPIES = "copies.json"  # which films are the same: the driver finds them once, for all trials
 DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 
@@ -92,14 +93,14 @@ def settle(options: argparse.Namespace) -> Settings:
     if output.exists() and not output.is_dir():
         raise InputError(f"output {output}: is a file; give a folder")
     found = sorted(path.name for path in output.iterdir()) if output.exists() else []
-    if options.resume and SEARCH in found:
+    if (options.resume or options.join) and SEARCH in found:
         return _resumed(options, output)
     if SEARCH in found:
         raise InputError(
-            f"output {output}: holds another search; go on with it by --resume, or give an empty "
-            "folder"
+            f"output {output}: holds another search; go on with it by --resume, work on it beside "
+            "its driver by --join, or give an empty folder"
         )
-    others = [name for name in found if name not in (LOCK, JOURNAL, BASE, SPACE, COPIES)]
+    others = [name for name in found if name not in (FOLDER, JOURNAL, BASE, SPACE, COPIES)]
     if others:
         raise InputError(
             f"output {output}: is not empty (holds {others[0]}), and holds no search (no "

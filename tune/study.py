@@ -6,8 +6,10 @@ Optuna's own tools open it. It knows neither Ray Tune nor cephray's configuratio
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
@@ -37,7 +39,26 @@ def open_storage(url: str | None, output: Path) -> optuna.storages.BaseStorage:
     journal = (output / JOURNAL).resolve()
     # A lock that a killed driver left is broken after the grace period, in seconds.
     lock = JournalFileOpenLock(str(journal), grace_period=5)
-    return optuna.storages.JournalStorage(JournalFileBackend(str(journal), lock))
+    return optuna.storages.JournalStorage(_Journal(journal, lock))
+
+
+class _Journal(JournalFileBackend):
+    """A journal in a file, from which a line that a killed driver left half written is removed.
+
+    Optuna would join the next line to it, and could not read the journal any more.
+    """
+
+    def __init__(self, journal: Path, lock: JournalFileOpenLock) -> None:
+        super().__init__(str(journal), lock)
+        self._journal, self._writing = journal, lock
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        self._writing.acquire()
+        try:
+            mend_journal(self._journal.parent)
+        finally:
+            self._writing.release()
+        super().append_logs(logs)
 
 
 def mend_journal(output: Path) -> None:
@@ -47,11 +68,14 @@ def mend_journal(output: Path) -> None:
         output: folder of the search, in which nothing writes now.
     """
     journal = output / JOURNAL
-    if not journal.exists():
+    if not journal.exists() or not journal.stat().st_size:
         return
     with journal.open("r+b") as file:
-        text = file.read()
-        file.truncate(text.rfind(b"\n") + 1)
+        file.seek(-1, os.SEEK_END)
+        if file.read() == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def open_study(

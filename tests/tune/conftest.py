@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import optuna
 import pytest
 
 from cephray.config import load_config
+from tune.drivers import FOLDER, Driver
 from tune.objectives import MRE, objectives_of
 from tune.outcome import COMPLETE, EPOCH, OUTCOME
 from tune.searcher import StudySearch
@@ -32,6 +35,12 @@ def error_mm(values: Mapping[str, Any]) -> float:
     return 1 + abs(size - 7) / 4 + abs(depth - 2) / 3 + abs(weight - 1)
 
 
+def driver_of(output: Path) -> Driver:
+    """Return a driver that is seen as dead by all others, for it holds no file."""
+    (output / FOLDER).mkdir(exist_ok=True)
+    return Driver(output, f"{socket.gethostname()}-1-{secrets.token_hex(4)}")
+
+
 @pytest.fixture
 def make_search(tmp_path: Path) -> Callable[..., StudySearch]:
     """Open the search of a folder, as each start of the command does."""
@@ -48,7 +57,8 @@ def make_search(tmp_path: Path) -> Callable[..., StudySearch]:
         storage = open_storage(None, folder) if folder else optuna.storages.InMemoryStorage()
         study = open_study(storage, "search", objectives)
         baseline = SPACE.baseline(load_config())
-        return StudySearch(study, SPACE, objectives, trials, seed, baseline, has_room)
+        driver = driver_of(folder or tmp_path)
+        return StudySearch(study, SPACE, objectives, trials, seed, baseline, has_room, driver)
 
     return make
 

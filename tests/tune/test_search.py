@@ -21,12 +21,13 @@ from cephray.config import Config, load_config
 from tests.conftest import SMALL
 from tests.training.processes import TRIAL, ray_processes, started, wait_until
 from tests.training.test_driver import launch
+from tune.drivers import driving
 from tune.leaderboard import BEST, LEADERBOARD
 from tune.objectives import SECOND, Second
-from tune.outcome import REASON, trial_folder
+from tune.outcome import DRIVER, REASON, trial_folder
 from tune.report import PAGE
 from tune.search import main, search
-from tune.settings import Search, Settings
+from tune.settings import JOURNAL, Search, Settings
 from tune.space import load_space
 from tune.study import open_storage, open_study
 
@@ -81,7 +82,8 @@ def test_failed_trials_are_named_and_the_best_can_be_had_again(
         {"train.learning_rate": 1e30},
     ):
         study.enqueue_trial({**baseline, **changed})
-    search(settings)
+    with driving(output, join=False) as driver:
+        search(settings, driver)
 
     study = study_of(output)
     good, raised, too_large, diverged = study.trials
@@ -214,6 +216,28 @@ def test_a_search_goes_on_where_its_driver_was_ended(
     for trial in study_of(output).trials:
         if times.get(trial.number) is not None:
             assert trial.datetime_complete == times[trial.number]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_two_drivers_share_a_search_and_one_takes_up_what_the_other_left(
+    films: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "search"
+    options = ("--trials=6", "--max-concurrent=1", "--join")
+    with searching(films, output, *options) as one, searching(films, output, *options) as other:
+
+        def owners() -> list[str]:
+            trials = study_of(output).trials if (output / JOURNAL).exists() else []
+            return [trial.user_attrs.get(DRIVER, "") for trial in trials]
+
+        wait_until(lambda: len({*owners()} - {""}) == 2, "trials of both", 900)
+        wait_until(lambda: len(ended_rows(output)) >= 2, "two trials", 900)
+        os.kill(one.pid, signal.SIGKILL)
+        one.communicate(timeout=120)
+        succeeds(other)
+    assert_all_once(output, 6)
+    assert len(set(owners())) == 2
 
 
 @pytest.mark.slow

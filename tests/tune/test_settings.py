@@ -9,8 +9,9 @@ import pytest
 
 from cephray.config import load_config, preset_files
 from cephray.errors import InputError
+from tune.drivers import FOLDER
 from tune.search import _parser
-from tune.settings import BASE, DEFAULT_SPACE, LOCK, SEARCH, Settings, load_settings, settle
+from tune.settings import BASE, DEFAULT_SPACE, SEARCH, Settings, load_settings, settle
 from tune.space import load_space
 
 
@@ -106,7 +107,7 @@ def test_wrong_options(option: list[str], said: str, tmp_path: Path) -> None:
 def test_folders_that_hold_something_else(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / LOCK).touch()
+    (out / FOLDER).mkdir()
     (out / BASE).touch()  # killed before the search was written down
     settings(tmp_path).save()
     with pytest.raises(InputError, match="holds another search; go on with it by --resume"):

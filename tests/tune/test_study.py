@@ -18,9 +18,9 @@ from ray.tune.schedulers import TrialScheduler
 
 from cephray.config import load_config
 from cephray.errors import InputError
-from tests.tune.conftest import SPACE, TRIALS, error_mm, numbers, run, tell
+from tests.tune.conftest import SPACE, TRIALS, driver_of, error_mm, numbers, run, tell
 from tune.objectives import MRE, SECOND, objectives_of
-from tune.outcome import COMPLETE, EPOCH, EPOCHS, FAILED, OUTCOME, REASON, SECONDS
+from tune.outcome import COMPLETE, DRIVER, EPOCH, EPOCHS, FAILED, OUTCOME, REASON, SECONDS
 from tune.searcher import PruningScheduler, StudySearch, pruner_of
 from tune.settings import JOURNAL
 from tune.study import (
@@ -134,7 +134,7 @@ def test_how_a_trial_ended_is_recorded_with_its_reason(make_search: MakeSearch) 
     assert "its process died" in died.user_attrs[REASON]
     assert pruned.state == TrialState.PRUNED
     assert pruned.intermediate_values == {1: 5.0}
-    assert pruned.user_attrs == {SECONDS: 3.0, EPOCHS: 1}
+    assert pruned.user_attrs == {SECONDS: 3.0, EPOCHS: 1, DRIVER: search.driver.name}
     assert complete.state == TrialState.COMPLETE
     assert complete.value == 2.0
     assert best_trials(search.study) == [complete]
@@ -243,11 +243,12 @@ def test_the_baseline_is_never_pruned(make_search: MakeSearch) -> None:
     assert decisions == {1: False, 2: True, 0: False, 3: True}
 
 
-def test_the_front_is_that_of_brute_force() -> None:
+def test_the_front_is_that_of_brute_force(tmp_path: Path) -> None:
     objectives = objectives_of("latency")
     study = open_study(optuna.storages.InMemoryStorage(), "search", objectives)
     baseline = SPACE.baseline(load_config())
-    search = StudySearch(study, SPACE, objectives, 30, 0, baseline, lambda values: False)
+    driver = driver_of(tmp_path)
+    search = StudySearch(study, SPACE, objectives, 30, 0, baseline, lambda values: False, driver)
     key = SECOND["latency"].key
     for number in range(30):
         values = search.suggest(f"{number}")["values"]
@@ -279,8 +280,9 @@ def test_a_database_holds_a_study_as_well(tmp_path: Path) -> None:
         study = open_study(open_storage(url, tmp_path), "search", objectives_of(None))
         baseline = SPACE.baseline(load_config())
         search = StudySearch(
-            study, SPACE, objectives_of(None), 4, 0, baseline, lambda values: False
-        )
+            study, SPACE, objectives_of(None), 4, 0, baseline, lambda values: False,
+            driver_of(tmp_path),
+        )  # fmt: skip
         assert [choice["number"] for choice in run(search, count=2)] == expected
     with pytest.raises(InputError, match=r"storage nosuch://x: cannot be opened"):
         open_storage("nosuch://x", tmp_path)
