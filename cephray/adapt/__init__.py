@@ -1,6 +1,6 @@
 """Adaptation of a network to the marks of another hospital, from a few of its films.
 
-The backbone and all layers but the last of each head stay as they are. It knows checkpoints and
+The backbone stays as it is; the dense layers of the heads change. It knows checkpoints and
 data sets, and no cluster.
 """
 

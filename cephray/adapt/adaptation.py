@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
-from cephray.adapt.choose import CANDIDATES, SEED, UNCHANGED, Candidate, Trials, Validation, choose
+from cephray.adapt.choose import (
+    CANDIDATES,
+    SEED,
+    UNCHANGED,
+    Candidate,
+    Fitted,
+    Trials,
+    Validation,
+    choose,
+)
 from cephray.adapt.files import FEWEST_FILMS
-from cephray.adapt.frozen import FrozenNetwork, LastLayer
+from cephray.adapt.frozen import FrozenNetwork
 from cephray.adapt.righting import frame_by_marks, right_by_marks
+from cephray.adapt.tuning import HiddenChange
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
 from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
@@ -25,6 +35,7 @@ from cephray.storage import is_free
 
 FloatArray = NDArray[np.floating[Any]]
 
+_HIDDEN = "refinement/hidden_change"
 _FEWEST_FOR_HALF = 6  # films from which the value of more films is estimated
 
 
@@ -40,7 +51,7 @@ class Adaptation:
             to other films.
         half_mm: [N, K], the same, fitted to half of the other films; None if there are too few.
         offsets_mm: [N, K, 2], distances (x, y) from the network's landmarks to the marks.
-        last: the last layer of the heads, fitted to all films.
+        fitted: the dense layers of the heads, fitted to all films.
         calibration: of the confidence, or None if the network estimates no spread.
         radius_factor: from spreads to radii of 95 % regions, or None if it is not known.
     """
@@ -51,7 +62,7 @@ class Adaptation:
     after_mm: FloatArray
     half_mm: FloatArray | None
     offsets_mm: FloatArray
-    last: LastLayer
+    fitted: Fitted
     calibration: Calibration | None
     radius_factor: float | None
 
@@ -61,7 +72,7 @@ def adapt(
     records: Sequence[Record],
     progress: Callable[[int], None] = lambda films: None,
 ) -> Adaptation:
-    """Fit the last layer of a checkpoint's heads to the marks on films.
+    """Fit the dense layers of a checkpoint's heads to the marks on films.
 
     Args:
         checkpoint: verified and complete.
@@ -113,7 +124,7 @@ def adapt(
         after_mm=chosen.errors_mm,
         half_mm=half_mm,
         offsets_mm=trials.offsets_mm,
-        last=trials.fit(candidate, trials.learn(range(len(films)))),
+        fitted=trials.fit(candidate, trials.learn(range(len(films)))),
         calibration=calibration,
         radius_factor=radius_factor,
     )
@@ -160,13 +171,17 @@ def write_adapted(checkpoint: Checkpoint, adaptation: Adaptation, output: Path) 
     }
     kernel, bias = (arrays.get(f"refinement/output_{name}") for name in ("kernel", "bias"))
     assert kernel is not None
+    last, hidden = adaptation.fitted.layers.last, adaptation.fitted.hidden_change
     changes = {
-        "refinement/kernel_change": adaptation.last.kernel - kernel,
-        "refinement/bias_change": adaptation.last.bias - (0.0 if bias is None else bias),
+        "refinement/kernel_change": last.kernel - kernel,
+        "refinement/bias_change": last.bias - (0.0 if bias is None else bias),
     }
+    if hidden is not None:
+        changes |= _joined(arrays, hidden)
     arrays |= {name: change.astype(np.float32) for name, change in changes.items()}
+    narrow = arrays.get(f"{_HIDDEN}_in")
     content = Content(
-        _adapted(checkpoint.config, adaptation),
+        _adapted(checkpoint.config, adaptation, 0 if narrow is None else narrow.shape[-1]),
         checkpoint.progress,
         arrays,
         shapes=checkpoint.shapes,
@@ -177,8 +192,19 @@ def write_adapted(checkpoint: Checkpoint, adaptation: Adaptation, output: Path) 
         raise RunError(f"checkpoint {output} could not be written: {error}") from None
 
 
-def _adapted(config: Config, adaptation: Adaptation) -> Config:
-    model = config.model.model_copy(update={"adapted": True})
+def _joined(arrays: Mapping[str, Any], change: HiddenChange) -> dict[str, FloatArray]:
+    """Return a change of the hidden layer as arrays, joined to one of an earlier adaptation."""
+    parts = {"in": change.narrow, "out": change.wide, "bias": change.bias}
+    if f"{_HIDDEN}_in" in arrays:
+        narrow, wide, bias = (arrays[f"{_HIDDEN}_{name}"] for name in parts)
+        parts["in"] = np.concatenate([narrow, change.narrow], axis=2)
+        parts["out"] = np.concatenate([wide, change.wide], axis=1)
+        parts["bias"] = bias + change.bias
+    return {f"{_HIDDEN}_{name}": array for name, array in parts.items()}
+
+
+def _adapted(config: Config, adaptation: Adaptation, rank: int) -> Config:
+    model = config.model.model_copy(update={"adapted": True, "adapted_rank": rank})
     values: dict[str, Any] = {"convention": "adapted"}
     if adaptation.calibration is not None:
         values["confidence"] = tuple(adaptation.calibration)

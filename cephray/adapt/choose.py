@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.adapt.fit import Moments, fit_change, folds, shrinkage, total
-from cephray.adapt.frozen import FrozenNetwork, LastLayer, SeenFilm
+from cephray.adapt.frozen import DenseLayers, FrozenNetwork, SeenFilm
+from cephray.adapt.tuning import HiddenChange, tune_layers
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -28,11 +29,15 @@ class Candidate:
 
     Args:
         name: in words.
-        ridge: penalty of the kernel's change, as in `fit_change`. None if nothing is changed.
+        ridge: penalty of the change of the last layer's kernel, as in `fit_change`. None if
+            nothing is changed.
+        rank: rank of the change of the hidden layer's kernel, which is fitted thereafter. If 0,
+            the hidden layer stays as it is.
     """
 
     name: str
     ridge: float | None
+    rank: int = 0
 
 
 UNCHANGED = Candidate("none", None)
@@ -40,6 +45,7 @@ CANDIDATES = (
     UNCHANGED,
     Candidate("an offset for each landmark", math.inf),
     *(Candidate(f"the last layer of each head (ridge {r:g})", r) for r in (10.0, 3.0, 1.0, 0.3)),
+    Candidate("the two dense layers of each head", math.inf, rank=4),
 )
 """From the smallest change to the largest."""
 
@@ -75,14 +81,29 @@ class Lesson:
     """What some of the films tell, from which any candidate is fitted.
 
     Args:
+        films: indices of the films.
         sums: over the windows of the films.
         means: [K, 2], mean offsets, in the unit of the heads.
         factors: [K], by which they are shrunk.
     """
 
+    films: tuple[int, ...]
     sums: Moments
     means: FloatArray
     factors: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """Dense layers that were fitted to films.
+
+    Args:
+        layers: the layers.
+        hidden_change: by which the hidden layer differs from that of the network, or None.
+    """
+
+    layers: DenseLayers
+    hidden_change: HiddenChange | None = None
 
 
 class Trials:
@@ -98,7 +119,9 @@ class Trials:
         self.films = films
         self.marks_norm = np.stack([seen.film.landmarks_norm for seen in films])
         self.extent_mm = np.array([seen.film.extent_mm for seen in films])[:, None]
-        found, spreads = zip(*(network.follow(seen, network.last) for seen in films), strict=True)
+        found, spreads = zip(
+            *(network.follow(seen, network.layers) for seen in films), strict=True
+        )
         self.offsets = (self.marks_norm - np.stack(found)) / network.unit  # [N, K, 2]
         self._spreads = None if spreads[0] is None else np.stack(spreads)  # [N, K]
 
@@ -113,20 +136,26 @@ class Trials:
         sums = total([self.films[i].sums for i in films])
         chosen = list(films)
         spreads = None if self._spreads is None else self._spreads[chosen]
-        return Lesson(sums, *shrinkage(self.offsets[chosen], spreads))
+        return Lesson(tuple(chosen), sums, *shrinkage(self.offsets[chosen], spreads))
 
-    def fit(self, candidate: Candidate, lesson: Lesson) -> LastLayer:
+    def fit(self, candidate: Candidate, lesson: Lesson) -> Fitted:
         """Fit a change to what films tell."""
+        network = self._network.layers
         if candidate.ridge is None:
-            return self._network.last
+            return Fitted(network)
         change = fit_change(lesson.sums, candidate.ridge, lesson.means, lesson.factors)
-        return self._network.last.changed(*change)
+        layers = DenseLayers(network.hidden, network.last.changed(*change))
+        if not candidate.rank:
+            return Fitted(layers)
+        windows = [self.films[i].windows for i in lesson.films]
+        hidden, last = tune_layers(windows, layers, candidate.rank, SEED)
+        return Fitted(DenseLayers(hidden.applied(network.hidden), last), hidden)
 
-    def measure(self, last: LastLayer, films: Sequence[int]) -> Validation:
-        """Measure the errors with a last layer on films, given by their indices."""
+    def measure(self, layers: DenseLayers, films: Sequence[int]) -> Validation:
+        """Measure the errors with other dense layers on films, given by their indices."""
         errors, spreads = [], []
         for i in films:
-            points, spread = self._network.follow(self.films[i], last)
+            points, spread = self._network.follow(self.films[i], layers)
             distances_mm = (points - self.marks_norm[i]) * self.extent_mm[i]
             errors.append(np.linalg.norm(distances_mm, axis=-1))
             if spread is not None:
@@ -151,7 +180,8 @@ class Trials:
             order += held_out.tolist()
             lesson = self.learn(others.tolist())
             for part, candidate in zip(parts, candidates, strict=True):
-                part.append(self.measure(self.fit(candidate, lesson), held_out.tolist()))
+                layers = self.fit(candidate, lesson).layers
+                part.append(self.measure(layers, held_out.tolist()))
         back = np.argsort(order)
         return [_join(part, back) for part in parts]
 

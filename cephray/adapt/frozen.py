@@ -1,7 +1,7 @@
-"""A network of which only the last layer of each head is to change.
+"""A network of which only the dense layers of each head are to change.
 
-What that layer sees is computed once for each film. Any change of it can then be tried without the
-backbone. It knows films and networks, and nothing about the fit.
+What the heads see is computed once for each film. Any change of these layers can then be tried
+without the backbone. It knows films and networks, and nothing about the fit.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cephray.adapt.fit import Moments, moments, total
+from cephray.adapt.fit import Moments, moments
 from cephray.checkpoint import Checkpoint
 from cephray.config import AugmentConfig, WindowNoiseConfig
 from cephray.data import Film, augment, stack_films
@@ -24,7 +24,6 @@ from cephray.model import build_network, to_input
 
 FloatArray = NDArray[np.floating[Any]]
 
-_BATCH = 4  # films that are looked at together
 _VIEWS = 3  # augmented views of a film, besides the film as it is
 _WINDOWS = 4  # windows around each mark of a view, where heads are applied several times
 _NOISE = WindowNoiseConfig(enabled=True, probability=1.0, min_mm=0.2, max_mm=4.0)
@@ -51,6 +50,41 @@ class LastLayer:
 
 
 @dataclass(frozen=True, eq=False)
+class HiddenLayer:
+    """The hidden layer of the heads.
+
+    Args:
+        kernel: [K, I, U].
+        bias: [K, U].
+    """
+
+    kernel: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class DenseLayers:
+    """The dense layers of the heads."""
+
+    hidden: HiddenLayer
+    last: LastLayer
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """M windows of a film and its augmented views, as the heads see them.
+
+    Args:
+        features: [M, K, I], inputs of the hidden layer, float16.
+        distances: [M, K, 2], from the centres of the windows to the marks, in the unit of the
+            heads; NaN where a landmark is not marked.
+    """
+
+    features: NDArray[np.float16]
+    distances: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
 class SeenFilm:
     """What the network sees of a film.
 
@@ -58,12 +92,14 @@ class SeenFilm:
         film: the film, without its pixels.
         levels: fused features [H_l, W_l, C] of the film as it is, float16.
         coarse_norm: [K, 2], landmarks of stage one.
-        sums: over the windows of all its views, about the network's own last layer.
+        windows: of all its views.
+        sums: over the windows, about the network's own last layer.
     """
 
     film: Film
     levels: tuple[NDArray[np.float16], ...]
     coarse_norm: FloatArray
+    windows: Windows
     sums: Moments
 
 
@@ -90,8 +126,8 @@ class FrozenNetwork:
         image = network.get_layer("image").output
         self._network = keras.Model(image, [network.get_layer("detection").output, *levels])
         self._look = tf.function(lambda images: self._network(images, training=False))
-        self._hidden = tf.function(
-            lambda levels, points: self._heads.hidden(self._crop(levels, points)),
+        self._features = tf.function(
+            lambda levels, points: self._heads.features(self._crop(levels, points)),
             reduce_retracing=True,
         )
         heads = self._heads
@@ -100,7 +136,12 @@ class FrozenNetwork:
         if heads.adapted:
             kernel = kernel + heads.kernel_change.numpy()
             bias = heads.bias_change.numpy() + (0.0 if bias is None else bias)
-        self.last = LastLayer(kernel, np.zeros(kernel[:, 0].shape) if bias is None else bias)
+        last = LastLayer(kernel, np.zeros(kernel[:, 0].shape) if bias is None else bias)
+        kernel, bias = heads.hidden_kernel.numpy(), heads.hidden_bias.numpy()
+        if heads.adapted_rank:
+            narrow, wide, bias_change = (part.numpy() for part in heads.hidden_change)
+            kernel, bias = kernel + narrow @ wide, bias + bias_change
+        self.layers = DenseLayers(HiddenLayer(kernel, bias), last)
 
     def see(self, films: Sequence[Film], seed: int) -> Iterator[SeenFilm]:
         """Look at films with their marks, and at augmented views of them.
@@ -118,29 +159,34 @@ class FrozenNetwork:
             ]
             images = to_input(stack_films([image for image, _ in views], film.image.shape))
             coarse, *levels = self._look(images)
-            sums = []
+            parts = []
             for view, (_, marks) in enumerate(views):
                 points = self._windows(coarse[view].numpy(), marks, film, rng)
-                sums.append(self._moments([level[view] for level in levels], points, marks))
+                features = self._seen_from([level[view].numpy() for level in levels], points)
+                distances = (marks - points) / self.unit
+                parts.append((features.astype(np.float16), distances.astype(np.float32)))
+            windows = Windows(*(np.concatenate(part) for part in zip(*parts, strict=True)))
             yield SeenFilm(
                 film,
                 tuple(level[0].numpy().astype(np.float16) for level in levels),
                 coarse[0].numpy(),
-                total(sums),
+                windows,
+                self._moments(windows),
             )
 
-    def follow(self, seen: SeenFilm, last: LastLayer) -> tuple[FloatArray, FloatArray | None]:
-        """Find the landmarks of a film with another last layer.
+    def follow(self, seen: SeenFilm, layers: DenseLayers) -> tuple[FloatArray, FloatArray | None]:
+        """Find the landmarks of a film with other dense layers.
 
         Returns:
             The landmarks [K, 2], normalised, and their spread [K] in heights of the film, or None
             if the network estimates none.
         """
         points = seen.coarse_norm
-        output = np.zeros((*last.bias.shape,))
+        output = np.zeros((*layers.last.bias.shape,))
         for _ in range(self._passes):
-            hidden = self._seen_from(seen.levels, points[None])[0]  # [K, U]
-            output = np.einsum("ku,kuo->ko", hidden, last.kernel) + last.bias
+            features = self._seen_from(seen.levels, points[None])
+            hidden = hidden_units(features, layers.hidden)[0]  # [K, U]
+            output = np.einsum("ku,kuo->ko", hidden, layers.last.kernel) + layers.last.bias
             points = points + output[:, :2] * self.unit
         if self._to_spread is None:
             return points, None
@@ -164,21 +210,27 @@ class FrozenNetwork:
         points = np.stack([coarse, *drawn])
         return np.where(np.isfinite(points), points, coarse)
 
-    def _moments(
-        self, levels: Sequence[Any], points: FloatArray, marks: NDArray[np.float32]
-    ) -> Moments:
-        hidden = self._seen_from([level.numpy() for level in levels], points)
-        answers = np.einsum("mku,kuo->mko", hidden, self.last.kernel) + self.last.bias
-        return moments(hidden, (marks - points) / self.unit - answers[..., :2])
+    def _moments(self, windows: Windows) -> Moments:
+        last = self.layers.last
+        hidden = hidden_units(windows.features, self.layers.hidden)
+        answers = np.einsum("mku,kuo->mko", hidden, last.kernel) + last.bias
+        return moments(hidden, windows.distances - answers[..., :2])
 
     def _seen_from(self, levels: Sequence[NDArray[Any]], points: FloatArray) -> FloatArray:
-        """Return the inputs of the last layer, [M, K, U], for windows around points [M, K, 2]."""
+        """Return the inputs of the hidden layer, [M, K, I], for windows at points [M, K, 2]."""
         repeated = [
             tf.constant(np.repeat(level[None].astype(np.float32), len(points), axis=0))
             for level in levels
         ]
-        hidden: FloatArray = self._hidden(repeated, tf.constant(points, tf.float32)).numpy()
-        return hidden.transpose(1, 0, 2)
+        features: FloatArray = self._features(repeated, tf.constant(points, tf.float32)).numpy()
+        return features.transpose(1, 0, 2)
+
+
+def hidden_units(features: NDArray[Any], layer: HiddenLayer) -> FloatArray:
+    """Return the inputs of the last layer, [M, K, U], from those of the hidden layer [M, K, I]."""
+    turned = features.transpose(1, 0, 2).astype(np.float32)
+    hidden: FloatArray = np.maximum(turned @ layer.kernel + layer.bias[:, None], 0)
+    return hidden.transpose(1, 0, 2)
 
 
 def _augmentation(config: AugmentConfig) -> AugmentConfig:

@@ -35,6 +35,9 @@ _LANDMARK_AXES = {
     "refinement/output_bias": 0,
     "refinement/kernel_change": 0,
     "refinement/bias_change": 0,
+    "refinement/hidden_change_in": 0,
+    "refinement/hidden_change_out": 0,
+    "refinement/hidden_change_bias": 0,
     "heatmap/kernel": 3,
     "heatmap/bias": 0,
 }
@@ -71,7 +74,7 @@ def transfer_weights(
     """Fill what a model has in common with a checkpoint; the rest keeps its values.
 
     If the checkpoint was adapted and the model has no such change, the change becomes part of the
-    heads' last layer.
+    heads' layers.
 
     Args:
         checkpoint: to take weights from.
@@ -85,6 +88,12 @@ def transfer_weights(
         last = f"refinement/output_{part}"
         if change is not None and f"refinement/{part}_change" not in targets and last in arrays:
             arrays[last] = arrays[last] + change
+    narrow = arrays.get("refinement/hidden_change_in")
+    if narrow is not None and "refinement/hidden_change_in" not in targets:
+        wide = arrays["refinement/hidden_change_out"]
+        arrays["refinement/hidden_kernel"] = arrays["refinement/hidden_kernel"] + narrow @ wide
+        bias = arrays["refinement/hidden_change_bias"]
+        arrays["refinement/hidden_bias"] = arrays["refinement/hidden_bias"] + bias
     theirs = landmark_set(checkpoint.config.data.landmarks).names
     shared = [name for name in landmarks.names if name in theirs]
     to = [landmarks.names.index(name) for name in shared]

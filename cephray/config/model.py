@@ -73,6 +73,11 @@ class ModelConfig(Section):
         False,
         description="add to the last layer of each head a change, which `cephray adapt` learns",
     )
+    adapted_rank: Annotated[int, Field(ge=0)] = Field(
+        0,
+        description="rank of a change of the hidden layer of each head, which `cephray adapt` "
+        "learns where the films are enough; if 0, there is none",
+    )
     refinement_passes: PositiveInt = Field(
         1, description="number of times that crop and heads are applied, with the same weights"
     )
@@ -139,6 +144,8 @@ class ModelConfig(Section):
                 f"{self.crop_depth} > {self.fusion_depth}; set model.crop_depth=none to crop all "
                 "fused levels"
             )
+        if self.adapted_rank and not self.adapted:
+            raise ValueError(f"adapted_rank={self.adapted_rank} needs model.adapted=true")
         if self.detach_passes and self.differentiable_boxes:
             raise ValueError(
                 "detach_passes and differentiable_boxes exclude each other, since no gradient "

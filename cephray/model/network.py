@@ -270,10 +270,16 @@ def _build_heads(model: ModelConfig) -> layers.Layer:
             outputs,
             model.head_dropout,
             model.adapted,
+            model.adapted_rank,
             name="refinement",
         )
     return RefinementHeads(
-        model.head_channels, model.head_units, outputs, model.adapted, name="refinement"
+        model.head_channels,
+        model.head_units,
+        outputs,
+        model.adapted,
+        model.adapted_rank,
+        name="refinement",
     )
 
 

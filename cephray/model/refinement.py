@@ -38,36 +38,73 @@ class PerHead(initializers.Initializer):
 
 
 class Heads(layers.Layer):
-    """What the heads of all kinds share: the last layer, which is linear, and its change.
+    """What the heads of all kinds share: the hidden dense layer, the last layer, their change.
 
-    A change is added to the last layer of each head, so that the network marks by another
-    convention. The convention that it was trained on is kept beside it.
+    A change is added to these layers of each head, so that the network marks by another
+    convention. The convention that it was trained on is kept beside it. The change of the hidden
+    layer's kernel is the product of two narrow matrices, as in LoRA (Hu et al. 2022).
 
     Args:
+        units: U, of the hidden dense layer.
         outputs: of each head: 2, or 3 where it estimates its spread too.
-        adapted: whether the heads have such a change. It is 0 at first.
+        adapted: whether the last layer has such a change. It is 0 at first.
+        adapted_rank: rank R of the change of the hidden layer's kernel. If 0, there is none.
     """
 
-    def __init__(self, outputs: int = 2, adapted: bool = False, **options: Any) -> None:
+    hidden_kernel: Any
+    hidden_bias: Any
+
+    def __init__(
+        self,
+        units: int,
+        outputs: int = 2,
+        adapted: bool = False,
+        adapted_rank: int = 0,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
+        self.units = units
         self.outputs = outputs
         self.adapted = adapted
+        self.adapted_rank = adapted_rank
         self.kernel_change: Any = None
         self.bias_change: Any = None
+        self.hidden_change: tuple[Any, ...] = ()
 
-    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
-        """Return the inputs of the last layer, [K, B, U], from crops [B, K, S, S, C]."""
+    def features(self, crops: Tensor) -> Tensor:
+        """Return the inputs of the hidden layer, [K, B, I], from crops [B, K, S, S, C]."""
         raise NotImplementedError
 
-    def build_change(self, heads: int, units: int) -> None:
+    def hidden(self, features: Tensor) -> Tensor:
+        """Return the inputs of the last layer, [K, B, U], from those of the hidden layer."""
+        x = ops.matmul(features, self.hidden_kernel)
+        bias = self.hidden_bias
+        if self.adapted_rank:
+            narrow, wide, bias_change = self.hidden_change
+            x = x + ops.matmul(ops.matmul(features, narrow), wide)
+            bias = bias + bias_change
+        return ops.relu(x + bias[:, None])
+
+    def build_change(self, heads: int, inputs: int) -> None:
         """Create the weights of the change, if there is one.
 
         Args:
             heads: K.
-            units: U, inputs of the last layer.
+            inputs: I, of the hidden layer.
         """
+        if self.adapted_rank:
+            shapes = {
+                "hidden_change_in": (heads, inputs, self.adapted_rank),
+                "hidden_change_out": (heads, self.adapted_rank, self.units),
+                "hidden_change_bias": (heads, self.units),
+            }
+            self.hidden_change = tuple(
+                self.add_weight(shape=shape, initializer="zeros", name=name)
+                for name, shape in shapes.items()
+            )
         if not self.adapted:
             return
+        units = self.units
         self.kernel_change = self.add_weight(
             shape=(heads, units, self.outputs), initializer="zeros", name="kernel_change"
         )
@@ -77,7 +114,7 @@ class Heads(layers.Layer):
 
     def discard_change(self) -> None:
         """Set the change to 0, so that the network marks as it did before it was adapted."""
-        for variable in (self.kernel_change, self.bias_change):
+        for variable in (self.kernel_change, self.bias_change, *self.hidden_change):
             variable.assign(ops.zeros(variable.shape, variable.dtype))
 
     def last(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -98,7 +135,13 @@ class Heads(layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "outputs": self.outputs, "adapted": self.adapted}
+        return {
+            **super().get_config(),
+            "units": self.units,
+            "outputs": self.outputs,
+            "adapted": self.adapted,
+            "adapted_rank": self.adapted_rank,
+        }
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -112,7 +155,7 @@ class RefinementHeads(Heads):
     Args:
         channels: filters of the convolution.
         units: of the hidden dense layer.
-        outputs, adapted: as in `Heads`.
+        outputs, adapted, adapted_rank: as in `Heads`.
 
     Input shape:
         [B, K, S, S, C]
@@ -127,11 +170,11 @@ class RefinementHeads(Heads):
         units: int,
         outputs: int = 2,
         adapted: bool = False,
+        adapted_rank: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(outputs, adapted, **options)
+        super().__init__(units, outputs, adapted, adapted_rank, **options)
         self.channels = channels
-        self.units = units
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights."""
@@ -151,14 +194,14 @@ class RefinementHeads(Heads):
         self.hidden_bias = self.add_weight(
             shape=(heads, self.units), initializer="zeros", name="hidden_bias"
         )
-        self.build_change(heads, self.units)
+        self.build_change(heads, side * side * self.channels)
 
     def call(self, crops: Tensor) -> Tensor:
         """Regress offsets [B, K, outputs] from crops [B, K, S, S, C]."""
-        return self.last(self.hidden(crops), self.output_kernel, None)
+        return self.last(self.hidden(self.features(crops)), self.output_kernel, None)
 
-    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
-        """Return the inputs of the last layer, [K, B, units], from crops [B, K, S, S, C]."""
+    def features(self, crops: Tensor) -> Tensor:
+        """Return the inputs of the hidden layer, [K, B, S·S·channels]; see `Heads`."""
         _, heads, side, _, channels = crops.shape
         x = ops.reshape(crops, (-1, heads, side * side, channels))
         x = ops.matmul(ops.cast(_neighbours(side), x.dtype), x)  # [B, K, S·S·9, C]
@@ -167,12 +210,11 @@ class RefinementHeads(Heads):
         x = ops.reshape(x, (heads, -1, 9 * channels))  # [K, B·S·S, 9C]
         kernel = ops.reshape(self.conv_kernel, (heads, 9 * channels, self.channels))
         x = ops.relu(ops.matmul(x, kernel) + self.conv_bias[:, None])
-        x = ops.reshape(x, (heads, -1, side * side * self.channels))  # [K, B, S·S·channels]
-        return ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
+        return ops.reshape(x, (heads, -1, side * side * self.channels))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments."""
-        return {**super().get_config(), "channels": self.channels, "units": self.units}
+        return {**super().get_config(), "channels": self.channels}
 
 
 @keras.saving.register_keras_serializable("cephray")
@@ -186,7 +228,7 @@ class DenseHeads(Heads):
     Args:
         channels: that the shared convolution leaves.
         units: of the hidden dense layer.
-        outputs, adapted: as in `Heads`.
+        outputs, adapted, adapted_rank: as in `Heads`.
         dropout: share of the dense layers' inputs left out in training.
 
     Input shape:
@@ -203,11 +245,11 @@ class DenseHeads(Heads):
         outputs: int = 2,
         dropout: float = 0.0,
         adapted: bool = False,
+        adapted_rank: int = 0,
         **options: Any,
     ) -> None:
-        super().__init__(outputs, adapted, **options)
+        super().__init__(units, outputs, adapted, adapted_rank, **options)
         self.channels = channels
-        self.units = units
         self.reduce = layers.Dense(
             channels, activation="relu", dtype=self.dtype_policy, name="reduce"
         )
@@ -234,21 +276,20 @@ class DenseHeads(Heads):
         }
         for name, shape in zeros.items():
             setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
-        self.build_change(heads, self.units)
+        self.build_change(heads, side * side * self.channels)
 
     def call(self, crops: Tensor, training: bool | None = None) -> Tensor:
         """Regress offsets [B, K, outputs] from crops [B, K, S, S, C]."""
-        hidden = self.hidden(crops, training)
+        features = self._drop(self.features(crops), training)
+        hidden = self._drop(self.hidden(features), training)
         return self.last(hidden, self.output_kernel, self.output_bias)
 
-    def hidden(self, crops: Tensor, training: bool | None = None) -> Tensor:
-        """Return the inputs of the last layer, [K, B, units], from crops [B, K, S, S, C]."""
+    def features(self, crops: Tensor) -> Tensor:
+        """Return the inputs of the hidden layer, [K, B, S·S·channels]; see `Heads`."""
         _, heads, side, _, _ = crops.shape
         x = self.reduce(crops)
         x = ops.reshape(x, (-1, heads, side * side * self.channels))
-        x = self._drop(ops.transpose(x, (1, 0, 2)), training)  # [K, B, S·S·c]
-        x = ops.relu(ops.matmul(x, self.hidden_kernel) + self.hidden_bias[:, None])
-        return self._drop(x, training)
+        return ops.transpose(x, (1, 0, 2))
 
     def _drop(self, x: Tensor, training: bool | None) -> Tensor:
         if not training or not self.dropout:
@@ -260,7 +301,6 @@ class DenseHeads(Heads):
         return {
             **super().get_config(),
             "channels": self.channels,
-            "units": self.units,
             "dropout": self.dropout,
         }
 

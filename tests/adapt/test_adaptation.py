@@ -135,7 +135,7 @@ def test_what_follows_is_what_the_network_finds(
     detections = list(Detector(checkpoint).detect(films))
     wanted = np.stack([one.refined_norm for one in detections])
     np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3)
-    measured = trials.measure(network.last, range(len(films)))
+    measured = trials.measure(network.layers, range(len(films)))
     if checkpoint.config.model.spread:
         assert measured.spreads_mm is not None
         spreads_mm = [one.spread_mm for one in detections if one.spread_mm is not None]
@@ -210,9 +210,8 @@ def test_landmarks_may_be_missing(checkpoint: Checkpoint, records: list[Record])
     adaptation = adapt(checkpoint, some)
     figures = figures_of(adaptation, ISBI2015)
     assert ISBI2015.names[7] not in {one.name for one in figures.landmarks}
-    np.testing.assert_array_equal(
-        adaptation.last.kernel[7], FrozenNetwork(checkpoint).last.kernel[7]
-    )
+    found = adaptation.fitted.layers.last.kernel[7]
+    np.testing.assert_array_equal(found, FrozenNetwork(checkpoint).layers.last.kernel[7])
 
 
 def test_folds_do_not_fit_the_films_that_they_measure(
@@ -227,11 +226,10 @@ def test_folds_do_not_fit_the_films_that_they_measure(
     others = Trials(network, list(network.see(wrong, 0)))
     last = [i for i in range(9) if i != 4]
     for candidate in CANDIDATES:
-        np.testing.assert_allclose(
-            trials.fit(candidate, trials.learn(last)).bias,
-            others.fit(candidate, others.learn(last)).bias,
-            rtol=1e-5,
+        one, other = (
+            each.fit(candidate, each.learn(last)).layers.last.bias for each in (trials, others)
         )
+        np.testing.assert_allclose(one, other, rtol=1e-5)
     assert CANDIDATES[0] == UNCHANGED
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from cephray.adapt.choose import CANDIDATES, Validation, choose
 
 
-def validations(means: list[float], differ: float, films: int = 10) -> list[Validation]:
+def validations(means: Sequence[float], differ: float, films: int = 10) -> list[Validation]:
     """Return errors of candidates whose gains over the first one differ between films."""
     pattern = np.where(np.arange(films) % 2, 1.0, -1.0)  # of mean 0
     found = []
@@ -22,7 +24,7 @@ def validations(means: list[float], differ: float, films: int = 10) -> list[Vali
 @pytest.mark.parametrize(
     ("means", "chosen"),
     [
-        ([1.5, 1.6, 1.7, 1.8, 1.9, 2.0], 0),
+        ([1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1], 0),
         ([1.5, 1.49, 1.7, 1.8, 1.9, 2.0], 1),  # an offset, by any gain
         # From one candidate to the next, the standard error of the gain is 0.3 / 9 ** 0.5 = 0.1.
         ([1.5, 1.4, 1.31, 1.5, 1.5, 1.5], 1),
@@ -41,9 +43,12 @@ def test_one_film_with_marks_does_not_tell_what_is_clearly_better() -> None:
 
 
 def test_the_smallest_changes_come_first() -> None:
-    ridges = [one.ridge for one in CANDIDATES]
+    of_last_layer = [one for one in CANDIDATES if not one.rank]
+    ridges = [one.ridge for one in of_last_layer]
     assert ridges[0] is None
     assert ridges[1] == np.inf
     rest = [ridge for ridge in ridges[2:] if ridge is not None]
     assert rest == sorted(rest, reverse=True)
     assert len(rest) == len(ridges) - 2
+    assert CANDIDATES[: len(of_last_layer)] == tuple(of_last_layer)
+    assert len(CANDIDATES) == len(of_last_layer) + 1

@@ -102,7 +102,7 @@ def test_landmarks_of_the_same_name_are_taken(
 def test_every_variable_with_a_part_for_each_landmark_is_known(small_config: MakeConfig) -> None:
     """By comparing the shapes of two networks that differ in their landmarks alone."""
     found = set()
-    for heads in ((), DENSE, ("model.adapted=true",)):
+    for heads in ((), DENSE, ("model.adapted=true", "model.adapted_rank=2")):
         shapes = [
             {path: value.shape for path, value in values(network(config, 0)).items()}
             for config in (small_config(*heads), small_config("data.landmarks=aariz", *heads))
@@ -152,22 +152,31 @@ def test_the_checkpoint_is_looked_for_before_anything_starts(
     assert open_initial("included").config.model.head == "dense"
 
 
-def test_the_change_of_an_adapted_network_becomes_part_of_the_last_layer(
+def test_the_change_of_an_adapted_network_becomes_part_of_its_layers(
     small_config: MakeConfig, tmp_path: Path
 ) -> None:
-    adapted = small_config("model.adapted=true", "model.head=dense")
+    adapted = small_config("model.adapted=true", "model.adapted_rank=2", "model.head=dense")
     theirs = network(adapted, seed=1)
     heads = theirs.get_layer("refinement")
-    for variable in (heads.kernel_change, heads.bias_change):
-        variable.assign(np.random.default_rng(0).normal(size=variable.shape))
+    rng = np.random.default_rng(0)
+    for variable in (heads.kernel_change, heads.bias_change, *heads.hidden_change):
+        variable.assign(rng.normal(size=variable.shape))
     save_checkpoint(tmp_path / "run", adapted, Progress(), theirs)
     checkpoint = open_checkpoint(tmp_path / "run")
     model = network(small_config("model.head=dense"), seed=2)
     assert not transfer_weights(checkpoint, model, ISBI).fresh
-    for part in ("kernel", "bias"):
-        wanted = getattr(heads, f"output_{part}") + getattr(heads, f"{part}_change")
-        found = getattr(model.get_layer("refinement"), f"output_{part}")
-        np.testing.assert_allclose(found, wanted, rtol=1e-6)
+    narrow, wide, bias = heads.hidden_change
+    wanted = {
+        "output_kernel": heads.output_kernel + heads.kernel_change,
+        "output_bias": heads.output_bias + heads.bias_change,
+        "hidden_kernel": heads.hidden_kernel + narrow @ wide,
+        "hidden_bias": heads.hidden_bias + bias,
+    }
+    for name, value in wanted.items():
+        found = getattr(model.get_layer("refinement"), name)
+        np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5)
     again = network(adapted, seed=2)
     assert not transfer_weights(checkpoint, again, ISBI).fresh
-    np.testing.assert_array_equal(again.get_layer("refinement").kernel_change, heads.kernel_change)
+    for found, variable in zip(again.variables, theirs.variables, strict=True):
+        if found.path.startswith("refinement/") and "seed" not in found.path:
+            np.testing.assert_array_equal(found, variable)

@@ -150,7 +150,7 @@ def test_a_change_is_added_to_the_last_layer(
     before = heads(crops)
     heads.kernel_change.assign(rng.normal(size=(K, UNITS, outputs)))
     heads.bias_change.assign(rng.normal(size=(K, outputs)))
-    hidden = heads.hidden(crops).numpy()  # [K, B, U]
+    hidden = heads.hidden(heads.features(crops)).numpy()  # [K, B, U]
     change = np.einsum("kbu,kuo->bko", hidden, heads.kernel_change.numpy())
     assert_close(heads(crops), before + change + heads.bias_change.numpy())
     copy = kind.from_config(heads.get_config())
@@ -159,3 +159,36 @@ def test_a_change_is_added_to_the_last_layer(
     heads.discard_change()
     np.testing.assert_array_equal(heads(crops), before)
     assert kind(CHANNELS, UNITS).kernel_change is None
+
+
+@pytest.mark.parametrize("kind", [RefinementHeads, DenseHeads])
+def test_a_change_of_low_rank_is_added_to_the_hidden_layer(
+    kind: type[RefinementHeads] | type[DenseHeads],
+) -> None:
+    rank = 2
+    heads = kind(CHANNELS, UNITS, 3, adapted=True, adapted_rank=rank)
+    heads.build((None, K, S, S, C))
+    rng = np.random.default_rng(0)
+    for variable in (heads.output_kernel, heads.hidden_bias):
+        variable.assign(rng.normal(size=variable.shape))
+    crops = tf.constant(rng.normal(size=(3, K, S, S, C)), tf.float32)
+    before = heads(crops)
+    narrow, wide, bias = (rng.normal(size=one.shape) for one in heads.hidden_change)
+    assert narrow.shape[-1] == wide.shape[1] == rank
+    for variable, value in zip(heads.hidden_change, (narrow, wide, bias), strict=True):
+        variable.assign(value)
+    plain = kind(CHANNELS, UNITS, 3)
+    plain.build((None, K, S, S, C))
+    for variable in plain.variables:
+        if "seed" not in variable.path:
+            [same] = [one for one in heads.variables if one.name == variable.name]
+            variable.assign(same)
+    plain.hidden_kernel.assign(heads.hidden_kernel + narrow @ wide)
+    plain.hidden_bias.assign(heads.hidden_bias + bias)
+    np.testing.assert_allclose(heads(crops), plain(crops), rtol=1e-4, atol=1e-4)
+    assert np.abs(heads(crops) - before).max() > 0.1
+    copy = kind.from_config(heads.get_config())
+    copy.build((None, K, S, S, C))
+    assert [one.shape for one in copy.hidden_change] == [one.shape for one in heads.hidden_change]
+    heads.discard_change()
+    np.testing.assert_array_equal(heads(crops), before)
