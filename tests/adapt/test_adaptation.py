@@ -190,6 +190,35 @@ def test_an_adapted_network_can_be_adapted_again(
     )
 
 
+def test_tuned_layers_find_what_was_measured_with_them(
+    checkpoint: Checkpoint, records: list[Record], tmp_path: Path
+) -> None:
+    films = marked(checkpoint, records)
+    tuned = CANDIDATES[-1]
+    before, rank = checkpoint, 0
+    for name in ("one", "two"):  # the second one adds to the first
+        network = FrozenNetwork(before)
+        decoded = list(decode(films, View.of(before.config.data)))
+        trials = Trials(network, list(network.see(decoded, 0)))
+        fitted = trials.fit(tuned, trials.learn(range(len(films))))
+        assert fitted.hidden_change is not None
+        rank += fitted.hidden_change.narrow.shape[-1]
+        adaptation = replace(adapt(before, films), fitted=fitted)
+        write_adapted(before, adaptation, tmp_path / name)
+        after = open_checkpoint(tmp_path / name)
+        assert after.config.model.adapted_rank == rank
+        found = np.stack([one.refined_norm for one in Detector(after).detect(decoded)])
+        wanted = np.stack([network.follow(seen, fitted.layers)[0] for seen in trials.films])
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=2e-3)
+        hidden = FrozenNetwork(after).layers.hidden
+        np.testing.assert_allclose(hidden.kernel, fitted.layers.hidden.kernel, atol=1e-5)
+        np.testing.assert_allclose(hidden.bias, fitted.layers.hidden.bias, atol=1e-5)
+        before = after
+    np.testing.assert_array_equal(
+        landmarks_of(original(before), records), landmarks_of(checkpoint, records)
+    )
+
+
 def test_no_gain_is_shown_where_there_is_none(
     checkpoint: Checkpoint, records: list[Record]
 ) -> None:
