@@ -7,6 +7,7 @@ from .figures import Mean as Mean
 from .figures import figures_of as figures_of
 from .files import FACTS_FILE as FACTS_FILE
 from .files import FEWEST_FILMS as FEWEST_FILMS
+from .files import STAGES as STAGES
 from .files import read_marked as read_marked
 from .files import write_facts as write_facts
 from .text import adaptation_json as adaptation_json

@@ -80,8 +80,9 @@ def adapt(
             left out. Films that lie otherwise than those of the checkpoint's training are
             righted, and films on which the head is elsewhere are shown in another frame, as the
             marks on them tell.
-        progress: called with the number of films done since the last call. Each film counts once
-            for what the network sees of it, and once for cross-validation.
+        progress: called with the number of films done since the last call. Each film counts
+            `cephray.adapt.STAGES` times: for what the network sees of it, for cross-validation,
+            and for cross-validation with half of the films, which is left out if there are few.
 
     Raises:
         InputError: If there are fewer than `FEWEST_FILMS` films, or a film cannot be used.
@@ -108,14 +109,13 @@ def adapt(
         seen.append(one)
         progress(1)
     trials = Trials(network, seen)
-    validations = trials.validate(CANDIDATES)
+    validations = trials.validate(CANDIDATES, progress=progress)
     number = choose(validations)
     candidate, chosen = CANDIDATES[number], validations[number]
     half_mm = None
     if len(films) >= _FEWEST_FOR_HALF:
-        (half,) = trials.validate([candidate], fraction=0.5)
+        (half,) = trials.validate([candidate], 0.5, progress)
         half_mm = half.errors_mm
-    progress(len(films))
     calibration, radius_factor = _calibrate(checkpoint.config.inference, chosen)
     return Adaptation(
         films=tuple(film.film for film in films),

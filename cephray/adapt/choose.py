@@ -6,7 +6,7 @@ Nothing is chosen by how well a change fits the films that it was fitted to.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -162,12 +162,18 @@ class Trials:
                 spreads.append(spread * self.extent_mm[i, 0, 1])
         return Validation(np.stack(errors), np.stack(spreads) if spreads else None)
 
-    def validate(self, candidates: Sequence[Candidate], fraction: float = 1.0) -> list[Validation]:
+    def validate(
+        self,
+        candidates: Sequence[Candidate],
+        fraction: float = 1.0,
+        progress: Callable[[int], None] = lambda films: None,
+    ) -> list[Validation]:
         """Measure candidates on each film, fitted to other films.
 
         Args:
             candidates: candidates to measure.
             fraction: fraction of the other films to fit to.
+            progress: called with the number of films done since the last call.
         """
         count = len(self.films)
         parts: list[list[Validation]] = [[] for _ in candidates]
@@ -182,6 +188,7 @@ class Trials:
             for part, candidate in zip(parts, candidates, strict=True):
                 layers = self.fit(candidate, lesson).layers
                 part.append(self.measure(layers, held_out.tolist()))
+            progress(len(held_out))
         back = np.argsort(order)
         return [_join(part, back) for part in parts]
 

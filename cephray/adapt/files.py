@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from cephray.adapt.figures import Figures
 
 FEWEST_FILMS = 3
+STAGES = 3
+"""How often each film counts in the progress of an adaptation; see `adapt`."""
 FACTS_FILE = "adaptation.json"
 
 

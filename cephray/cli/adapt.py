@@ -64,6 +64,7 @@ def run_adapt(options: argparse.Namespace) -> None:
     records = read_marked(checkpoint, options.data, options.split, given)
     import_tensorflow()
     from cephray.adapt import (
+        STAGES,
         adapt,
         figures_of,
         format_adaptation,
@@ -72,7 +73,7 @@ def run_adapt(options: argparse.Namespace) -> None:
     )
     from cephray.report import write_adaptation_report
 
-    with progress("adapting", 2 * len(records)) as advance:
+    with progress("adapting", STAGES * len(records)) as advance:
         adaptation = adapt(checkpoint, records, advance)
     write_adapted(checkpoint, adaptation, options.output)
     landmarks = landmark_set(checkpoint.config.data.landmarks)

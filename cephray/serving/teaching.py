@@ -19,7 +19,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from cephray.adapt import FACTS_FILE, FEWEST_FILMS
+from cephray.adapt import FACTS_FILE, FEWEST_FILMS, STAGES
 from cephray.cluster import network_environment
 from cephray.errors import InputError
 from cephray.serving.cases import CaseFolder
@@ -139,7 +139,12 @@ class Teaching:
                 env={**os.environ, **network_environment(on_gpu=False)},
                 start_new_session=True,  # Ctrl-C reaches the server alone, which ends it
             )
-            self._state = {"state": "running", "name": name, "done": 0, "total": 2 * len(cases)}
+            self._state = {
+                "state": "running",
+                "name": name,
+                "done": 0,
+                "total": STAGES * len(cases),
+            }
         threading.Thread(target=self._follow, args=(work,), daemon=True).start()
         return self.state
 

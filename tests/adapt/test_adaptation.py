@@ -11,7 +11,14 @@ import cv2
 import numpy as np
 import pytest
 
-from cephray.adapt import adapt, adaptation_json, figures_of, format_adaptation, write_adapted
+from cephray.adapt import (
+    STAGES,
+    adapt,
+    adaptation_json,
+    figures_of,
+    format_adaptation,
+    write_adapted,
+)
 from cephray.adapt.choose import CANDIDATES, UNCHANGED, Trials
 from cephray.adapt.frozen import FrozenNetwork
 from cephray.checkpoint import (
@@ -236,7 +243,10 @@ def test_landmarks_may_be_missing(checkpoint: Checkpoint, records: list[Record])
     for number, record in enumerate(some):
         record.landmarks_px[number % 19] = np.nan
         record.landmarks_px[7] = np.nan
-    adaptation = adapt(checkpoint, some)
+    done: list[int] = []
+    adaptation = adapt(checkpoint, some, done.append)
+    assert sum(done) == STAGES * len(some)
+    assert max(done) == 1  # with so few films, each is a fold
     figures = figures_of(adaptation, ISBI2015)
     assert ISBI2015.names[7] not in {one.name for one in figures.landmarks}
     found = adaptation.fitted.layers.last.kernel[7]

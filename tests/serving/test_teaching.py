@@ -86,7 +86,7 @@ def test_what_is_taught_is_the_marks_of_the_cases(
 def test_a_process_that_fails_says_why_and_leaves_nothing(folder: CaseFolder) -> None:
     teaching = Teaching(folder, [str(folder.folder / "nothing")])
     begun = teaching.start(NAMES)
-    assert (begun["state"], begun["done"], begun["total"]) == ("running", 0, 6)
+    assert (begun["state"], begun["done"], begun["total"]) == ("running", 0, 9)
     with pytest.raises(InputError, match="is being taught; wait"):
         teaching.start(NAMES)
     state = ended(teaching)
