@@ -20,6 +20,7 @@ import pytest
 
 from cephray.cli.__main__ import _parser as cephray_parser
 from cephray.data import write_dataset
+from tests.scripts.loading import load_script
 from tune.confirm import _parser as confirm_parser
 from tune.search import _parser as search_parser
 
@@ -125,6 +126,8 @@ def test_options_of_what_is_not_run_are_valid(block: Block) -> None:
             search_parser().parse_args(words[3:])
         elif words[:3] == ["python", "-m", "tune.confirm"]:
             confirm_parser().parse_args(words[3:])
+        elif words[:2] == ["python", "scripts/results.py"]:
+            load_script("results").make_parser().parse_args(words[2:])
         elif words[0] == "make":
             makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
             assert all(re.search(rf"^{target}:", makefile, re.MULTILINE) for target in words[1:])
