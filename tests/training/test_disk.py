@@ -10,7 +10,6 @@ import os
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import keras
 import pytest
@@ -114,10 +113,11 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(
     path = tmp_path / "config.yaml"
     replace_text(path, "first")
 
-    def full(self: Path, *args: Any, **options: Any) -> int:
+    def full(self: Path, target: Path) -> Path:
+        assert self.read_text() == "second"  # the draft, which is removed
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match="No space left"):
         replace_text(path, "second")
     assert path.read_text() == "first"
