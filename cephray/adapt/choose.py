@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cephray.adapt.fit import Moments, fit_change, folds, shrinkage, total
 from cephray.adapt.frozen import DenseLayers, FrozenNetwork, SeenFilm
-from cephray.adapt.tuning import HiddenChange, tune_layers
+from cephray.adapt.tuning import HiddenChange, Tuner
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -116,6 +116,7 @@ class Trials:
 
     def __init__(self, network: FrozenNetwork, films: Sequence[SeenFilm]) -> None:
         self._network = network
+        self._tuner: Tuner | None = None
         self.films = films
         self.marks_norm = np.stack([seen.film.landmarks_norm for seen in films])
         self.extent_mm = np.array([seen.film.extent_mm for seen in films])[:, None]
@@ -148,7 +149,9 @@ class Trials:
         if not candidate.rank:
             return Fitted(layers)
         windows = [self.films[i].windows for i in lesson.films]
-        hidden, last = tune_layers(windows, layers, candidate.rank, SEED)
+        if self._tuner is None:
+            self._tuner = Tuner(network)
+        hidden, last = self._tuner.fit(windows, layers, candidate.rank, SEED)
         return Fitted(DenseLayers(hidden.applied(network.hidden), last), hidden)
 
     def measure(self, layers: DenseLayers, films: Sequence[int]) -> Validation:

@@ -45,64 +45,87 @@ class HiddenChange:
         return HiddenLayer(layer.kernel + self.narrow @ self.wide, layer.bias + self.bias)
 
 
-def tune_layers(
-    windows: Sequence[Windows], layers: DenseLayers, rank: int, seed: int
-) -> tuple[HiddenChange, LastLayer]:
-    """Fit a change of the hidden layer, and the last layer with it.
+class Tuner:
+    """Fits the dense layers of heads, any number of times.
 
-    The mean distance to the marks is made smaller. Outputs of the last layer other than the first
-    two stay as they are.
+    Its variables and its training step are made once, for a step that is made for each fit would
+    keep the memory of all of them.
 
     Args:
-        windows: of the films to fit to.
-        layers: to begin with.
-        rank: of the change of the hidden layer's kernel.
-        seed: of the order of the windows.
-
-    Returns:
-        The change of the hidden layer, and the last layer.
+        layers: dense layers of the shapes that are fitted.
     """
-    rng = np.random.default_rng(seed)
-    features = np.concatenate([one.features for one in windows]).transpose(1, 0, 2)  # [K, M, I]
-    distances = np.concatenate([one.distances for one in windows]).transpose(1, 0, 2)
-    known = np.isfinite(distances).all(axis=-1).astype(np.float32)  # [K, M]
-    heads, count, _ = features.shape
-    hidden_kernel = tf.Variable(layers.hidden.kernel, dtype=tf.float32)
-    hidden_bias = tf.Variable(layers.hidden.bias, dtype=tf.float32)
-    kernel = tf.Variable(layers.last.kernel[..., :2], dtype=tf.float32)
-    bias = tf.Variable(layers.last.bias[..., :2], dtype=tf.float32)
-    variables = [hidden_kernel, hidden_bias, kernel, bias]
-    data = tf.constant(features), tf.constant(np.nan_to_num(distances)), tf.constant(known)
-    batches = -(-count // _BATCH)
-    steps = min(_EPOCHS * batches, _MOST_STEPS)
-    optimizer = keras.optimizers.Adam(
-        keras.optimizers.schedules.CosineDecay(_LEARNING_RATE, steps)
-    )
-    optimizer.build(variables)
 
-    @tf.function(reduce_retracing=True)
-    def step(chosen: tf.Tensor) -> None:
-        x, wanted, weight = (tf.gather(one, chosen, axis=1) for one in data)
-        x = tf.cast(x, tf.float32)
+    def __init__(self, layers: DenseLayers) -> None:
+        self._variables = [tf.Variable(value) for value in _values(layers)]
+        self._optimizer = keras.optimizers.Adam(_LEARNING_RATE)
+        self._optimizer.build(self._variables)
+        self._step = tf.function(self._take_step, reduce_retracing=True)
+
+    def fit(
+        self, windows: Sequence[Windows], layers: DenseLayers, rank: int, seed: int
+    ) -> tuple[HiddenChange, LastLayer]:
+        """Fit a change of the hidden layer, and the last layer with it.
+
+        The mean distance to the marks is made smaller. Outputs of the last layer other than the
+        first two stay as they are.
+
+        Args:
+            windows: of the films to fit to.
+            layers: to begin with.
+            rank: of the change of the hidden layer's kernel.
+            seed: of the order of the windows.
+
+        Returns:
+            The change of the hidden layer, and the last layer.
+        """
+        for variable, value in zip(self._variables, _values(layers), strict=True):
+            variable.assign(value)
+        for variable in self._optimizer.variables:
+            variable.assign(np.zeros(variable.shape))
+        rng = np.random.default_rng(seed)
+        features = np.concatenate([one.features for one in windows])  # [M, K, I]
+        distances = np.concatenate([one.distances for one in windows])
+        batches = -(-len(features) // _BATCH)
+        steps = min(_EPOCHS * batches, _MOST_STEPS)
+        for number in range(steps):
+            at = number % batches
+            if at == 0:
+                order = rng.permutation(len(features))
+            chosen = order[at * _BATCH : (at + 1) * _BATCH]
+            falling = 0.5 * (1 + np.cos(np.pi * number / steps))
+            self._optimizer.learning_rate.assign(_LEARNING_RATE * falling)
+            self._step(
+                tf.constant(features[chosen].transpose(1, 0, 2), tf.float32),
+                tf.constant(distances[chosen].transpose(1, 0, 2), tf.float32),
+            )
+        hidden_kernel, hidden_bias, kernel, bias = (one.numpy() for one in self._variables)
+        last = LastLayer(layers.last.kernel.copy(), layers.last.bias.copy())
+        last.kernel[..., :2], last.bias[..., :2] = kernel, bias
+        left, sizes, right = np.linalg.svd(hidden_kernel - layers.hidden.kernel, False)
+        change = HiddenChange(
+            left[..., :rank] * sizes[:, None, :rank],
+            right[:, :rank],
+            hidden_bias - layers.hidden.bias,
+        )
+        return change, last
+
+    def _take_step(self, features: tf.Tensor, wanted: tf.Tensor) -> None:
+        """Take a step of the optimiser, for [K, M, I] and [K, M, 2]."""
+        hidden_kernel, hidden_bias, kernel, bias = self._variables
+        known = tf.reduce_all(tf.math.is_finite(wanted), axis=-1)
+        weight = tf.cast(known, tf.float32)
+        wanted = tf.where(known[..., None], wanted, 0.0)
         with tf.GradientTape() as tape:
-            hidden = tf.nn.relu(tf.matmul(x, hidden_kernel) + hidden_bias[:, None])
+            hidden = tf.nn.relu(tf.matmul(features, hidden_kernel) + hidden_bias[:, None])
             error = tf.matmul(hidden, kernel) + bias[:, None] - wanted
             distance = tf.sqrt(tf.reduce_sum(error**2, axis=-1) + _SMOOTH)
             loss = tf.reduce_sum(distance * weight) / tf.maximum(tf.reduce_sum(weight), 1.0)
-            loss *= float(heads)  # each head learns as if it were alone
-        optimizer.apply(tape.gradient(loss, variables), variables)
+            loss *= float(kernel.shape[0])  # each head learns as if it were alone
+        self._optimizer.apply(tape.gradient(loss, self._variables), self._variables)
 
-    for number in range(steps):
-        at = number % batches
-        if at == 0:
-            order = rng.permutation(count)
-        step(tf.constant(order[at * _BATCH : (at + 1) * _BATCH]))
-    last = LastLayer(layers.last.kernel.copy(), layers.last.bias.copy())
-    last.kernel[..., :2], last.bias[..., :2] = kernel.numpy(), bias.numpy()
-    left, sizes, right = np.linalg.svd(hidden_kernel.numpy() - layers.hidden.kernel, False)
-    change = HiddenChange(
-        left[..., :rank] * sizes[:, None, :rank],
-        right[:, :rank],
-        hidden_bias.numpy() - layers.hidden.bias,
-    )
-    return change, last
+
+def _values(layers: DenseLayers) -> list[NDArray[np.float32]]:
+    """Return what is fitted: kernel and bias of both layers, of the last for two outputs."""
+    hidden, last = layers.hidden, layers.last
+    values = (hidden.kernel, hidden.bias, last.kernel[..., :2], last.bias[..., :2])
+    return [np.asarray(value, np.float32) for value in values]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cephray.adapt.frozen import DenseLayers, HiddenLayer, LastLayer, Windows, hidden_units
-from cephray.adapt.tuning import tune_layers
+from cephray.adapt.tuning import Tuner
 
 K, INPUTS, UNITS = 3, 12, 6
 
@@ -49,7 +49,7 @@ def errors(layers: DenseLayers, of: Windows) -> np.ndarray:
 
 def test_a_change_of_low_rank_is_learnt(layers: DenseLayers) -> None:
     parts = [windows(layers, 2000, seed) for seed in range(2)]
-    change, last = tune_layers(parts, layers, 2, 0)
+    change, last = Tuner(layers).fit(parts, layers, 2, 0)
     assert change.narrow.shape == (K, INPUTS, 2)
     assert change.wide.shape == (K, 2, UNITS)
     tuned = DenseLayers(change.applied(layers.hidden), last)
@@ -63,7 +63,7 @@ def test_a_landmark_that_is_not_marked_keeps_its_head(layers: DenseLayers) -> No
     part = windows(layers, 50, 0)
     part.distances[:, 1] = np.nan
     part.distances[::2, 2] = np.nan
-    change, last = tune_layers([part], layers, 2, 0)
+    change, last = Tuner(layers).fit([part], layers, 2, 0)
     assert not (change.narrow @ change.wide)[1].any()
     assert not change.bias[1].any()
     np.testing.assert_allclose(last.kernel[1], layers.last.kernel[1], rtol=1e-6)
@@ -76,6 +76,9 @@ def test_a_landmark_that_is_not_marked_keeps_its_head(layers: DenseLayers) -> No
 
 def test_the_same_seed_gives_the_same_change(layers: DenseLayers) -> None:
     part = windows(layers, 50, 0)
-    one, other = (tune_layers([part], layers, 2, 3) for _ in range(2))
+    tuner = Tuner(layers)
+    one = tuner.fit([part], layers, 2, 3)
+    tuner.fit([windows(layers, 50, 1)], layers, 2, 4)  # nothing of it is left
+    other = tuner.fit([part], layers, 2, 3)
     np.testing.assert_array_equal(one[0].wide, other[0].wide)
     np.testing.assert_array_equal(one[1].kernel, other[1].kernel)
