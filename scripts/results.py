@@ -42,7 +42,7 @@ class Row:
         name: as `--only` takes it.
         title: as the table shows it.
         split: films that it is measured on.
-        runs: networks; several are an ensemble. None if it is a mean of rows.
+        runs: networks; several are an ensemble. Empty if it is a mean of rows.
         mean_of: names of the rows that it is the mean of.
         subsets: whether the table shows parts of the films as well.
     """
@@ -68,7 +68,7 @@ def read_plan(path: Path = RUNS) -> tuple[dict[str, Any], tuple[Table, ...]]:
     """Read the settings of the runs, by name, and the tables.
 
     Raises:
-        InputError: a row names a run or a row that there is not.
+        InputError: a row names a run or a row that there is not, or runs that do not go together.
     """
     tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     tables = tuple(
@@ -93,8 +93,12 @@ def read_plan(path: Path = RUNS) -> tuple[dict[str, Any], tuple[Table, ...]]:
     for table in tables:
         for row in table.rows:
             unknown = ({*row.runs} - {*tree["runs"], INCLUDED}) | ({*row.mean_of} - rows)
-            if unknown or not (row.runs or row.mean_of):
+            if unknown:
                 raise InputError(f"{path}: row {row.name}: unknown {', '.join(sorted(unknown))}")
+            if bool(row.runs) == bool(row.mean_of):
+                raise InputError(f"{path}: row {row.name}: give runs, or rows to take the mean of")
+            if INCLUDED in row.runs and len(row.runs) > 1:
+                raise InputError(f"{path}: row {row.name}: {INCLUDED} cannot be in an ensemble")
     return tree["runs"], tables
 
 
@@ -115,34 +119,27 @@ def measure_row(row: Row, runs: Mapping[str, Any], data: Place, output: Path) ->
         print(f"run {name}", flush=True)
         best = train(config, data=data, output=output / name, resume=True)
         minutes[name] = sum(epoch["seconds"] for epoch in best.progress.history) / 60
-    checkpoints = [None if name == INCLUDED else str(output / name) for name in row.runs]
-    found = evaluate(_given(checkpoints), data=data, split=row.split).to_json()
+    checkpoints = [output / name for name in minutes] or None  # None: the one of cephray
+    found = evaluate(checkpoints, data=data, split=row.split).to_json()
     return {
-        "title": row.title,
         "split": row.split,
         "runs": {name: runs[name] for name in minutes},
         "training_minutes": [round(one, 1) for one in minutes.values()],
         **origin(),
-        **{key: found[key] for key in ("films", *_FIGURES)},
-        "coarse": {key: found["coarse"][key] for key in _FIGURES},
-        "subsets": [_short(one) for one in found["subsets"]] if row.subsets else [],
+        **_figures(row.title, found),
+        "subsets": [_figures(one["title"], one) for one in found["subsets"] if row.subsets],
     }
 
 
-_FIGURES = ("mre_mm", "mre_mm_interval", "sdr_percent", "sdr_percent_interval")
-
-
-def _short(subset: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: subset[key] for key in ("title", "films", *_FIGURES)}
-    return {**kept, "coarse": {key: subset["coarse"][key] for key in _FIGURES}}
-
-
-def _given(checkpoints: Sequence[str | None]) -> list[str] | None:
-    """Return checkpoints as `evaluate` takes them: None is the one that comes with cephray."""
-    named = [one for one in checkpoints if one is not None]
-    if named and len(named) < len(checkpoints):
-        raise InputError("the checkpoint that comes with cephray cannot be in an ensemble")
-    return named or None
+def _figures(title: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures that a table shows, of both stages."""
+    keys = ("mre_mm", "mre_mm_interval", "sdr_percent", "sdr_percent_interval")
+    return {
+        "title": title,
+        "films": found["films"],
+        **{key: found[key] for key in keys},
+        "coarse": {key: found["coarse"][key] for key in keys},
+    }
 
 
 def mean_row(row: Row, measured: Mapping[str, Any]) -> dict[str, Any]:

@@ -190,11 +190,9 @@ def search(
     from cephray.cluster import connected, stop_signals
     from tune.leaderboard import write_results
     from tune.report import report
-    from tune.study import begun_trials, mend_journal, open_storage, open_study
+    from tune.study import begun_trials, open_storage, open_study
 
     output = settings.output
-    if driver.is_alone():
-        mend_journal(output)
     storage = open_storage(settings.search.storage, output)
     study = open_study(storage, settings.search.study_name, settings.objectives)
     if begun_trials(study) and not (output / SEARCH).exists():

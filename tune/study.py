@@ -55,27 +55,20 @@ class _Journal(JournalFileBackend):
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         self._writing.acquire()
         try:
-            mend_journal(self._journal.parent)
+            self._mend()
         finally:
             self._writing.release()
         super().append_logs(logs)
 
-
-def mend_journal(output: Path) -> None:
-    """Remove a line without an end, which a killed driver left half written.
-
-    Args:
-        output: folder of the search, in which nothing writes now.
-    """
-    journal = output / JOURNAL
-    if not journal.exists() or not journal.stat().st_size:
-        return
-    with journal.open("r+b") as file:
-        file.seek(-1, os.SEEK_END)
-        if file.read() == b"\n":
-            return
-        file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+    def _mend(self) -> None:
+        with self._journal.open("r+b") as file:
+            if not file.seek(0, os.SEEK_END):
+                return
+            file.seek(-1, os.SEEK_END)
+            if file.read() == b"\n":
+                return
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def open_study(

@@ -23,9 +23,8 @@ from cephray.adapt.choose import (
     choose,
 )
 from cephray.adapt.files import FEWEST_FILMS
-from cephray.adapt.frozen import FrozenNetwork
+from cephray.adapt.frozen import FrozenNetwork, HiddenChange
 from cephray.adapt.righting import frame_by_marks, right_by_marks
-from cephray.adapt.tuning import HiddenChange
 from cephray.checkpoint import WEIGHTS_FILE, Checkpoint, Content, write_checkpoint
 from cephray.config import Config, InferenceConfig
 from cephray.data import Record, View, decode
@@ -82,7 +81,7 @@ def adapt(
             marks on them tell.
         progress: called with the number of films done since the last call. Each film counts
             `cephray.adapt.STAGES` times: for what the network sees of it, for cross-validation,
-            and for cross-validation with half of the films, which is left out if there are few.
+            and for cross-validation with half of the films, which is passed over if there are few.
 
     Raises:
         InputError: If there are fewer than `FEWEST_FILMS` films, or a film cannot be used.
@@ -116,6 +115,8 @@ def adapt(
     if len(films) >= _FEWEST_FOR_HALF:
         (half,) = trials.validate([candidate], 0.5, progress)
         half_mm = half.errors_mm
+    else:
+        progress(len(films))
     calibration, radius_factor = _calibrate(checkpoint.config.inference, chosen)
     return Adaptation(
         films=tuple(film.film for film in films),

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cephray.adapt.fit import Moments, fit_change, folds, shrinkage, total
-from cephray.adapt.frozen import DenseLayers, FrozenNetwork, SeenFilm
-from cephray.adapt.tuning import HiddenChange, Tuner
+from cephray.adapt.frozen import DenseLayers, FrozenNetwork, HiddenChange, SeenFilm
+from cephray.adapt.tuning import Tuner
 
 FloatArray = NDArray[np.floating[Any]]
 

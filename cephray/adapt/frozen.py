@@ -30,44 +30,51 @@ _NOISE = WindowNoiseConfig(enabled=True, probability=1.0, min_mm=0.2, max_mm=4.0
 
 
 @dataclass(frozen=True, eq=False)
-class LastLayer:
-    """The last layer of the heads.
+class DenseLayer:
+    """A dense layer of all heads.
 
     Args:
-        kernel: [K, U, outputs].
+        kernel: [K, inputs, outputs].
         bias: [K, outputs].
     """
 
     kernel: FloatArray
     bias: FloatArray
 
-    def changed(self, kernel: FloatArray, bias: FloatArray) -> LastLayer:
-        """Return the layer with a change of its first two outputs: [K, U, 2] and [K, 2]."""
-        new = LastLayer(self.kernel.copy(), self.bias.copy())
-        new.kernel[..., :2] += kernel
-        new.bias[..., :2] += bias
+    def changed(self, kernel: FloatArray, bias: FloatArray) -> DenseLayer:
+        """Return the layer with a change of its first n outputs: [K, inputs, n] and [K, n]."""
+        new = DenseLayer(self.kernel.copy(), self.bias.copy())
+        count = bias.shape[-1]
+        new.kernel[..., :count] += kernel
+        new.bias[..., :count] += bias
         return new
 
 
 @dataclass(frozen=True, eq=False)
-class HiddenLayer:
-    """The hidden layer of the heads.
+class HiddenChange:
+    """A change of the hidden layer of the heads.
 
     Args:
-        kernel: [K, I, U].
-        bias: [K, U].
+        narrow: [K, I, R].
+        wide: [K, R, U]; the product of both is added to the kernel.
+        bias: [K, U], added to the bias.
     """
 
-    kernel: FloatArray
+    narrow: FloatArray
+    wide: FloatArray
     bias: FloatArray
+
+    def applied(self, layer: DenseLayer) -> DenseLayer:
+        """Return the changed layer."""
+        return layer.changed(self.narrow @ self.wide, self.bias)
 
 
 @dataclass(frozen=True, eq=False)
 class DenseLayers:
-    """The dense layers of the heads."""
+    """The dense layers of the heads: I inputs to U hidden units, and these to the outputs."""
 
-    hidden: HiddenLayer
-    last: LastLayer
+    hidden: DenseLayer
+    last: DenseLayer
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,12 +143,12 @@ class FrozenNetwork:
         if heads.adapted:
             kernel = kernel + heads.kernel_change.numpy()
             bias = heads.bias_change.numpy() + (0.0 if bias is None else bias)
-        last = LastLayer(kernel, np.zeros(kernel[:, 0].shape) if bias is None else bias)
-        kernel, bias = heads.hidden_kernel.numpy(), heads.hidden_bias.numpy()
+        last = DenseLayer(kernel, np.zeros(kernel[:, 0].shape) if bias is None else bias)
+        hidden = DenseLayer(heads.hidden_kernel.numpy(), heads.hidden_bias.numpy())
         if heads.adapted_rank:
-            narrow, wide, bias_change = (part.numpy() for part in heads.hidden_change)
-            kernel, bias = kernel + narrow @ wide, bias + bias_change
-        self.layers = DenseLayers(HiddenLayer(kernel, bias), last)
+            change = HiddenChange(*(part.numpy() for part in heads.hidden_change))
+            hidden = change.applied(hidden)
+        self.layers = DenseLayers(hidden, last)
 
     def see(self, films: Sequence[Film], seed: int) -> Iterator[SeenFilm]:
         """Look at films with their marks, and at augmented views of them.
@@ -226,7 +233,7 @@ class FrozenNetwork:
         return features.transpose(1, 0, 2)
 
 
-def hidden_units(features: NDArray[Any], layer: HiddenLayer) -> FloatArray:
+def hidden_units(features: NDArray[Any], layer: DenseLayer) -> FloatArray:
     """Return the inputs of the last layer, [M, K, U], from those of the hidden layer [M, K, I]."""
     turned = features.transpose(1, 0, 2).astype(np.float32)
     hidden: FloatArray = np.maximum(turned @ layer.kernel + layer.bias[:, None], 0)

@@ -7,7 +7,6 @@ is kept, which is small in a checkpoint.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from cephray.adapt.frozen import DenseLayers, HiddenLayer, LastLayer, Windows
+from cephray.adapt.frozen import DenseLayer, DenseLayers, HiddenChange, Windows
 
 FloatArray = NDArray[np.floating[Any]]
 
@@ -24,25 +23,6 @@ _EPOCHS = 5
 _MOST_STEPS = 500
 _LEARNING_RATE = 3e-4
 _SMOOTH = 1e-4  # added to squared distances, so that the gradient has no jump at 0
-
-
-@dataclass(frozen=True, eq=False)
-class HiddenChange:
-    """A change of the hidden layer of the heads.
-
-    Args:
-        narrow: [K, I, R].
-        wide: [K, R, U]; the product of both is added to the kernel.
-        bias: [K, U], added to the bias.
-    """
-
-    narrow: FloatArray
-    wide: FloatArray
-    bias: FloatArray
-
-    def applied(self, layer: HiddenLayer) -> HiddenLayer:
-        """Return the changed layer."""
-        return HiddenLayer(layer.kernel + self.narrow @ self.wide, layer.bias + self.bias)
 
 
 class Tuner:
@@ -63,7 +43,7 @@ class Tuner:
 
     def fit(
         self, windows: Sequence[Windows], layers: DenseLayers, rank: int, seed: int
-    ) -> tuple[HiddenChange, LastLayer]:
+    ) -> tuple[HiddenChange, DenseLayer]:
         """Fit a change of the hidden layer, and the last layer with it.
 
         The mean distance to the marks is made smaller. Outputs of the last layer other than the
@@ -99,7 +79,7 @@ class Tuner:
                 tf.constant(distances[chosen].transpose(1, 0, 2), tf.float32),
             )
         hidden_kernel, hidden_bias, kernel, bias = (one.numpy() for one in self._variables)
-        last = LastLayer(layers.last.kernel.copy(), layers.last.bias.copy())
+        last = DenseLayer(layers.last.kernel.copy(), layers.last.bias.copy())
         last.kernel[..., :2], last.bias[..., :2] = kernel, bias
         left, sizes, right = np.linalg.svd(hidden_kernel - layers.hidden.kernel, False)
         change = HiddenChange(

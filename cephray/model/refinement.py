@@ -104,9 +104,8 @@ class Heads(layers.Layer):
             )
         if not self.adapted:
             return
-        units = self.units
         self.kernel_change = self.add_weight(
-            shape=(heads, units, self.outputs), initializer="zeros", name="kernel_change"
+            shape=(heads, self.units, self.outputs), initializer="zeros", name="kernel_change"
         )
         self.bias_change = self.add_weight(
             shape=(heads, self.outputs), initializer="zeros", name="bias_change"

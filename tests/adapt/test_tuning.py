@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cephray.adapt.frozen import DenseLayers, HiddenLayer, LastLayer, Windows, hidden_units
+from cephray.adapt.frozen import DenseLayer, DenseLayers, Windows, hidden_units
 from cephray.adapt.tuning import Tuner
 
 K, INPUTS, UNITS = 3, 12, 6
@@ -19,8 +19,8 @@ def layers() -> DenseLayers:
         return rng.normal(0, 0.3, shape).astype(np.float32)
 
     return DenseLayers(
-        HiddenLayer(draw(K, INPUTS, UNITS), draw(K, UNITS)),
-        LastLayer(draw(K, UNITS, 3), draw(K, 3)),
+        DenseLayer(draw(K, INPUTS, UNITS), draw(K, UNITS)),
+        DenseLayer(draw(K, UNITS, 3), draw(K, 3)),
     )
 
 
@@ -37,7 +37,7 @@ def windows(layers: DenseLayers, count: int, seed: int) -> Windows:
     other = np.random.default_rng(9)
     narrow, wide = other.normal(0, 0.3, (K, INPUTS, 1)), other.normal(0, 0.3, (K, 1, UNITS))
     kernel = layers.hidden.kernel + narrow @ wide
-    changed = DenseLayers(HiddenLayer(kernel, layers.hidden.bias), layers.last)
+    changed = DenseLayers(DenseLayer(kernel, layers.hidden.bias), layers.last)
     return Windows(features, answers(changed, features)[..., :2].astype(np.float32))
 
 

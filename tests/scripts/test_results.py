@@ -67,9 +67,9 @@ def test_rows_come_from_their_runs(
         history = [{"seconds": 60.0}, {"seconds": 90.0}]
         return SimpleNamespace(progress=SimpleNamespace(history=history))
 
-    def evaluate(checkpoints: list[str], *, split: str, **given: Any) -> Found:
+    def evaluate(checkpoints: list[Path], *, split: str, **given: Any) -> Found:
         assert split == "test1"
-        return Found(1.0 + float(checkpoints[0].rpartition("-")[2]))
+        return Found(1.0 + float(checkpoints[0].name.rpartition("-")[2]))
 
     monkeypatch.setattr(results, "train", train)
     monkeypatch.setattr(results, "evaluate", evaluate)
@@ -139,9 +139,20 @@ def test_the_plan_of_the_project_can_be_run(results: ModuleType) -> None:
     assert used >= set(runs)
 
 
-def test_a_row_of_an_unknown_run_is_named(results: ModuleType, plan: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"runs": ["gone"]}, "row one: unknown gone"),
+        ({"runs": []}, "row one: give runs, or rows to take the mean of"),
+        ({"mean_of": ["two"]}, "row one: give runs, or rows to take the mean of"),
+        ({"runs": ["small-0", "included"]}, "row one: included cannot be in an ensemble"),
+    ],
+)
+def test_a_row_that_cannot_be_is_named(
+    results: ModuleType, plan: Path, changed: dict[str, list[str]], said: str
+) -> None:
     tree = yaml.safe_load(plan.read_text())
-    tree["tables"][0]["rows"][0]["runs"] = ["gone"]
+    tree["tables"][0]["rows"][0].update(changed)
     plan.write_text(yaml.safe_dump(tree))
-    with pytest.raises(results.InputError, match="row one: unknown gone"):
+    with pytest.raises(results.InputError, match=said):
         results.read_plan(plan)

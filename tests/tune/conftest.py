@@ -17,7 +17,7 @@ from tune.objectives import MRE, objectives_of
 from tune.outcome import COMPLETE, EPOCH, OUTCOME
 from tune.searcher import StudySearch
 from tune.space import Integer, Real, Space, Value
-from tune.study import mend_journal, open_storage, open_study
+from tune.study import open_storage, open_study
 
 SPACE = Space(
     {
@@ -52,8 +52,6 @@ def make_search(tmp_path: Path) -> Callable[..., StudySearch]:
         has_room: Callable[..., bool] = lambda values: False,
     ) -> StudySearch:
         objectives = objectives_of(None)
-        if folder:
-            mend_journal(folder)
         storage = open_storage(None, folder) if folder else optuna.storages.InMemoryStorage()
         study = open_study(storage, "search", objectives)
         baseline = SPACE.baseline(load_config())

@@ -77,8 +77,9 @@ function drawPicture(editing, film, set, others) {
   const places = editing.now.points.map(toPlace);
   context.lineWidth = 3;
   if (others) {
-    drawLines(context, others.map(toPlace), set.lines, OTHER);
-    for (const place of others.map(toPlace).filter(Boolean)) drawCircle(context, place, 11);
+    const theirs = others.map(toPlace);
+    drawLines(context, theirs, set.lines, OTHER);
+    for (const place of theirs.filter(Boolean)) drawCircle(context, place, 11);
   }
   drawLines(context, places, set.lines, "#5aaaeb");
   context.font = "bold 24px sans-serif";
