@@ -32,6 +32,8 @@ class Row:
         refined: errors after refinement.
         ratio: of the refined mean radial error to that of the same landmarks on the films as
             they are.
+        median_ratio: the same of the median of the refined errors.
+        p99_ratio: the same of their 99th percentile, the error of the worst landmarks.
     """
 
     disturbance: str
@@ -39,6 +41,8 @@ class Row:
     coarse: Summary
     refined: Summary
     ratio: float
+    median_ratio: float
+    p99_ratio: float
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -46,6 +50,8 @@ class Row:
             "disturbance": self.disturbance,
             "landmarks": self.landmarks,
             "ratio": self.ratio,
+            "median_ratio": self.median_ratio,
+            "p99_ratio": self.p99_ratio,
             **self.refined.to_json(),
             "coarse": self.coarse.to_json(),
         }
@@ -77,14 +83,13 @@ def measure_robustness(
         if not rows:
             plain_mm = refined_mm
         there = np.isfinite(refined_mm)
-        refined = summarise(refined_mm)
         rows.append(
             Row(
                 name,
                 int(there.sum()),
                 summarise(coarse_mm),
-                refined,
-                refined.mre_mm / summarise(plain_mm[there]).mre_mm,
+                summarise(refined_mm),
+                *_statistics(refined_mm[there]) / _statistics(plain_mm[there]),
             )
         )
     return rows
@@ -94,14 +99,21 @@ def format_rows(rows: Sequence[Row]) -> str:
     """Format the rows as a table."""
     width = max(len(row.disturbance) for row in rows)
     header = f"{'films':<{width}}  {'landmarks':>9}  {'stage one':>9}  {'refined':>8}"
-    header += f"  {'≤2 mm':>7}  {'to plain':>8}"
+    header += f"  {'≤2 mm':>7}  {'to plain':>8}  {'median':>8}  {'99th %':>8}"
     lines = [
         f"{row.disturbance:<{width}}  {row.landmarks:>9}  {row.coarse.mre_mm:>6.2f} mm"
         f"  {row.refined.mre_mm:>5.2f} mm  {row.refined.sdr_percent[2.0]:>5.1f} %"
-        f"  {row.ratio:>6.2f} ×"
+        f"  {row.ratio:>6.2f} ×  {row.median_ratio:>6.2f} ×  {row.p99_ratio:>6.2f} ×"
         for row in rows
     ]
     return "\n".join([header, "─" * len(header), *lines])
+
+
+def _statistics(errors_mm: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return mean, median and 99th percentile, or NaN if there are no errors."""
+    if not errors_mm.size:
+        return np.full(3, np.nan)
+    return np.array([errors_mm.mean(), *np.percentile(errors_mm, (50, 99))])
 
 
 def _disturbed(records: Sequence[Record], disturb: Disturb, view: View) -> Iterator[Film]:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from cephray.config import DataConfig
 from cephray.data import Film, View, read_dataset, write_dataset
@@ -18,9 +19,13 @@ from cephray.prediction import Detection, Detector
 
 
 class OffBy:
-    """Finds each landmark this far to the right of the truth, stage one twice as far."""
+    """Finds each landmark this far to the right of the truth, stage one twice as far.
 
-    def __init__(self, shift_mm: Callable[[int], float]) -> None:
+    Args:
+        shift_mm: takes the number of calls so far; returns one shift, or one for each landmark.
+    """
+
+    def __init__(self, shift_mm: Callable[[int], float | NDArray[np.float64]]) -> None:
         self.view = View(96, 80, "letterbox")
         self.shift_mm = shift_mm
         self.calls = 0
@@ -31,7 +36,8 @@ class OffBy:
         shift_mm = self.shift_mm(self.calls)
         self.calls += 1
         for film in films:
-            shift = np.array([shift_mm / film.extent_mm[0], 0])
+            shift = np.zeros((19, 2))
+            shift[:, 0] = shift_mm / film.extent_mm[0]
             yield Detection(
                 film,
                 (film.landmarks_norm + 2 * shift).astype(np.float32),
@@ -58,6 +64,21 @@ def test_errors_are_of_the_disturbed_films_in_millimetres(tmp_path: Path) -> Non
     table = format_rows(rows)
     assert "inverted" in table
     assert "2.00 ×" in table
+
+
+def test_the_median_and_the_worst_errors_are_compared_as_well(tmp_path: Path) -> None:
+    write_dataset(tmp_path, 4, size_px=(192, 240))
+    records = read_dataset(tmp_path, "test1", DataConfig())
+    plain = np.arange(1, 20) / 10  # median 1, largest 1.9
+    changed = np.where(plain == 1, 1.2, np.where(plain == 1.9, 3.8, plain))
+    detector = OffBy(lambda call: changed if call == 1 else plain)
+    row = measure_robustness(cast(Detector, cast(Any, detector)), records)[1]
+    # By hand: each of the 19 errors occurs twice. The tenth of them is 1.0, and 1.1 once 1.0 has
+    # become 1.2. The 99th percentile lies between the two largest, which are equal.
+    assert row.median_ratio == pytest.approx(1.1, rel=1e-3)
+    assert row.p99_ratio == pytest.approx(2.0, rel=1e-3)
+    assert row.ratio == pytest.approx((19 + 0.2 + 1.9) / 19, rel=1e-3)
+    assert "2.00 ×" in format_rows([row])
 
 
 @pytest.mark.parametrize("spacing_mm", [4.0, 0.001])
