@@ -1,12 +1,15 @@
-"""Checks of the plain values in YAML files of users: keys, texts, numbers and lists.
+"""YAML files of users: how they are found, and checks of their keys, texts, numbers and lists.
 
 Each error is one line that begins with the place in the file. It knows no file's meaning.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,6 +20,34 @@ if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from cephray.storage import Place
+
+
+def find_named(
+    given: str, known: Mapping[str, Traversable], what: str, named: str
+) -> Path | Traversable:
+    """Find a file by its name among those that come with a package, or by its path.
+
+    Names take precedence. A file `best` in the current folder is found as `./best`.
+
+    Args:
+        given: name, or path.
+        known: files of the package, by name.
+        what: what the file is, for messages: "config".
+        named: what one of the package is, for messages: "a preset".
+
+    Raises:
+        InputError: If `given` is neither a name nor an existing path.
+    """
+    if given in known:
+        return known[given]
+    if not os.path.exists(given):
+        close = difflib.get_close_matches(Path(given).stem.lower(), known, n=1)
+        hint = f" (did you mean {close[0]!r}?)" if close else ""
+        raise InputError(
+            f"{what} {given!r}: is neither {named} nor a file{hint}; give the name of {named} "
+            f"({', '.join(known)}) or the path of a YAML file"
+        )
+    return Path(given)
 
 
 def read_mapping(path: Place | Traversable, what: str) -> dict[str, Any]:

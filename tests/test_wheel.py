@@ -66,7 +66,7 @@ def test_it_holds_the_files_of_both_packages(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == sources
     assert {f"cephray/config/presets/{name}.yaml" for name in preset_files()} < names
-    assert {"tune/search.py", "tune/space.yaml", "tune/report.html.j2"} < names
+    assert {"tune/search.py", "tune/spaces/default.yaml", "tune/report.html.j2"} < names
 
 
 def test_every_preset_is_found_by_name(installed: Path, tmp_path: Path) -> None:

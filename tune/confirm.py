@@ -87,8 +87,9 @@ def _confirm(
 ) -> None:
     """Train both configurations, and write what their errors show."""
     from tune.confirmation import Measured, confirm
+    from tune.space import applied
 
-    configs = {"baseline": settings.base, f"trial-{trial:04d}": override(settings.base, values)}
+    configs = {"baseline": settings.base, f"trial-{trial:04d}": applied(values, settings.base)}
     pairs = pairs_of(settings.base, count)
     folders = {
         (name, pair): settings.output / RUNS / f"{name}-fold-{pair[0]}-seed-{pair[1]}"

@@ -14,12 +14,12 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from cephray.config import dump_config, override
+from cephray.config import dump_config
 from cephray.storage import replace_text
 from tune.objectives import Objective
 from tune.outcome import EPOCHS, MEMORY, PARAMETERS, REASON, SECONDS
 from tune.settings import Settings
-from tune.space import Value
+from tune.space import Value, applied
 from tune.study import best_trials, ended_trials
 
 LEADERBOARD, BEST = "leaderboard.csv", "best.yaml"
@@ -114,6 +114,6 @@ def write_results(settings: Settings, study: optuna.Study) -> list[Entry]:
         replace_text(settings.output / LEADERBOARD, table.getvalue())
     best = best_trials(study)
     if best:
-        config = override(settings.base, best[0].params)
+        config = applied(best[0].params, settings.base)
         replace_text(settings.output / BEST, dump_config(config))
     return entries

@@ -26,6 +26,7 @@ from cephray.storage import place
 from cephray.training import plan_run
 from tune.drivers import Driver, driving
 from tune.settings import COPIES, SEARCH, Settings, settle
+from tune.space import DEFAULT, space_files
 
 if TYPE_CHECKING:
     from tune.searcher import HasRoom, Values
@@ -64,7 +65,10 @@ def _parser() -> Parser:
         help="set a key of the configuration",
     )
     add(
-        "--space", type=Path, metavar="FILE", help="keys and their ranges; default tune/space.yaml"
+        "--space",
+        metavar="FILE|NAME",
+        help=f"keys and their ranges: a space of the package ({', '.join(space_files())}) or a "
+        f"YAML file; default {DEFAULT}",
     )
     add(
         "--trials",

@@ -20,12 +20,11 @@ from cephray.errors import InputError
 from cephray.storage import Place, RemotePath, replace_text
 from tune.drivers import FOLDER
 from tune.objectives import Objective, Second, objectives_of
-from tune.space import Space, load_space
+from tune.space import DEFAULT, Space, load_space
 
 SEARCH, BASE, SPACE = "search.yaml", "base.yaml", "space.yaml"
 JOURNAL = "study.journal"
 COPIES = "copies.json"  # which films are the same: the driver finds them once, for all trials
-DEFAULT_SPACE = Path(__file__).with_name("space.yaml")
 
 Validation = Literal["holdout", "test1"]
 
@@ -107,7 +106,7 @@ def settle(options: argparse.Namespace) -> Settings:
             f"{SEARCH}); give an empty folder"
         )
     base = _base(options)
-    space = load_space(options.space or DEFAULT_SPACE, base)
+    space = load_space(options.space or DEFAULT, base)
     return Settings(output, _search(options, output, base, {}), base, space)
 
 
@@ -148,7 +147,7 @@ def load_settings(output: Path) -> Settings:
         raise InputError(f"output {output}: holds no search (no {SEARCH})")
     base = load_config(output / BASE)
     tree = yaml.safe_load((output / SEARCH).read_text(encoding="utf-8"))
-    return Settings(output, _validated(tree), base, load_space(output / SPACE, base))
+    return Settings(output, _validated(tree), base, load_space(str(output / SPACE), base))
 
 
 def _search(

@@ -6,6 +6,7 @@ A file maps dotted config keys to one rule each:
     loss.detection_weight: {log_uniform: [0.1, 10]}
     train.learning_rate: {uniform: [1.0e-4, 1.0e-3]}
     model.backbone: {choice: [resnet18, resnet34]}
+    model.window_cells: {choice: [[5, 5, 5, 5], [7, 7, 7, 7]]}
 
 It knows Optuna's trials and cephray's configuration, and runs nothing.
 """
@@ -24,9 +25,13 @@ import yaml
 
 from cephray.config import Config, override, plain_value, value_of
 from cephray.errors import InputError
-from cephray.tree import read_mapping
+from cephray.tree import find_named, read_mapping
 
+# A list is kept as its YAML text, since Optuna takes only plain values.
 Value = bool | int | float | str | None
+
+SPACES = Path(__file__).with_name("spaces")
+DEFAULT = "default"
 
 # They say what is measured, and on which films: trials would not be comparable.
 MEASURE = (
@@ -144,7 +149,7 @@ class Space:
 
     def baseline(self, config: Config) -> dict[str, Value]:
         """Return the configuration's own values: the first trial of every study."""
-        return {key: value_of(config, key) for key in self.dimensions}
+        return {key: _kept(value_of(config, key)) for key in self.dimensions}
 
     def dump(self) -> str:
         """Return the space as YAML that `load_space` takes."""
@@ -153,17 +158,44 @@ class Space:
         return text
 
 
-def load_space(path: Path, base: Config) -> Space:
+def applied(values: Mapping[str, Value], base: Config) -> Config:
+    """Return the configuration of a trial.
+
+    Args:
+        values: of the trial, by config key.
+        base: configuration whose values they replace.
+
+    Raises:
+        InputError: the values are not allowed together.
+    """
+    return override(
+        base,
+        {
+            key: yaml.safe_load(value)
+            if isinstance(value, str) and value.startswith("[")
+            else value
+            for key, value in values.items()
+        },
+    )
+
+
+def _kept(value: Any) -> Value:
+    """Return a value of the configuration as trials keep it."""
+    return str(list(value)) if isinstance(value, list | tuple) else value
+
+
+def load_space(name: str, base: Config) -> Space:
     """Read a search space.
 
     Args:
-        path: YAML file.
+        name: of a space that comes with the package, or path of a YAML file.
         base: configuration whose values those of the space replace; its own are the first
             trial's, and must lie in the space.
 
     Raises:
         InputError: a key or a rule that cannot be used; says what is valid.
     """
+    path = find_named(name, space_files(), "space", "a space of the package")
     tree = read_mapping(path, "space file")
     if not tree:
         raise InputError(f"space file {path}: is empty; give at least one config key with a rule")
@@ -196,8 +228,8 @@ def _dimension(key: str, rule: Any, base: Config) -> Dimension:
     except (TypeError, ValueError):
         raise InputError(f"{key}: {name} takes {wanted}; got {values!r}") from None
     for value in dimension.probes():
-        override(base, {key: value})
-    own = value_of(base, key)
+        applied({key: value}, base)
+    own = _kept(value_of(base, key))
     if not dimension.contains(own):
         raise InputError(
             f"{key}: the configuration's own value {own!r} is not among {dimension}, so that the "
@@ -207,7 +239,10 @@ def _dimension(key: str, rule: Any, base: Config) -> Dimension:
 
 
 def _choice(values: list[Any]) -> Choice:
-    if not isinstance(values, list) or len(set(map(repr, values))) < max(2, len(values)):
+    if not isinstance(values, list):
+        raise TypeError
+    values = [_kept(value) for value in values]
+    if len(set(map(repr, values))) < max(2, len(values)):
         raise ValueError
     if not all(isinstance(value, Value) for value in values):
         raise TypeError
@@ -233,7 +268,10 @@ def _real(values: list[Any], log: bool = False) -> Real:
 
 
 _RULES: dict[str, tuple[Callable[[list[Any]], Dimension], str]] = {
-    "choice": (_choice, "a list of at least two numbers, texts, true, false or null, each once"),
+    "choice": (
+        _choice,
+        "a list of at least two numbers, texts, lists, true, false or null, each once",
+    ),
     "integer": (
         _integer,
         "[lowest, highest] or [lowest, highest, step], whole numbers, the highest some steps "
@@ -245,6 +283,11 @@ _RULES: dict[str, tuple[Callable[[list[Any]], Dimension], str]] = {
         "[lowest, highest], numbers above 0, the lowest first",
     ),
 }
+
+
+def space_files() -> dict[str, Path]:
+    """Return the spaces that come with the package, by name."""
+    return {path.stem: path for path in sorted(SPACES.glob("*.yaml"))}
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:

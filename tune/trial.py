@@ -17,7 +17,7 @@ from typing import Any
 import ray.tune
 
 from cephray.checkpoint import CONFIG_FILE, Row
-from cephray.config import Config, override
+from cephray.config import Config
 from cephray.data import KnownCopies
 from cephray.storage import Place
 from cephray.training import launch, plan_run
@@ -34,7 +34,7 @@ from tune.outcome import (
     trial_folder,
 )
 from tune.settings import COPIES
-from tune.space import Value
+from tune.space import Value, applied
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def describe(error: BaseException) -> str:
 
 
 def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[str, Any]:
-    config = override(setting.base, values)
+    config = applied(values, setting.base)
     if folder.exists() and not (folder / CONFIG_FILE).is_file():
         shutil.rmtree(folder)  # killed before it began
     rows: list[Row] = []

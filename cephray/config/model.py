@@ -52,7 +52,8 @@ class ModelConfig(Section):
     fusion_channels: PositiveInt = Field(256, description="channels of each fused level")
     crop_depth: Annotated[int, Field(ge=1, le=4)] | None = Field(
         None,
-        description="number of fused levels that are cropped, from the finest; if none, all",
+        description="number of fused levels that are cropped, from the finest; if none, or if "
+        "fewer are fused, all",
     )
     window_cells: tuple[PositiveInt, PositiveInt, PositiveInt, PositiveInt] = Field(
         (3, 5, 7, 9),
@@ -137,13 +138,7 @@ class ModelConfig(Section):
         return self
 
     @model_validator(mode="after")
-    def _fused_levels_are_cropped(self) -> ModelConfig:
-        if self.crop_depth is not None and self.crop_depth > self.fusion_depth:
-            raise ValueError(
-                "crop_depth must not exceed fusion_depth; got "
-                f"{self.crop_depth} > {self.fusion_depth}; set model.crop_depth=none to crop all "
-                "fused levels"
-            )
+    def _settings_fit(self) -> ModelConfig:
         if self.adapted_rank and not self.adapted:
             raise ValueError(f"adapted_rank={self.adapted_rank} needs model.adapted=true")
         if self.detach_passes and self.differentiable_boxes:

@@ -184,7 +184,7 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
         num_landmarks, model.detection_channels, model.detection_scale, name="detection"
     )(pyramid[-1])
 
-    depth = model.crop_depth or model.fusion_depth
+    depth = min(model.crop_depth or model.fusion_depth, model.fusion_depth)
     finest = len(STRIDES) - model.fusion_depth
     levels = fuse(pyramid[finest:], model.fusion_channels)[:depth]
     crop = WindowCrop(

@@ -108,4 +108,6 @@ def test_the_search_for_misspelt_names_finds_them() -> None:
         "Json",
         "Tensorflow",
     ]
-    assert misspelt("X-ray, roi-crop, --json FILE, best.yaml, tune/space.yaml, a GPU.") == []
+    assert (
+        misspelt("X-ray, roi-crop, --json FILE, best.yaml, tune/search.py, a GPU.") == []
+    )

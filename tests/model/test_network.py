@@ -149,6 +149,8 @@ def test_finest_of_the_fused_levels_are_cropped(small_config: MakeConfig) -> Non
     assert crop.window_cells == (8, 6)
     assert crop.smallest_window == 32
     assert crop.output.shape == (None, 19, 3, 3, 16)
+    fewer = build_network(small_config("model.fusion_depth=1", "model.crop_depth=2"))
+    assert fewer.get_layer("crop").strides == (32,)
 
 
 @pytest.mark.usefixtures("cpu")

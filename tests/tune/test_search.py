@@ -66,7 +66,7 @@ def test_failed_trials_are_named_and_the_best_can_be_had_again(
         "train.wait_for_resources_s=60",
         "data.validation=test1",
     )
-    space = load_space(tmp_path / "space.yaml", base)
+    space = load_space(str(tmp_path / "space.yaml"), base)
     settings = Settings(
         output,
         Search(data=str(films), trials=4, grace_epochs=1, study_name="search"),

@@ -11,8 +11,8 @@ from cephray.config import load_config, preset_files
 from cephray.errors import InputError
 from tune.drivers import FOLDER
 from tune.search import _parser
-from tune.settings import BASE, DEFAULT_SPACE, SEARCH, Settings, load_settings, settle
-from tune.space import load_space
+from tune.settings import BASE, SEARCH, Settings, load_settings, settle
+from tune.space import DEFAULT, load_space, space_files
 
 
 def settings(folder: Path, *arguments: str) -> Settings:
@@ -25,7 +25,7 @@ def settings(folder: Path, *arguments: str) -> Settings:
 def test_defaults(tmp_path: Path) -> None:
     made = settings(tmp_path, "--set", "train.epochs=12")
     assert made.base == load_config(overrides=["train.epochs=12"])
-    assert made.space == load_space(DEFAULT_SPACE, made.base)
+    assert made.space == load_space(DEFAULT, made.base)
     assert made.search.trials == 16
     assert made.search.seed == 0
     assert made.search.grace_epochs == 3
@@ -61,7 +61,7 @@ def test_what_is_saved_is_what_goes_on(tmp_path: Path) -> None:
     first.save()
     assert load_settings(tmp_path / "out") == first
     assert settings(tmp_path, "--resume") == first
-    again = ["--set", "model.backbone=resnet18", "--seed", "3", "--space", str(DEFAULT_SPACE)]
+    again = ["--set", "model.backbone=resnet18", "--seed", "3", "--space", DEFAULT]
     assert settings(tmp_path, "--resume", *again) == first
     assert settings(tmp_path, "--resume", "--trials", "9").search.trials == 9
 
@@ -93,7 +93,7 @@ def test_a_search_that_goes_on_is_the_same(option: list[str], said: str, tmp_pat
         (["--reduction-factor", "1"], "--reduction-factor: "),
         (["--grace-epochs", "0"], "--grace-epochs: "),
         (["--config", "none.yaml"], "config 'none.yaml': is neither a preset nor a file"),
-        (["--space", "none.yaml"], "space file none.yaml: cannot be read"),
+        (["--space", "wdie"], "space 'wdie': is neither .*did you mean 'wide'"),
         (["--set", "model.depth=3"], "unknown config key"),
         (["--gpus-per-trial", "0"], "--gpus-per-trial: must be above 0 and at most 1"),
         (["--gpus-per-trial", "2.5", "--num-workers", "2"], "and at most 2, one for each worker"),
@@ -137,10 +137,14 @@ def test_a_password_is_not_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("preset", list(preset_files()))
 def test_every_preset_can_be_searched_with_the_default_space(preset: str, tmp_path: Path) -> None:
-    """The preset `best` crops fewer levels than it fuses; the refusal says how to search it."""
-    options = ["--config", preset]
-    if load_config(preset).model.crop_depth is not None:
-        with pytest.raises(InputError, match=r"set model.crop_depth=none to crop all"):
-            settings(tmp_path, *options)
-        options += ["--set", "model.crop_depth=none"]
-    assert settings(tmp_path, *options).base.model.backbone == load_config(preset).model.backbone
+    made = settings(tmp_path, "--config", preset)
+    assert made.base.model.backbone == load_config(preset).model.backbone
+
+
+@pytest.mark.parametrize("space", list(space_files()))
+def test_the_best_preset_can_be_searched_with_every_space_of_the_package(
+    space: str, tmp_path: Path
+) -> None:
+    made = settings(tmp_path, "--config", "best", "--space", space)
+    made.save()
+    assert load_settings(tmp_path / "out") == made

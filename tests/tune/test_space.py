@@ -7,10 +7,19 @@ from pathlib import Path
 import optuna
 import pytest
 
-from cephray.config import load_config, override, value_of
+from cephray.config import load_config, value_of
 from cephray.errors import InputError
-from tune.settings import DEFAULT_SPACE
-from tune.space import Choice, Integer, Real, Space, describe, load_space, short_names
+from tune.space import (
+    DEFAULT,
+    Choice,
+    Integer,
+    Real,
+    Space,
+    applied,
+    describe,
+    load_space,
+    short_names,
+)
 
 SPACE = """
 model.roi_pool_size: {integer: [3, 9, 2]}
@@ -20,13 +29,14 @@ train.learning_rate: {uniform: [1.0e-5, 1.0e-3]}
 model.backbone: {choice: [resnet18, resnet50]}
 augment.flip.enabled: {choice: [true, false]}
 train.clip_norm: {choice: [null, 1.0]}
+model.window_cells: {choice: [[3, 5, 7, 9], [7, 7, 7, 7]]}
 """
 
 
 def read(text: str, folder: Path, *overrides: str) -> Space:
     file = folder / "space.yaml"
     file.write_text(text)
-    return load_space(file, load_config(overrides=overrides))
+    return load_space(str(file), load_config(overrides=overrides))
 
 
 def test_a_file_becomes_dimensions_and_reads_back(tmp_path: Path) -> None:
@@ -39,6 +49,7 @@ def test_a_file_becomes_dimensions_and_reads_back(tmp_path: Path) -> None:
         "model.backbone": Choice(("resnet18", "resnet50")),
         "augment.flip.enabled": Choice((True, False)),
         "train.clip_norm": Choice((None, 1.0)),
+        "model.window_cells": Choice(("[3, 5, 7, 9]", "[7, 7, 7, 7]")),
     }
     assert read(space.dump(), tmp_path) == space
 
@@ -59,7 +70,7 @@ def test_none_is_absent_where_a_key_may_be(
 
 
 def test_the_default_space_has_the_three_of_the_mission() -> None:
-    dimensions = load_space(DEFAULT_SPACE, load_config()).dimensions
+    dimensions = load_space(DEFAULT, load_config()).dimensions
     assert str(dimensions["model.roi_pool_size"]) == "3, 5, 7, 9"
     assert str(dimensions["model.fusion_depth"]) == "1, 2, 3, 4"
     assert dimensions["loss.detection_weight"] == Real(0.01, 10, log=True)
@@ -69,19 +80,21 @@ def test_the_default_space_has_the_three_of_the_mission() -> None:
 def test_every_draw_is_a_configuration_and_the_baseline_is_the_base(tmp_path: Path) -> None:
     base = load_config()
     space = read(SPACE, tmp_path)
-    assert override(base, space.baseline(base)) == base
+    assert applied(space.baseline(base), base) == base
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     drawn: dict[str, set[object]] = {key: set() for key in space.dimensions}
     for _ in range(60):
         values = space.suggest(study.ask())
-        config = override(base, values)
+        config = applied(values, base)
         for key, value in values.items():
-            assert value_of(config, key) == value
+            own = value_of(config, key)
+            assert (str(list(own)) if isinstance(own, tuple) else own) == value
             assert space.dimensions[key].contains(value)
             drawn[key].add(value)
     assert drawn["model.roi_pool_size"] == {3, 5, 7, 9}
     assert drawn["model.fusion_depth"] == {1, 2, 3, 4}
     assert drawn["model.backbone"] == {"resnet18", "resnet50"}
+    assert drawn["model.window_cells"] == {"[3, 5, 7, 9]", "[7, 7, 7, 7]"}
     weights = sorted(float(str(weight)) for weight in drawn["loss.detection_weight"])
     assert weights[0] < 0.2
     assert weights[-1] > 5
@@ -103,7 +116,9 @@ def test_every_draw_is_a_configuration_and_the_baseline_is_the_base(tmp_path: Pa
         ("model.fusion_depth: {integer: 4}", "takes \\[lowest, highest\\] or"),
         ("model.fusion_depth: {choice: [2]}", "at least two"),
         ("model.fusion_depth: {choice: [3, 3]}", "each once"),
-        ("model.fusion_depth: {choice: [3, [4]]}", "takes a list of at least two numbers"),
+        ("model.fusion_depth: {choice: [3, [4]]}", "'model.fusion_depth': .* got \\[4\\]"),
+        ("model.fusion_depth: {choice: [3, {a: 4}]}", "takes a list of at least two numbers"),
+        ("model.window_cells: {choice: [[3, 5, 7, 9], [7, 7, 7]]}", "'model.window_cells"),
         ("loss.detection_weight: {log_uniform: [0, 1]}", "numbers above 0"),
         ("loss.detection_weight: {uniform: [0, .inf]}", "the lowest first; got"),
         ("loss.detection_weight: {uniform: [0, often]}", "takes \\[lowest, highest\\], numbers"),

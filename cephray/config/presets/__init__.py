@@ -5,16 +5,14 @@ They are the YAML files in this folder, which are installed with the package.
 
 from __future__ import annotations
 
-import difflib
-import os
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cephray.errors import InputError
+from cephray.tree import find_named
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
+    from pathlib import Path
 
 SUFFIX = ".yaml"
 
@@ -44,14 +42,4 @@ def find_config(given: str) -> Path | Traversable:
     Raises:
         InputError: If `given` is neither a preset nor an existing path.
     """
-    known = preset_files()
-    if given in known:
-        return known[given]
-    if not os.path.exists(given):
-        close = difflib.get_close_matches(Path(given).stem.lower(), known, n=1)
-        hint = f" (did you mean {close[0]!r}?)" if close else ""
-        raise InputError(
-            f"config {given!r}: is neither a preset nor a file{hint}; give the name of a preset "
-            f"({', '.join(known)}) or the path of a YAML file"
-        )
-    return Path(given)
+    return find_named(given, preset_files(), "config", "a preset")
