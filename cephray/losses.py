@@ -46,6 +46,7 @@ def two_stage_loss(
     extent_mm: Tensor | None = None,
     spread: Tensor | None = None,
     heatmap: Tensor | None = None,
+    regressed: Tensor | None = None,
 ) -> LossTerms:
     """Compute the loss of both stages' coordinates.
 
@@ -55,8 +56,11 @@ def two_stage_loss(
     normalised coordinates. If `config.every_pass` is True, E is also the mean over the refinement
     passes. Otherwise only the last pass contributes.
 
-    If a heatmap is given, its cross-entropy with a Gaussian around each true landmark is added.
-    It is averaged over the landmarks and weighted by w_h.
+    If a regressed estimate is given, from which the coarse one was found, w_d times its error is
+    added as well.
+
+    If a heatmap is given, its cross-entropy with a Gaussian around each true landmark is added. It
+    is averaged over the landmarks and weighted by w_h.
 
     Missing landmarks do not contribute. A worker that holds a part of a batch passes the counts
     of the whole batch. The losses of all workers then sum to the loss of the whole batch.
@@ -73,6 +77,7 @@ def two_stage_loss(
         spread: [B, P, K], scale of Laplace's distribution as a fraction of the film's height.
             Required if `config.error` is "laplace".
         heatmap: [B, h, w, K], logits of the position of each landmark, or None.
+        regressed: [B, K, 2], normalised, the first estimate of stage one, or None.
 
     Returns:
         The total loss and its two terms.
@@ -91,14 +96,18 @@ def two_stage_loss(
         extent, height = 1.0, 1.0
     visible = _visible(truth)
     # NaN is masked before any product: masked later, it would reach the gradient as 0 · NaN.
-    of_coarse = ops.where(visible, coarse - truth, 0.0) * extent
     of_passes = ops.where(visible[:, None], passes - truth[:, None], 0.0)
     of_passes = of_passes * (extent if config.unit == "film" else extent[:, None])
 
     # At least 1, so that a landmark that is missing on all films does not divide by 0.
     per_head = 1.0 / (2.0 * ops.maximum(counts, 1.0))  # [K]
     overall = 1.0 / (2.0 * ops.maximum(ops.sum(counts), 1.0))
-    detection = ops.sum(_penalty(of_coarse, config)) * overall
+
+    def of_stage_one(points: Tensor) -> Tensor:
+        difference = ops.where(visible, points - truth, 0.0) * extent
+        return ops.sum(_penalty(difference, config)) * overall
+
+    detection = of_stage_one(coarse)
     if config.error == "laplace":
         penalty = _laplace(of_passes, (spread * height)[..., None])
         penalty = ops.where(visible[:, None], penalty, 0.0)
@@ -107,6 +116,8 @@ def two_stage_loss(
     of_heads = ops.sum(ops.mean(penalty, axis=1), axis=(0, 2))  # [K]
     refinement = ops.sum(of_heads * per_head * ops.cast(weights, _dtype(of_heads)))
     total = config.detection_weight * detection + config.refinement_weight * refinement
+    if regressed is not None:
+        total += config.detection_weight * of_stage_one(regressed)
     if heatmap is not None:
         per_landmark = 1.0 / ops.maximum(ops.sum(counts), 1.0)
         entropy = _heatmap_entropy(heatmap, truth, config.heatmap_sigma)

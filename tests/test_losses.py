@@ -146,6 +146,18 @@ def test_the_loss_of_landmarks_missing_on_all_films_is_zero() -> None:
     assert float(two_stage_loss(truth, truth[:, None], truth, LossConfig()).total) == 0.0
 
 
+def test_the_error_of_a_regressed_estimate_is_added(points: Points) -> None:
+    coarse, passes, truth = points
+    config = LossConfig(detection_weight=0.7)
+    first = (coarse + 0.1).astype(np.float32)
+    both = two_stage_loss(coarse, passes, truth, config, regressed=first)
+    plain = two_stage_loss(coarse, passes, truth, config)
+    alone = two_stage_loss(first, passes, truth, config)
+    added = float(both.total) - float(plain.total)
+    assert added == pytest.approx(0.7 * float(alone.detection), rel=1e-5)
+    assert float(both.detection) == float(plain.detection)
+
+
 def test_the_cross_entropy_of_heatmaps_equals_a_loop(points: Points) -> None:
     coarse, passes, truth = points
     truth = truth.copy()

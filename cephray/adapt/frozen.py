@@ -131,7 +131,7 @@ class FrozenNetwork:
         self.unit = np.array(network.get_layer("move").unit)  # of the heads, normalised
         *levels, _ = self._crop.input  # of its first call: the levels and the points
         image = network.get_layer("image").output
-        self._network = keras.Model(image, [network.get_layer("detection").output, *levels])
+        self._network = keras.Model(image, [network.output["coarse"], *levels])
         self._look = tf.function(lambda images: self._network(images, training=False))
         self._features = tf.function(
             lambda levels, points: self._heads.features(self._crop(levels, points)),

@@ -56,10 +56,11 @@ def build_drawn_network(config: Config, images: NDArray[np.float32]) -> keras.Mo
             layer.momentum = 0.0
     predict(network, images, training=True)
 
-    step = build_predict_step(network)
     images = tf.constant(images)
-    _scale([detection.linear.kernel], step(images).coarse - detection.prior)
-    found = step(images)
+    found = predict(network, images)
+    regressed = found.coarse if found.regressed is None else found.regressed
+    _scale([detection.linear.kernel], regressed - detection.prior)
+    found = build_predict_step(network)(images)
     outputs = [weight for weight in heads.trainable_variables if weight.name.startswith("output")]
     _scale(outputs, found.passes[:, 0] - found.coarse)
     return network

@@ -38,6 +38,8 @@ _LANDMARK_AXES = {
     "refinement/hidden_change_in": 0,
     "refinement/hidden_change_out": 0,
     "refinement/hidden_change_bias": 0,
+    "heatmap_detection/logits/kernel": 3,
+    "heatmap_detection/logits/bias": 0,
     "heatmap/kernel": 3,
     "heatmap/bias": 0,
 }

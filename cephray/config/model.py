@@ -116,6 +116,16 @@ class ModelConfig(Section):
     detection_scale: PositiveFloat = Field(
         1.0, description="factor on the output of the detection module"
     )
+    detection_heatmap: bool = Field(
+        False,
+        description="after the regression of all landmarks, find each near it by a heatmap of a "
+        "fused level, of stride 16 if fusion_depth is at least 2",
+    )
+    detection_window: PositiveFloat = Field(
+        0.05,
+        description="standard deviation of the Gaussian around a regressed landmark that weights "
+        "its heatmap, in heights of the film",
+    )
     batch_norm_momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.99, description="momentum of the moving averages in batch normalisation"
     )

@@ -14,7 +14,7 @@ from cephray.config import Config, ModelConfig
 from cephray.landmarks import landmark_set
 from cephray.model.backbones import STRIDES, build_pyramid
 from cephray.model.cropping import WindowCrop
-from cephray.model.detection import LandmarkDetection
+from cephray.model.detection import HeatmapDetection, LandmarkDetection
 from cephray.model.fusion import fuse
 from cephray.model.precision import coordinate_dtype
 from cephray.model.refinement import DenseHeads, RefinementHeads
@@ -29,13 +29,15 @@ class Prediction(NamedTuple):
     `spread` is [B, P, K], the scale that each head expects of its error's Laplace distribution
     along an axis, in heights of the film, or None without `model.spread`. `heatmap` is
     [B, h, w, K], logits of each landmark's place over the cells of a feature map, or None without
-    `model.heatmap`; only the loss uses it.
+    `model.heatmap`; `regressed` is [B, K, 2], the estimate that `coarse` was found near, or None
+    without `model.detection_heatmap`. Only the loss uses these two.
     """
 
     coarse: Tensor
     passes: Tensor
     spread: Tensor | None = None
     heatmap: Tensor | None = None
+    regressed: Tensor | None = None
 
     @property
     def refined(self) -> Tensor:
@@ -183,10 +185,20 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     coarse = LandmarkDetection(
         num_landmarks, model.detection_channels, model.detection_scale, name="detection"
     )(pyramid[-1])
+    regressed = None
 
     depth = min(model.crop_depth or model.fusion_depth, model.fusion_depth)
     finest = len(STRIDES) - model.fusion_depth
-    levels = fuse(pyramid[finest:], model.fusion_channels)[:depth]
+    levels = fuse(pyramid[finest:], model.fusion_channels)
+    if model.detection_heatmap:
+        regressed = coarse
+        x = layers.Conv2D(
+            model.fusion_channels, 3, padding="same", activation="relu", name="heatmap_features"
+        )(levels[-2:][0])
+        coarse = HeatmapDetection(
+            num_landmarks, model.detection_window, width / height, name="heatmap_detection"
+        )(x, regressed)
+    levels = levels[:depth]
     crop = WindowCrop(
         STRIDES[finest : finest + depth],
         model.window_cells[::-1][finest : finest + depth],
@@ -216,6 +228,8 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     if model.spread:
         to_spread = Spread(unit[1], name="to_spread")
         outputs["spread"] = _stack([to_spread(output) for output in heads_outputs], "spread")
+    if regressed is not None:
+        outputs["regressed"] = regressed
     if model.heatmap:
         outputs["heatmap"] = layers.Conv2D(
             num_landmarks, 1, dtype=coordinate_dtype(), name="heatmap"

@@ -25,7 +25,7 @@ def build_predict_step(model: keras.Model, jit: Jit | None = None) -> PredictSte
     signature = [tf.TensorSpec((None, *image_shape(model)), tf.float32)]
 
     def step(image: Tensor) -> Prediction:
-        return predict(model, image)._replace(heatmap=None)
+        return predict(model, image)._replace(heatmap=None, regressed=None)
 
     plain = tf.function(step, input_signature=signature)
     if jit is None:

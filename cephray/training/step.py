@@ -93,6 +93,7 @@ def build_train_step(
                     extent_mm,
                     prediction.spread,
                     prediction.heatmap,
+                    prediction.regressed,
                 )
             gradients = tape.gradient(terms.total, model.trainable_variables)
         visible = tf.reduce_all(tf.math.is_finite(truth), axis=-1)  # [b, K]

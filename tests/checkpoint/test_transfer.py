@@ -34,7 +34,12 @@ Arrays = dict[str, NDArray[Any]]
 pytestmark = pytest.mark.usefixtures("tiny_backbones")
 
 ISBI, AARIZ = landmark_set("isbi2015"), landmark_set("aariz")
-DENSE = ("model.head=dense", "model.heatmap=true", "model.detection_channels=4")
+DENSE = (
+    "model.head=dense",
+    "model.heatmap=true",
+    "model.detection_heatmap=true",
+    "model.detection_channels=4",
+)
 
 
 def network(config: Config, seed: int) -> keras.Model:

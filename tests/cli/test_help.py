@@ -108,6 +108,4 @@ def test_the_search_for_misspelt_names_finds_them() -> None:
         "Json",
         "Tensorflow",
     ]
-    assert (
-        misspelt("X-ray, roi-crop, --json FILE, best.yaml, tune/search.py, a GPU.") == []
-    )
+    assert misspelt("X-ray, roi-crop, --json FILE, best.yaml, tune/search.py, a GPU.") == []

@@ -31,6 +31,7 @@ NETWORKS = {
         "loss.error=laplace",
         "loss.unit=mm",
         "model.heatmap=true",
+        "model.detection_heatmap=true",
     ),
     "dense heads with dropout": (
         "model.head=dense",

@@ -46,6 +46,7 @@ CASES = {
         "model.refinement_passes=2",
         "model.differentiable_boxes=true",
         "model.heatmap=true",
+        "model.detection_heatmap=true",
     ),
     "spread, offset_unit window, optimiser": (
         *SPREAD,
