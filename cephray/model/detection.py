@@ -85,8 +85,8 @@ class LandmarkDetection(layers.Layer):
 class HeatmapDetection(layers.Layer):
     """Looks for landmarks near first estimates: the mean place of a heatmap's cells.
 
-    A 1 × 1 convolution gives each cell a logit for each landmark. A Gaussian around the first
-    estimate is added to its logarithm, and the softmax over all cells weights their middles:
+    A 1 × 1 convolution gives each cell a logit for each landmark, to which the logarithm of a
+    Gaussian around the first estimate is added. The softmax over all cells weights their middles:
     integral regression (Sun et al. 2018). No gradient flows to the first estimate.
 
     Args:
