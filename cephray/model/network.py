@@ -182,19 +182,18 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     image = keras.Input((height, width, 3), name="image")
     first_points = keras.Input((num_landmarks, 2), name="first_points", optional=True)
     pyramid = build_pyramid(model.backbone, image, model.backbone_weights, pretrained)
-    coarse = LandmarkDetection(
+    regressed = coarse = LandmarkDetection(
         num_landmarks, model.detection_channels, model.detection_scale, name="detection"
     )(pyramid[-1])
-    regressed = None
 
     depth = min(model.crop_depth or model.fusion_depth, model.fusion_depth)
     finest = len(STRIDES) - model.fusion_depth
     levels = fuse(pyramid[finest:], model.fusion_channels)
     if model.detection_heatmap:
-        regressed = coarse
+        second_coarsest = levels[-2:][0]  # or the only one
         x = layers.Conv2D(
             model.fusion_channels, 3, padding="same", activation="relu", name="heatmap_features"
-        )(levels[-2:][0])
+        )(second_coarsest)
         coarse = HeatmapDetection(
             num_landmarks, model.detection_window, width / height, name="heatmap_detection"
         )(x, regressed)
@@ -228,7 +227,7 @@ def build_network(config: Config, pretrained: bool = True, portable: bool = Fals
     if model.spread:
         to_spread = Spread(unit[1], name="to_spread")
         outputs["spread"] = _stack([to_spread(output) for output in heads_outputs], "spread")
-    if regressed is not None:
+    if model.detection_heatmap:
         outputs["regressed"] = regressed
     if model.heatmap:
         outputs["heatmap"] = layers.Conv2D(
