@@ -3,6 +3,7 @@ from .augment import AugmentConfig as AugmentConfig
 from .augment import BandConfig as BandConfig
 from .augment import ClaheConfig as ClaheConfig
 from .augment import CropConfig as CropConfig
+from .augment import ElasticConfig as ElasticConfig
 from .augment import FlipConfig as FlipConfig
 from .augment import HighPassConfig as HighPassConfig
 from .augment import InvertConfig as InvertConfig

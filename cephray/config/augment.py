@@ -14,6 +14,8 @@ from cephray.config.section import (
     Section,
 )
 
+_LARGEST_BEND = 0.1  # of max_shift times points: neighbours then move by less than they are apart
+
 
 class HighPassConfig(Section):
     """Removes the lowest spatial frequencies."""
@@ -131,6 +133,32 @@ class AffineConfig(Section):
     )
 
 
+class ElasticConfig(Section):
+    """Bends the film: points of a coarse grid move at random, and the film between them smoothly.
+
+    The landmarks move with the film, and may leave it.
+    """
+
+    enabled: bool = False
+    probability: Probability = Field(0.5, description="probability for each film")
+    max_shift: NonNegativeFloat = Field(
+        0.015,
+        description="maximum shift of a grid point along each axis, fraction of the film height",
+    )
+    points: Annotated[int, Field(ge=3, le=16)] = Field(
+        5, description="grid points along each side of the film"
+    )
+
+    @model_validator(mode="after")
+    def _does_not_fold(self) -> ElasticConfig:
+        if self.max_shift * self.points > _LARGEST_BEND:
+            raise ValueError(
+                f"max_shift times points must not exceed {_LARGEST_BEND}, or the film folds over "
+                f"itself; got {self.max_shift} × {self.points}"
+            )
+        return self
+
+
 class BandConfig(Section):
     """Adds a dark or bright band along the top and left edges, like those of collimators."""
 
@@ -201,6 +229,7 @@ class AugmentConfig(Section):
     crop: CropConfig = CropConfig()
     jitter: JitterConfig = JitterConfig()
     affine: AffineConfig = AffineConfig()
+    elastic: ElasticConfig = ElasticConfig()
     band: BandConfig = BandConfig()
     tone: ToneConfig = ToneConfig()
     window_noise: WindowNoiseConfig = WindowNoiseConfig()

@@ -1,8 +1,8 @@
 """Augmentation of a film and its landmarks, by pure functions.
 
 Coordinates follow `geometry.py`. Flip, shift, crop and affine map are matrices on normalised
-coordinates. Their product is applied once to the image, and to the landmarks, so that both stay
-consistent. It knows no files and no batches.
+coordinates. Their product, and an elastic deformation after it, are applied once to the image, and
+to the landmarks, so that both stay consistent. It knows no files and no batches.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cephray.config import AffineConfig, AugmentConfig, CropConfig, ShiftConfig
 from cephray.data.augmentation.appearance import add_bands, retone
+from cephray.data.augmentation.elastic import Displacement, bend, draw_displacement, sources
 from cephray.data.opencv import cv2
 
 GrayImage = NDArray[np.uint8]  # [H, W]
@@ -31,10 +32,10 @@ def augment(
 ) -> tuple[GrayImage, Landmarks]:
     """Apply random changes to a film and its landmarks.
 
-    The order is: at most one photometric change, flip, shift, crop, affine map, jitter of the
-    landmarks, bands, and tone. Each call draws the same numbers from `rng`, whatever is enabled,
-    so that a switch does not affect other changes. Only the affine map can move landmarks out of
-    the film.
+    The order is: at most one photometric change, flip, shift, crop, affine map, elastic
+    deformation, jitter of the landmarks, bands, and tone. Each call draws the same numbers from
+    `rng`, whatever is enabled, so that a switch does not affect other changes. Only the affine map
+    and the elastic deformation can move landmarks out of the film.
 
     Args:
         image: uint8 [H, W]; not modified.
@@ -55,6 +56,7 @@ def augment(
         rng.random(3),
         rng.random(5),
     )
+    elastic_coin, elastic_seed = rng.random(), rng.integers(2**63)
 
     image = _photometric(image, choice, strength, config)
 
@@ -75,8 +77,13 @@ def augment(
         moved = move(landmarks_norm, matrix)
         if config.affine.fill == "drawn":
             fill = draw_fill(affine_draw[5:])
-    if not np.array_equal(matrix, IDENTITY):
-        image = warp(image, matrix, fill)
+    displacement = None
+    if config.elastic.enabled and elastic_coin < config.elastic.probability:
+        own = np.random.default_rng(elastic_seed)  # it draws as many numbers as its grid needs
+        displacement = draw_displacement(own, image.shape[::-1], config.elastic)
+        moved = bend(moved, displacement)
+    if displacement is not None or not np.array_equal(matrix, IDENTITY):
+        image = warp(image, matrix, fill, displacement)
 
     if config.jitter.enabled and jitter_coin < config.jitter.probability:
         moved = jitter(moved, aspect, jitter_draw, config.jitter.max_shift)
@@ -291,21 +298,39 @@ def move(landmarks_norm: Landmarks, matrix: Matrix) -> Landmarks:
     return moved.astype(np.float32)
 
 
-def warp(image: GrayImage, matrix: Matrix, fill: Fill = Fill()) -> GrayImage:  # noqa: B008
-    """Apply a matrix [2, 3] to an image [H, W], and fill the pixels that it does not cover."""
+def warp(
+    image: GrayImage,
+    matrix: Matrix,
+    fill: Fill = Fill(),  # noqa: B008
+    displacement: Displacement | None = None,
+) -> GrayImage:
+    """Apply a matrix [2, 3] to an image [H, W], then a displacement [H, W, 2], if there is one.
+
+    Both are one resampling. Pixels that the image does not cover are filled.
+    """
     height, width = image.shape
     size = np.array([width, height], np.float64)
     linear = size[:, None] * matrix[:, :2] / size
     # Pixel centres lie at (i + 0.5) / size, as in `geometry.to_pixels`.
     offset = matrix[:, 2] * size + linear @ (0.5, 0.5) - 0.5
-    warped: GrayImage = cv2.warpAffine(
-        image,
-        np.column_stack([linear, offset]),
-        (width, height),
-        flags=cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE if fill.replicate else cv2.BORDER_CONSTANT,
-        borderValue=fill.grey,
-    )
+    borders = {
+        "borderMode": cv2.BORDER_REPLICATE if fill.replicate else cv2.BORDER_CONSTANT,
+        "borderValue": fill.grey,
+    }
+    warped: GrayImage
+    if displacement is None:
+        warped = cv2.warpAffine(
+            image,
+            np.column_stack([linear, offset]),
+            (width, height),
+            flags=cv2.INTER_LINEAR,
+            **borders,
+        )
+    else:
+        places = (sources(displacement) - offset) @ np.linalg.inv(linear).T
+        warped = cv2.remap(
+            image, places.astype(np.float32), None, interpolation=cv2.INTER_LINEAR, **borders
+        )
     return warped
 
 

@@ -66,7 +66,13 @@ def textured(seed: int = 0) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize(
     "names",
-    [*[(n,) for n in (*GEOMETRIC, "affine")], GEOMETRIC, ("flip", "crop"), ("flip", "affine")],
+    [
+        *[(n,) for n in (*GEOMETRIC, "affine", "elastic")],
+        GEOMETRIC,
+        ("flip", "crop"),
+        ("flip", "affine"),
+        ("flip", "affine", "elastic"),
+    ],
 )
 @pytest.mark.parametrize("seed", range(5))
 def test_landmarks_follow_the_image(names: tuple[str, ...], seed: int) -> None:
