@@ -20,16 +20,25 @@ class Evidence:
     """Numbers of trials and films behind a search.
 
     Args:
-        trials: number of trials that finished.
+        finished: number of trials that finished.
         films: number of validation films, or None if it was not written down.
+        pruned: number of trials that were pruned after their first validation.
     """
 
-    trials: int
+    finished: int
     films: int | None
+    pruned: int = 0
+
+    @property
+    def trials(self) -> int:
+        """Number of trials with an error: finished and pruned ones."""
+        return self.finished + self.pruned
 
     def __str__(self) -> str:
-        """Name both counts."""
-        trials = _count(self.trials, "finished trial")
+        """Name the counts."""
+        trials = _count(self.finished, "finished trial")
+        if self.pruned:
+            trials += f" and {self.pruned} pruned {'one' if self.pruned == 1 else 'ones'}"
         return trials if self.films is None else f"{trials} on {_films(self.films)}"
 
     @property
@@ -51,7 +60,7 @@ class Evidence:
         missing = []
         if self.trials < FEWEST_TRIALS:
             missing.append(
-                f"{FEWEST_TRIALS} finished trials are needed, and there "
+                f"{FEWEST_TRIALS} finished or pruned trials are needed, and there "
                 f"{_is(self.trials)} {self.trials}"
             )
         if objective == MRE and self.films is not None and self.films < FEWEST_FILMS:

@@ -2,6 +2,10 @@
 
 Source: Watanabe et al., PED-ANOVA: Efficiently quantifying hyperparameter importance in arbitrary
 subspaces, IJCAI 2023, as Optuna has it. The uncertainty is that of a bootstrap over trials.
+
+PED-ANOVA compares the values of the best trials with those of all. Optuna would leave out pruned
+trials, and with them the values that are so bad that no trial with them finishes. Here they count,
+with the error that they had reached.
 """
 
 from __future__ import annotations
@@ -44,8 +48,15 @@ def importances_of(study: optuna.Study, index: int = 0) -> list[Importance]:
         study: of the search, with at least two finished trials.
         index: which of the objectives is meant.
     """
-    trials = trials_in_state(study, TrialState.COMPLETE)
-    shares = _shares(study, index)
+    trials = [
+        *trials_in_state(study, TrialState.COMPLETE),
+        *(
+            _as_finished(trial)
+            for trial in trials_in_state(study, TrialState.PRUNED)
+            if trial.intermediate_values
+        ),
+    ]
+    shares = _shares(_study_of(trials, study), index)
     rng = np.random.default_rng(_SEED)
     drawn = []
     for _ in range(_RESAMPLES):
@@ -66,6 +77,14 @@ def _shares(study: optuna.Study, index: int) -> dict[str, float]:
         return optuna.importance.get_param_importances(
             study, target=lambda trial: trial.values[index]
         )
+
+
+def _as_finished(trial: FrozenTrial) -> FrozenTrial:
+    """Return a pruned trial as if it had finished with its last error."""
+    _, reached = max(trial.intermediate_values.items())
+    return optuna.trial.create_trial(
+        params=trial.params, distributions=trial.distributions, value=reached
+    )
 
 
 def _study_of(trials: Sequence[FrozenTrial], like: optuna.Study) -> optuna.Study:

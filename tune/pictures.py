@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from tune.evidence import Evidence
 from tune.importance import LEVEL_PERCENT, Importance, importances_of
@@ -28,6 +28,8 @@ from tune.space import Choice, Dimension, Integer, Real, Space, Value, short, sh
 
 SEARCH, VALUES, COST = "The search", "What the values did", "What the values cost"
 SIZE_IN, DPI = (4.8, 3.2), 180
+ABOVE = "; triangles: above the scale"
+_MOST_UPRIGHT = 5  # keys whose names stand side by side below parallel axes
 BLUE, GREEN, ORANGE, RED, GREY = "#2b6cb0", "#0b8a4b", "#d9730d", "#c53030", "#a0aab5"
 
 
@@ -89,7 +91,7 @@ def draw(
         add(SEARCH, "pareto", caption, partial(_pareto, finished=finished, objectives=objectives))
     for index, objective in enumerate(objectives):
         plot = partial(_history, entries=entries, index=index, objective=objective)
-        add(SEARCH, f"history-{objective.key}", f"{objective.label} by trial", plot)
+        add(SEARCH, f"history-{objective.key}", f"{objective.label} by trial{ABOVE}", plot)
     if any(entry.curve for entry in measured):
         caption = "Least error up to each epoch; a line that ends early was pruned"
         add(SEARCH, "curves", caption, partial(_curves, entries=measured, objective=objectives[0]))
@@ -108,7 +110,9 @@ def draw(
         shown = measured if index == 0 else finished
         for key, dimension in space.dimensions.items():
             plot = partial(_slice, entries=shown, key=key, dimension=dimension, **aim)
-            caption = f"{objective.label} by {names[key]}; of pruned trials, what they reached"
+            caption = (
+                f"{objective.label} by {names[key]}; of pruned trials, what they reached{ABOVE}"
+            )
             add(VALUES, f"slice-{objective.key}-{names[key]}", caption, plot)
     for key, dimension in space.dimensions.items():
         plot = partial(_cost, entries=measured, key=key, dimension=dimension)
@@ -122,13 +126,13 @@ def _history(figure: Figure, entries: Sequence[Entry], index: int, objective: Ob
     finished = [e for e in by_number if e.state == FINISHED]
     pruned = [e for e in by_number if e.state == PRUNED and e.figures and index == 0]
     failed = [e for e in by_number if e.state == FAILED]
-    _scatter(axes, [e.trial for e in pruned], [e.figures[0] for e in pruned], pruned)
-    _scatter(axes, [e.trial for e in finished], [e.figures[index] for e in finished], finished)
+    shown = [*pruned, *finished]
+    values = _scale(axes, [e.figures[index] for e in shown], shown)
+    _scatter(axes, [e.trial for e in shown], values, shown)
     best = [min(e.figures[index] for e in finished[: n + 1]) for n in range(len(finished))]
     axes.step(
         [e.trial for e in finished], best, where="post", color=BLUE, lw=1, label="best so far"
     )
-    _scale(axes, [e.figures[index] for e in (*finished, *pruned)])
     if failed:
         low = axes.get_ylim()[0]
         axes.plot(
@@ -157,7 +161,13 @@ def _curves(figure: Figure, entries: Sequence[Entry], objective: Objective) -> N
             ms=4,
             label=label,
         )
-    _scale(axes, [value for entry in entries for value in entry.curve.values()])
+    values = [value for entry in entries for value in entry.curve.values()]
+    if min(values) > 0:
+        axes.set_yscale("log")
+        if max(values) < 100 * min(values):
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend_once(axes)
 
@@ -173,8 +183,8 @@ def _pareto(figure: Figure, finished: Sequence[Entry], objectives: Sequence[Obje
         lw=1,
         zorder=1,
     )
-    _scatter(axes, [e.figures[1] for e in finished], [e.figures[0] for e in finished], finished)
-    _scale(axes, [e.figures[0] for e in finished])
+    values = _scale(axes, [e.figures[0] for e in finished], finished)
+    _scatter(axes, [e.figures[1] for e in finished], values, finished)
     _legend_once(axes)
 
 
@@ -222,11 +232,14 @@ def _parallel(
                 (x, places[key](value)),
                 (4, 0),
                 textcoords="offset points",
-                fontsize=8,
+                fontsize=8 if len(short(value)) < 6 else 6,
                 va="center",
                 bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": "none", "alpha": 0.7},
             )
-    axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names.values()])
+    if len(names) <= _MOST_UPRIGHT:
+        axes.set_xticks(range(len(names)), [name.replace("_", "\n") for name in names.values()])
+    else:
+        axes.set_xticks(range(len(names)), list(names.values()), rotation=30, ha="right")
     axes.tick_params(axis="x", length=0, labelsize=9)
     axes.set_xlim(-0.1, len(names) - 0.6)
     axes.yaxis.set_visible(False)
@@ -244,13 +257,8 @@ def _slice(
     objective: Objective,
 ) -> None:
     axes = _axes(figure, short_names([key])[key], objective.title)
-    _scatter(
-        axes,
-        [_abscissa(dimension, e.values[key]) for e in entries],
-        [e.figures[index] for e in entries],
-        entries,
-    )
-    _scale(axes, [e.figures[index] for e in entries])
+    values = _scale(axes, [e.figures[index] for e in entries], entries)
+    _scatter(axes, [_abscissa(dimension, e.values[key]) for e in entries], values, entries)
     _scale_values(axes, dimension)
     _legend_once(axes)
 
@@ -300,10 +308,15 @@ def _look(entry: Entry) -> tuple[str, str, str, int]:
 def _scatter(
     axes: Axes, xs: Sequence[float], ys: Sequence[float], entries: Sequence[Entry]
 ) -> None:
+    top = axes.get_ylim()[1]
     for x, y, entry in zip(xs, ys, entries, strict=True):
         colour, marker, label, rank = _look(entry)
+        if not axes.get_autoscaley_on() and y >= top:
+            marker, label = "^", "_nolegend_"
         size = {"*": 11, "D": 6}.get(marker, 5)
-        axes.plot(x, y, marker, color=colour, ms=size, label=label, zorder=rank, ls="none")
+        axes.plot(
+            x, y, marker, color=colour, ms=size, label=label, zorder=rank, ls="none", clip_on=False
+        )
 
 
 def _legend_once(axes: Axes) -> None:
@@ -324,10 +337,32 @@ def _legend_once(axes: Axes) -> None:
     )
 
 
-def _scale(axes: Axes, values: Sequence[float]) -> None:
-    """Use a logarithmic axis where a linear one would show the worst trials alone."""
-    if values and min(values) > 0 and max(values) > 20 * min(values):
+def _scale(axes: Axes, values: Sequence[float], entries: Sequence[Entry]) -> list[float]:
+    """Choose the scale of the y axis by the finished trials.
+
+    The axis is logarithmic where a linear one would show the worst of them alone.
+
+    Args:
+        axes: of the picture.
+        values: of the trials.
+        entries: the trials, at least one of them finished.
+
+    Returns:
+        The values, those above the scale as its upper end.
+    """
+    finished = [v for v, entry in zip(values, entries, strict=True) if entry.state == FINISHED]
+    low, high = min(finished), max(finished)
+    if low > 0 and high > 20 * low:
         axes.set_yscale("log")
+        margin = (high / low) ** 0.15
+        bottom, top = low / margin, high * margin
+    else:
+        margin = 0.15 * ((high - low) or abs(high) or 1.0)
+        bottom, top = low - margin, high + margin
+    if max(values) <= top:
+        return list(values)
+    axes.set_ylim(bottom, top)
+    return [min(value, top) for value in values]
 
 
 def _abscissa(dimension: Dimension, value: Value) -> float:

@@ -23,7 +23,7 @@ from cephray.storage import replace_text
 from tune.confirmation import load_confirmation
 from tune.evidence import Evidence
 from tune.interactive import INTERACTIVE, write_interactive
-from tune.leaderboard import BEST, FINISHED, LEADERBOARD, Entry, write_results
+from tune.leaderboard import BEST, FINISHED, LEADERBOARD, PRUNED, Entry, write_results
 from tune.outcome import trial_folder
 from tune.pictures import Picture, draw
 from tune.settings import Settings, load_settings
@@ -58,7 +58,8 @@ def report(settings: Settings, study: optuna.Study) -> list[Entry]:
 def evidence_of(settings: Settings, entries: Sequence[Entry]) -> Evidence:
     """Count what the figures of a search rest on."""
     finished = sum(entry.state == FINISHED for entry in entries)
-    return Evidence(finished, settings.search.validation_films)
+    pruned = sum(entry.state == PRUNED and bool(entry.figures) for entry in entries)
+    return Evidence(finished, settings.search.validation_films, pruned)
 
 
 def show(settings: Settings, entries: Sequence[Entry], evidence: Evidence, confirmed: str) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import optuna
 import pytest
+from optuna.trial import TrialState
 
 from cephray.config import load_config, override
 from tests.conftest import SMALL
 from tests.tune.conftest import SPACE, run
 from tune import search as command
 from tune.evidence import Evidence
+from tune.importance import importances_of
 from tune.objectives import MRE, SECOND
 from tune.report import PAGE, PICTURES, report
 from tune.screen import Screen
@@ -20,7 +23,7 @@ from tune.searcher import StudySearch
 from tune.settings import Search, Settings, load_settings
 
 FILMS = "5 validation films are needed, and there"
-TRIALS = "20 finished trials are needed, and there"
+TRIALS = "20 finished or pruned trials are needed, and there"
 LEFT_OUT = "Importances for validation MRE are left out"
 
 
@@ -81,6 +84,31 @@ def test_what_does_not_depend_on_films() -> None:
     assert Evidence(20, 1).missing(SECOND["latency"]) == ""
     assert Evidence(20, 1).missing(MRE) != ""
     assert Evidence(19, 1).missing(SECOND["latency"]) != ""
+
+
+def test_pruned_trials_count_beside_finished_ones() -> None:
+    evidence = Evidence(14, 15, pruned=6)
+    assert str(evidence) == "14 finished trials and 6 pruned ones on 15 validation films"
+    assert evidence.missing(MRE) == ""
+    assert str(Evidence(19, None, pruned=1)) == "19 finished trials and 1 pruned one"
+    assert "there are 19" in Evidence(14, 15, pruned=5).missing(MRE)
+
+
+def test_pruned_trials_count_in_importances() -> None:
+    """With one value of a key no trial finishes, and another key sets the finished ones apart."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    for _ in range(60):
+        trial = study.ask()
+        deep, other = trial.suggest_int("deep", 0, 1), trial.suggest_float("other", 0, 1)
+        trial.report(10.0 + other, 1)
+        if deep:
+            study.tell(trial, 1.0 + other)
+        else:
+            study.tell(trial, state=TrialState.PRUNED)
+    of_all = {one.key: one.share for one in importances_of(study)}
+    of_finished = optuna.importance.get_param_importances(study)
+    assert of_all["deep"] > 2 * of_finished["deep"]
+    assert len(study.trials) == 60  # nothing was added to the study
 
 
 def test_the_screen_warns_of_few_films(
