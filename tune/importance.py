@@ -18,6 +18,7 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from tune.leaderboard import entry_of
 from tune.study import trials_in_state
 
 LEVEL_PERCENT = 80.0
@@ -53,7 +54,7 @@ def importances_of(study: optuna.Study, index: int = 0) -> list[Importance]:
         *(
             _as_finished(trial)
             for trial in trials_in_state(study, TrialState.PRUNED)
-            if trial.intermediate_values
+            if entry_of(trial).figures
         ),
     ]
     shares = _shares(_study_of(trials, study), index)
@@ -81,9 +82,10 @@ def _shares(study: optuna.Study, index: int) -> dict[str, float]:
 
 def _as_finished(trial: FrozenTrial) -> FrozenTrial:
     """Return a pruned trial as if it had finished with its last error."""
-    _, reached = max(trial.intermediate_values.items())
     return optuna.trial.create_trial(
-        params=trial.params, distributions=trial.distributions, value=reached
+        params=trial.params,
+        distributions=trial.distributions,
+        values=entry_of(trial).figures,
     )
 
 

@@ -20,11 +20,12 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from tune.axes import abscissa, placer, scale_values, ticks
 from tune.evidence import Evidence
 from tune.importance import LEVEL_PERCENT, Importance, importances_of
 from tune.leaderboard import FAILED, FINISHED, PRUNED, Entry
 from tune.objectives import Objective
-from tune.space import Choice, Dimension, Integer, Real, Space, Value, short, short_names
+from tune.space import Dimension, Space, short, short_names
 
 SEARCH, VALUES, COST = "The search", "What the values did", "What the values cost"
 SIZE_IN, DPI = (4.8, 3.2), 180
@@ -127,8 +128,8 @@ def _history(figure: Figure, entries: Sequence[Entry], index: int, objective: Ob
     pruned = [e for e in by_number if e.state == PRUNED and e.figures and index == 0]
     failed = [e for e in by_number if e.state == FAILED]
     shown = [*pruned, *finished]
-    values = _scale(axes, [e.figures[index] for e in shown], shown)
-    _scatter(axes, [e.trial for e in shown], values, shown)
+    values = [e.figures[index] for e in shown]
+    _scatter(axes, [e.trial for e in shown], values, shown, _scale(axes, values, shown))
     best = [min(e.figures[index] for e in finished[: n + 1]) for n in range(len(finished))]
     axes.step(
         [e.trial for e in finished], best, where="post", color=BLUE, lw=1, label="best so far"
@@ -183,8 +184,10 @@ def _pareto(figure: Figure, finished: Sequence[Entry], objectives: Sequence[Obje
         lw=1,
         zorder=1,
     )
-    values = _scale(axes, [e.figures[0] for e in finished], finished)
-    _scatter(axes, [e.figures[1] for e in finished], values, finished)
+    values = [e.figures[0] for e in finished]
+    _scatter(
+        axes, [e.figures[1] for e in finished], values, finished, _scale(axes, values, finished)
+    )
     _legend_once(axes)
 
 
@@ -215,7 +218,7 @@ def _parallel(
     norm: Normalize = LogNorm(low, high) if wide else Normalize(low, high)
     colours: Any = ScalarMappable(norm, "viridis")
     names = short_names(list(space.dimensions))
-    places = {key: _placer(dimension) for key, dimension in space.dimensions.items()}
+    places = {key: placer(dimension) for key, dimension in space.dimensions.items()}
     for entry in sorted(finished, key=lambda e: -e.figures[index]):
         heights = [places[key](entry.values[key]) for key in space.dimensions]
         axes.plot(
@@ -226,7 +229,7 @@ def _parallel(
         )
     for x, (key, dimension) in enumerate(space.dimensions.items()):
         axes.axvline(x, color="#1d2733", lw=0.8)
-        for value in _ticks(dimension):
+        for value in ticks(dimension):
             axes.annotate(
                 short(value),
                 (x, places[key](value)),
@@ -257,9 +260,10 @@ def _slice(
     objective: Objective,
 ) -> None:
     axes = _axes(figure, short_names([key])[key], objective.title)
-    values = _scale(axes, [e.figures[index] for e in entries], entries)
-    _scatter(axes, [_abscissa(dimension, e.values[key]) for e in entries], values, entries)
-    _scale_values(axes, dimension)
+    places = [abscissa(dimension, e.values[key]) for e in entries]
+    values = [e.figures[index] for e in entries]
+    _scatter(axes, places, values, entries, _scale(axes, values, entries))
+    scale_values(axes, dimension)
     _legend_once(axes)
 
 
@@ -271,13 +275,13 @@ def _cost(figure: Figure, entries: Sequence[Entry], key: str, dimension: Dimensi
         there = [(entry, cost) for entry, cost in known if cost is not None]
         _scatter(
             axes,
-            [_abscissa(dimension, entry.values[key]) for entry, _ in there],
+            [abscissa(dimension, entry.values[key]) for entry, _ in there],
             [cost for _, cost in there],
             [entry for entry, _ in there],
         )
         axes.margins(y=0.2)
     bottom.set_xlabel(short_names([key])[key])
-    _scale_values(bottom, dimension)
+    scale_values(bottom, dimension)
 
 
 def _axes(figure: Figure, x: str, y: str) -> Axes:
@@ -306,13 +310,17 @@ def _look(entry: Entry) -> tuple[str, str, str, int]:
 
 
 def _scatter(
-    axes: Axes, xs: Sequence[float], ys: Sequence[float], entries: Sequence[Entry]
+    axes: Axes,
+    xs: Sequence[float],
+    ys: Sequence[float],
+    entries: Sequence[Entry],
+    top: float = math.inf,
 ) -> None:
-    top = axes.get_ylim()[1]
+    """Draw a dot for each trial; a triangle at `top` for those above it."""
     for x, y, entry in zip(xs, ys, entries, strict=True):
         colour, marker, label, rank = _look(entry)
-        if not axes.get_autoscaley_on() and y >= top:
-            marker, label = "^", "_nolegend_"
+        if y > top:
+            y, marker, label = top, "^", "_nolegend_"
         size = {"*": 11, "D": 6}.get(marker, 5)
         axes.plot(
             x, y, marker, color=colour, ms=size, label=label, zorder=rank, ls="none", clip_on=False
@@ -337,7 +345,7 @@ def _legend_once(axes: Axes) -> None:
     )
 
 
-def _scale(axes: Axes, values: Sequence[float], entries: Sequence[Entry]) -> list[float]:
+def _scale(axes: Axes, values: Sequence[float], entries: Sequence[Entry]) -> float:
     """Choose the scale of the y axis by the finished trials.
 
     The axis is logarithmic where a linear one would show the worst of them alone.
@@ -348,10 +356,12 @@ def _scale(axes: Axes, values: Sequence[float], entries: Sequence[Entry]) -> lis
         entries: the trials, at least one of them finished.
 
     Returns:
-        The values, those above the scale as its upper end.
+        The upper end of the scale, or infinity if no value lies above it.
     """
     finished = [v for v, entry in zip(values, entries, strict=True) if entry.state == FINISHED]
     low, high = min(finished), max(finished)
+    bottom: float
+    top: float
     if low > 0 and high > 20 * low:
         axes.set_yscale("log")
         margin = (high / low) ** 0.15
@@ -360,54 +370,6 @@ def _scale(axes: Axes, values: Sequence[float], entries: Sequence[Entry]) -> lis
         margin = 0.15 * ((high - low) or abs(high) or 1.0)
         bottom, top = low - margin, high + margin
     if max(values) <= top:
-        return list(values)
+        return math.inf
     axes.set_ylim(bottom, top)
-    return [min(value, top) for value in values]
-
-
-def _abscissa(dimension: Dimension, value: Value) -> float:
-    if isinstance(dimension, Choice):
-        return [repr(choice) for choice in dimension.values].index(repr(value))
-    return float(str(value))
-
-
-def _scale_values(axes: Axes, dimension: Dimension) -> None:
-    if isinstance(dimension, Choice):
-        axes.set_xticks(range(len(dimension.values)), [short(v) for v in dimension.values])
-        axes.set_xlim(-0.5, len(dimension.values) - 0.5)
-    elif isinstance(dimension, Integer):
-        margin = 0.05 * (dimension.high - dimension.low)
-        axes.set_xlim(dimension.low - margin, dimension.high + margin)
-        axes.set_xticks([float(str(value)) for value in _ticks(dimension)])
-    elif dimension.log:
-        axes.set_xscale("log")
-        factor = (dimension.high / dimension.low) ** 0.05
-        axes.set_xlim(dimension.low / factor, dimension.high * factor)
-    else:
-        margin = 0.05 * (dimension.high - dimension.low)
-        axes.set_xlim(dimension.low - margin, dimension.high + margin)
-
-
-def _ticks(dimension: Dimension) -> list[Value]:
-    """Return the values that an axis names."""
-    if isinstance(dimension, Choice):
-        return list(dimension.values)
-    if isinstance(dimension, Integer):
-        values = list(range(dimension.low, dimension.high + 1, dimension.step))
-        return list(values[:: -(-len(values) // 9)])
-    middle = (
-        math.sqrt(dimension.low * dimension.high)
-        if dimension.log
-        else (dimension.low + dimension.high) / 2
-    )
-    return [dimension.low, middle, dimension.high]
-
-
-def _placer(dimension: Dimension) -> Callable[[Value], float]:
-    """Return a function from a value to its height on a parallel axis, 0 to 1."""
-    if isinstance(dimension, Choice):
-        last = len(dimension.values) - 1
-        return lambda value: _abscissa(dimension, value) / last
-    scale = math.log if isinstance(dimension, Real) and dimension.log else float
-    low, high = scale(dimension.low), scale(dimension.high)
-    return lambda value: (scale(float(str(value))) - low) / (high - low)
+    return top
