@@ -16,10 +16,13 @@ from typing import Any
 
 from cephray.cli import Parser, run_command
 from cephray.config import Config, fold_count, override
-from cephray.errors import InputError
+from cephray.data import KnownCopies
+from cephray.errors import InputError, RunError, Stopped
+from cephray.progress import prepare_tensorflow
 from cephray.storage import place
 from tune.drivers import driving
-from tune.settings import Settings, load_settings
+from tune.settings import COPIES, Settings, load_settings
+from tune.tuner import RAY, environment
 
 RUNS = "confirmation"  # folder of the runs, in that of the search
 SEEDS = 3
@@ -82,6 +85,7 @@ def pairs_of(base: Config, count: int) -> list[tuple[int, int]]:
     return [(folds[n % len(folds)], base.train.seed + 1 + n) for n in range(count)]
 
 
+@environment()  # before Ray is imported
 def _confirm(
     settings: Settings, trial: int, values: Mapping[str, Any], count: int, verbose: bool
 ) -> None:
@@ -96,9 +100,8 @@ def _confirm(
         for pair in pairs
         for name in configs
     }
-    for (name, pair), folder in folders.items():
-        print(f"{folder.name}", flush=True)
-        _train(settings, _as_pair(configs[name], *pair), folder, verbose)
+    runs = {folder: _as_pair(configs[name], *pair) for (name, pair), folder in folders.items()}
+    _train_all(settings, runs, verbose)
     baseline, best = configs
     measured = []
     for pair in pairs:
@@ -113,16 +116,38 @@ def _as_pair(config: Config, fold: int, seed: int) -> Config:
     return override(config, {"data.validation": "holdout", "data.fold": fold, "train.seed": seed})
 
 
-def _train(settings: Settings, config: Config, folder: Path, verbose: bool) -> None:
-    from cephray.training import train
+def _train_all(settings: Settings, runs: Mapping[Path, Config], verbose: bool) -> None:
+    """Train in each folder, or what is left there: as many at a time as there is room for.
 
-    train(
-        config,
-        data=place(settings.search.data),
-        output=folder,
-        resume=True,
-        verbose=verbose,
-    )
+    Raises:
+        RunError: a run failed; the others were finished.
+        Stopped: a signal came; says how to go on.
+    """
+    prepare_tensorflow()
+    from cephray.cluster import cluster_nodes, connected, places, stop_signals
+    from tune.rerun import train_side_by_side
+
+    train = settings.base.train
+    try:
+        with connected(verbose, print), stop_signals():
+            room = places(cluster_nodes(), train.cpus_per_worker or 1, train.gpus)
+            at_once = max(1, min(len(runs), room // train.num_workers))
+            print(f"training {len(runs)} networks, {at_once} at a time", flush=True)
+            failed = train_side_by_side(
+                runs,
+                place(settings.search.data),
+                KnownCopies.load(settings.output / COPIES),
+                settings.output / RAY,
+                at_once,
+                lambda line: print(line, flush=True),
+                verbose,
+            )
+    except Stopped as stopped:
+        raise Stopped(
+            stopped.signal, f"{stopped}; epochs are kept: go on with the same command"
+        ) from None
+    if failed:
+        raise RunError(f"{failed[0]}; the same command tries it again, and keeps the others")
 
 
 def _errors_mm(settings: Settings, folder: Path) -> tuple[tuple[str, ...], Any]:

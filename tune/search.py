@@ -7,12 +7,9 @@ draws, each one a run of `cephray train`; the results are written after every tr
 from __future__ import annotations
 
 import argparse
-import logging
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,15 +24,10 @@ from cephray.training import plan_run
 from tune.drivers import Driver, driving
 from tune.settings import COPIES, SEARCH, Settings, settle
 from tune.space import DEFAULT, space_files
+from tune.tuner import RAY, RESOURCES, environment, fit
 
 if TYPE_CHECKING:
     from tune.searcher import HasRoom, Values
-
-# Ray Tune keeps its own books there while it runs; ours are the study.
-RAY = ".ray"
-# What a trial's own process holds, beside its workers.
-TRIAL_BYTES = 300 * 2**20
-POLL_S = 0.2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,31 +138,7 @@ def _run(options: argparse.Namespace) -> None:
         search(settings, driver, options.max_concurrent, options.verbose)
 
 
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Keep Ray Tune from handling signals, from asking for metrics in every report, from talk."""
-    ours = {
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        # After a signal, the thread of the trials must not start another cluster.
-        "RAY_ENABLE_AUTO_CONNECT": "0",
-        # Each trial has half a dozen processes that mostly wait; Ray warns of so many by CPUs.
-        "RAY_worker_maximum_startup_concurrency": "16",
-    }
-    before = {name: os.environ.get(name) for name in ours}
-    os.environ.update(ours)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
-@_environment()  # before Ray is imported
+@environment()  # before Ray is imported
 def search(
     settings: Settings,
     driver: Driver,
@@ -243,7 +211,6 @@ def _run_trials(
 ) -> None:
     import ray.tune
 
-    from cephray.cluster import BackgroundWork
     from tune.follow import Follow, forget_checkpoints
     from tune.leaderboard import leaderboard
     from tune.report import evidence_of
@@ -251,8 +218,6 @@ def _run_trials(
     from tune.searcher import PruningScheduler, StudySearch, pruner_of
     from tune.trial import Setting, run_trial
 
-    if not verbose:  # a trial that is lost is said in our own words
-        logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     search, output = settings.search, settings.output
     objectives = settings.objectives
     if len(objectives) == 1:
@@ -275,7 +240,7 @@ def _run_trials(
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(
             ray.tune.with_parameters(run_trial, setting=setting),
-            {"memory": TRIAL_BYTES},  # the workers that it starts ask for CPUs and GPUs
+            RESOURCES,
         ),
         tune_config=ray.tune.TuneConfig(
             search_alg=searcher,
@@ -295,14 +260,9 @@ def _run_trials(
     )
     try:
         with screen.shown():
-            running = BackgroundWork(tuner.fit, "cephray-search")
-            running.start()
-            while running.is_alive():
-                running.join(POLL_S)
-            running.raise_error()
-    except ray.tune.TuneError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise RunError(f"the search failed: {reason}; go on with --resume") from error
+            fit(tuner, verbose)
+    except RunError as error:
+        raise RunError(f"the search failed: {error}; go on with --resume") from error
     shutil.rmtree(output / RAY / driver.name, ignore_errors=True)
     if driver.is_alone():
         shutil.rmtree(output / RAY, ignore_errors=True)

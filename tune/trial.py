@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -16,7 +16,7 @@ from typing import Any
 
 import ray.tune
 
-from cephray.checkpoint import CONFIG_FILE, Row
+from cephray.checkpoint import CONFIG_FILE, Checkpoint, Row
 from cephray.config import Config
 from cephray.data import KnownCopies
 from cephray.storage import Place
@@ -75,10 +75,34 @@ def describe(error: BaseException) -> str:
     return text if named and text else f"{type(error).__name__}: {text or 'no message'}"
 
 
-def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[str, Any]:
-    config = applied(values, setting.base)
+def train_in(
+    folder: Path,
+    config: Config,
+    data: Place,
+    known: KnownCopies,
+    on_row: Callable[[Row], None],
+) -> Checkpoint:
+    """Train in a folder, or what is left to train there.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        data: the data set.
+        known: copies among its films.
+        on_row: takes the row of each epoch, those of earlier tries first.
+
+    Returns:
+        The best checkpoint.
+    """
     if folder.exists() and not (folder / CONFIG_FILE).is_file():
         shutil.rmtree(folder)  # killed before it began
+    plan = plan_run(data, folder, config, folder.exists(), _silent, known)
+    for row in plan.last.progress.history if plan.last else ():
+        on_row(row)
+    return launch(plan, show=_silent, on_row=on_row)
+
+
+def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[str, Any]:
     rows: list[Row] = []
 
     def take(row: Row) -> None:
@@ -86,11 +110,9 @@ def _train(folder: Path, values: Mapping[str, Value], setting: Setting) -> dict[
         best = min(taken["score"] for taken in rows)
         ray.tune.report({EPOCH: int(row["epoch"]), MRE.key: best, **_costs(rows)})
 
+    config = applied(values, setting.base)
     known = KnownCopies.load(setting.output / COPIES)
-    plan = plan_run(setting.data, folder, config, folder.exists(), _silent, known)
-    for row in plan.last.progress.history if plan.last else ():
-        take(row)
-    best = launch(plan, show=_silent, on_row=take)
+    best = train_in(folder, config, setting.data, known, take)
     mre_mm = best.progress.score
     if not math.isfinite(mre_mm):
         return {OUTCOME: FAILED, REASON: f"the validation MRE is {mre_mm}"}

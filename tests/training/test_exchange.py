@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from typing import Any
 
 import keras
@@ -34,18 +35,28 @@ Array = NDArray[Any]
 SHAPES = ((3,), (), (2, BUCKET_BYTES // 4 // 2 + 5), (7, 1, 11))
 
 
-def in_own_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run where TensorFlow can still be told to split the processor into two devices."""
+Elsewhere = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def elsewhere() -> Iterator[Elsewhere]:
+    """Return a caller of functions in a process whose processor is two devices."""
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context, initializer=hide_gpus) as pool:
-        return pool.submit(function, *arguments).result()
+    with ProcessPoolExecutor(1, mp_context=context, initializer=split_processor) as pool:
+        yield lambda function, *arguments: pool.submit(function, *arguments).result()
 
 
-def two_replicas() -> tf.distribute.Strategy:
+def split_processor() -> None:
+    """Make two devices of the processor, before TensorFlow uses it."""
+    hide_gpus()
     processor = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(
         processor, [tf.config.LogicalDeviceConfiguration()] * 2
     )
+
+
+@cache
+def two_replicas() -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 
 
@@ -75,8 +86,8 @@ def values(replica: int, shape: tuple[int, ...]) -> Array:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_sums_of_small_tensors_and_of_one_in_pieces(dtype: str) -> None:
-    for shape, results in zip(SHAPES, in_own_process(sums, dtype), strict=True):
+def test_sums_of_small_tensors_and_of_one_in_pieces(dtype: str, elsewhere: Elsewhere) -> None:
+    for shape, results in zip(SHAPES, elsewhere(sums, dtype), strict=True):
         with on_cpu():
             travelled = [tf.cast(values(replica, shape), dtype) for replica in (0, 1)]
             expected = tf.cast(travelled[0] + travelled[1], "float32").numpy()
@@ -127,8 +138,8 @@ def seconds_of_sums(small: bool) -> list[float]:
 
 
 @pytest.mark.parametrize("small", [False, True])
-def test_only_the_replica_that_waits_counts_seconds(small: bool) -> None:
-    waits, comes_late = in_own_process(seconds_of_sums, small)
+def test_only_the_replica_that_waits_counts_seconds(small: bool, elsewhere: Elsewhere) -> None:
+    waits, comes_late = elsewhere(seconds_of_sums, small)
     assert 0.9 * LATE_S < waits < 2 * LATE_S
     assert comes_late < 0.5 * LATE_S
 
@@ -203,9 +214,9 @@ def normalised(films: tuple[int, ...]) -> dict[str, Array]:
     return {**joined, "gamma": np.sum(gamma, axis=0), "beta": np.sum(beta, axis=0), **moving}
 
 
-def test_batch_norm_of_two_uneven_shares_is_that_of_the_whole() -> None:
-    whole = in_own_process(normalised, (5,))
-    shared = in_own_process(normalised, (3, 2))
+def test_batch_norm_of_two_uneven_shares_is_that_of_the_whole(elsewhere: Elsewhere) -> None:
+    whole = elsewhere(normalised, (5,))
+    shared = elsewhere(normalised, (3, 2))
     assert set(shared) == set(whole) > {"moving_mean", "moving_variance"}
     for name, expected in whole.items():
         scale = np.abs(expected).max()

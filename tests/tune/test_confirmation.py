@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from cephray.config import Config, load_config, override
+from cephray.data import KnownCopies
 from cephray.errors import InputError
+from cephray.storage import place
 from tests.tune.conftest import SPACE, run
 from tune.confirm import RUNS, main, pairs_of
 from tune.confirmation import FILE, Measured, confirm, load_confirmation
@@ -177,3 +179,28 @@ def test_both_configurations_are_trained_again(
     assert main(arguments) == 0  # the runs are kept
     assert times == [(folder / "history.csv").stat().st_mtime_ns for folder in runs]
     assert load_confirmation(tmp_path) == found
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_says_why_and_ends_no_other(
+    cluster: None, films: Path, tmp_path: Path, small_config: Callable[..., Config]
+) -> None:
+    from tune.rerun import train_side_by_side
+
+    good = small_config(
+        "train.epochs=1",
+        "train.cpus_per_worker=1",
+        "train.wait_for_resources_s=60",
+        "data.validation=test1",
+    )
+    too_large = override(good, {"train.cpus_per_worker": 64, "train.wait_for_resources_s": 2})
+    runs = {tmp_path / "too-large": too_large, tmp_path / "good": good}
+    lines: list[str] = []
+    data, books = place(str(films)), tmp_path / "books"
+    failures = train_side_by_side(runs, data, KnownCopies(), books, 2, lines.append)
+    assert len(failures) == 1, failures
+    [failed] = failures
+    assert failed.startswith("too-large failed: ")
+    assert "asked for 1 worker of 64 CPUs" in failed
+    assert sorted(line[:10] for line in lines) == ["good: vali", "too-large "]
+    assert (tmp_path / "good" / "epoch-0001").is_dir()
