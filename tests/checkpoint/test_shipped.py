@@ -31,7 +31,7 @@ def card() -> dict[str, Any]:
 
 
 def test_it_fits() -> None:
-    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 25 * 2**20
+    assert sum(path.stat().st_size for path in SHIPPED.iterdir()) <= 20e6
     shapes = shipped_checkpoint().shapes
     assert shapes is not None
     assert shapes.films == 150

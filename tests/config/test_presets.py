@@ -79,9 +79,9 @@ def test_commands_find_presets_by_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     main, arguments = COMMANDS[command]
-    # The preset's own frozen_levels of 1 shows that it was read.
+    # The preset's own frozen_levels of 2 shows that it was read.
     assert main([*arguments, "--config", "best", "--set", "model.backbone_weights=none"]) == 2
-    assert "frozen_levels=1 needs model.backbone_weights" in capsys.readouterr().err
+    assert "frozen_levels=2 needs model.backbone_weights" in capsys.readouterr().err
     assert main([*arguments, "--config", "bset"]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert "neither a preset nor a file (did you mean 'best'?); give" in line
