@@ -57,6 +57,7 @@ PAPER = Case(
         "model.backbone_weights=imagenet",
     ),
 )
+# Without the heatmap of stage one, which the network head by head does not have.
 BEST = Case(
     "best",
     (
@@ -71,9 +72,9 @@ BEST = Case(
         "model.window_cells=[7, 7, 7, 7]",
         "model.roi_pool_size=7",
         "model.head=dense",
-        "model.head_channels=64",
-        "model.head_units=128",
-        "model.refinement_passes=3",
+        "model.head_channels=48",
+        "model.head_units=96",
+        "model.refinement_passes=2",
         "model.offset_unit=window",
         "model.spread=true",
         "model.detection_channels=32",

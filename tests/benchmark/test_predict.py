@@ -51,6 +51,7 @@ SMALL_CASES = {
 # Settings of a model that cost nothing in prediction.
 FREE = {"head_dropout", "detach_passes", "detection_prior", "detection_scale"}
 FREE |= {"batch_norm_momentum", "sync_batch_norm", "frozen_levels"}
+FREE |= {"detection_heatmap"}  # it costs little, and the network head by head has none
 
 
 def images(case: Case, films: int = 4) -> FloatArray:
