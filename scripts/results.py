@@ -115,7 +115,8 @@ def measure_row(row: Row, runs: Mapping[str, Any], data: Place, output: Path) ->
     for name in row.runs:
         if name == INCLUDED:
             continue
-        config = load_config(runs[name]["config"], runs[name]["set"])
+        run = runs[name]
+        config = load_config(run["config"], [*run.get("also", ()), *run["set"]])
         print(f"run {name}", flush=True)
         best = train(config, data=data, output=output / name, resume=True)
         minutes[name] = sum(epoch["seconds"] for epoch in best.progress.history) / 60

@@ -13,7 +13,6 @@ from typing import Any
 import ray.tune
 from ray.tune.experiment import Trial
 
-from cephray.checkpoint import Row
 from cephray.config import Config
 from cephray.data import KnownCopies
 from cephray.progress import Show
@@ -86,12 +85,8 @@ def _train(
     known: KnownCopies,
 ) -> None:
     """Train one of the runs; what Ray Tune calls."""
-
-    def take(row: Row) -> None:
-        ray.tune.report({})
-
     try:
-        best = train_in(*runs[choice["number"]], data, known, take)
+        best = train_in(*runs[choice["number"]], data, known)
         last: dict[str, Any] = {MRE.key: best.progress.score}
     except Exception as error:
         last = {REASON: describe(error)}

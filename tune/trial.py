@@ -80,7 +80,7 @@ def train_in(
     config: Config,
     data: Place,
     known: KnownCopies,
-    on_row: Callable[[Row], None],
+    on_row: Callable[[Row], None] = lambda row: None,
 ) -> Checkpoint:
     """Train in a folder, or what is left to train there.
 

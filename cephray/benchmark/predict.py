@@ -57,7 +57,6 @@ PAPER = Case(
         "model.backbone_weights=imagenet",
     ),
 )
-# Without the heatmap of stage one, which the network head by head does not have.
 BEST = Case(
     "best",
     (
@@ -78,6 +77,7 @@ BEST = Case(
         "model.offset_unit=window",
         "model.spread=true",
         "model.detection_channels=32",
+        "model.detection_heatmap=true",
         "loss.error=laplace",
         "loss.unit=mm",
     ),

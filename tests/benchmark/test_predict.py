@@ -44,6 +44,7 @@ SMALL_CASES = {
             "model.refinement_passes=3",
             "model.offset_unit=window",
             "model.detection_channels=4",
+            "model.detection_heatmap=true",
         ),
     ),
     "spread": Case("spread", (*SMALL, "model.spread=true", "loss.error=laplace", "loss.unit=mm")),
@@ -51,7 +52,6 @@ SMALL_CASES = {
 # Settings of a model that cost nothing in prediction.
 FREE = {"head_dropout", "detach_passes", "detection_prior", "detection_scale"}
 FREE |= {"batch_norm_momentum", "sync_batch_norm", "frozen_levels"}
-FREE |= {"detection_heatmap"}  # it costs little, and the network head by head has none
 
 
 def images(case: Case, films: int = 4) -> FloatArray:
